@@ -1,0 +1,77 @@
+# SPDX-License-Identifier: Apache-2.0
+# make build | demo | test | bench | format | lint | clean. What each does: docs/development.md.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DELETE_ON_ERROR:
+MAKEFLAGS += --no-print-directory
+JOBS := $(shell nproc)
+# The distribution's Python: the tests use its pytest and yaml packages.
+PYTHON ?= /usr/bin/python3
+export PYTHONDONTWRITEBYTECODE := 1
+PYTEST := $(PYTHON) -m pytest -p no:cacheprovider -q
+SOURCES = $(shell git ls-files --cached --others --exclude-standard 'agent/*' 'bpf/*' 'config/*' 'l7engine/*' 'tests/*' | \
+	grep -E '\.(c|h|cpp|hpp)$$')
+# The tests whose threads meet: base, the agent's link and sources, the engine's workers and their hand-over.
+TSAN_TESTS := unit_base unit_io unit_source unit_pods unit_engine unit_metrics unit_server
+
+.PHONY: setup build dev demo demo-clean test test-cxx test-node test-tsan bench format lint clean
+
+build/.setup: setup.sh
+	./setup.sh
+	@mkdir -p build && touch $@
+
+setup: build/.setup
+
+# $(call configure,PRESET): once, and again when asked by CMake itself.
+define configure
+@test -f build/$(1)/build.ninja || cmake --preset $(1) >build/configure-$(1).log 2>&1 || \
+	{ tail -n 20 build/configure-$(1).log; exit 1; }
+endef
+
+build: setup
+	$(call configure,release)
+	@ninja -C build/release -j $(JOBS) --quiet weft-agent weft-l7engine weftctl
+	@echo "programs: build/release/bin"
+
+dev: setup
+	$(call configure,dev)
+	@ninja -C build/dev -j $(JOBS) --quiet
+
+demo: build
+	@KEEP=$(KEEP) $(PYTHON) tests/demo/demo.py
+
+demo-clean:
+	@$(PYTHON) tests/demo/demo.py --clean
+
+test: test-cxx test-node test-tsan
+	@echo "make test: all tiers passed"
+
+test-cxx: dev
+	@ctest --test-dir build/dev --output-on-failure --no-tests=error -j $(JOBS) -LE bpf
+	@ctest --test-dir build/dev --output-on-failure --no-tests=error -L bpf
+
+test-node: build dev
+	@$(PYTEST) tests/node
+	@WEFT_BIN=build/dev/bin $(PYTEST) tests/node -m smoke
+
+test-tsan: setup
+	$(call configure,tsan)
+	@ninja -C build/tsan -j $(JOBS) --quiet $(TSAN_TESTS)
+	@ctest --test-dir build/tsan --output-on-failure --no-tests=error -R '^($(subst $(eval) ,|,$(TSAN_TESTS)))$$'
+
+bench: build
+	@./setup.sh --bench
+	@ninja -C build/release -j $(JOBS) --quiet bench_programs
+	@$(PYTHON) tests/bench/bench.py
+
+format: setup
+	@clang-format-19 -i $(SOURCES)
+
+# The checks, then every header alone. Generated code is not ours to check.
+lint: dev
+	@ninja -C build/dev -j $(JOBS) --quiet weft_headers
+	@printf '%s\n' $(filter agent/%.cpp config/%.cpp l7engine/%.cpp,$(SOURCES)) | \
+		xargs -P $(JOBS) -n 4 clang-tidy-19 -p build/dev --quiet 2> >(grep -v 'warnings generated' >&2)
+
+clean:
+	rm -rf build/release build/dev build/tsan build/demo

@@ -1,0 +1,178 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "agent/engine/messages.hpp"
+
+#include <algorithm>
+#include <cmath>
+
+#include "config/proto/control.pb.h"
+#include "config/wire/snapshot_codec.hpp"
+
+namespace weft::agent::engine {
+namespace {
+
+std::string serialized(const proto::ToEngine& message) { return message.SerializeAsString(); }
+
+/// A peer's text for logs and status: bounded, and one line.
+std::string bounded(const std::string& text, size_t bytes_max) {
+    std::string kept = text.substr(0, bytes_max);
+    std::ranges::replace_if(kept, [](char c) { return static_cast<unsigned char>(c) < 0x20; }, ' ');
+    return kept;
+}
+
+Result<EngineHello> plain(const proto::EngineHello& message) {
+    EngineHello hello{.contract = message.contract(),
+                      .version = bounded(message.version(), version_bytes_max),
+                      .instance = message.instance(),
+                      .applied_generation = message.applied_generation(),
+                      .workers = message.workers(),
+                      .listeners = {}};
+    for (const proto::Listener& listener : message.listeners())
+        hello.listeners.push_back({.pod_id = listener.pod_id(), .kind = listener.kind()});
+    return hello;
+}
+
+bool plain(const proto::Histogram& message, metrics::Histogram& out) {
+    if (static_cast<size_t>(message.buckets_size()) != out.buckets.size() || !std::isfinite(message.sum()))
+        return false;
+    std::ranges::copy(message.buckets(), out.buckets.begin());
+    out.sum = message.sum();
+    return true;
+}
+
+bool plain(const proto::RequestSeries& message, metrics::RequestSeries& out) {
+    if (static_cast<size_t>(message.labels_size()) != metrics::istio_labels.size())
+        return false;
+    out.labels.assign(message.labels().begin(), message.labels().end());
+    out.totals.requests = message.requests_total();
+    return plain(message.duration_ms(), out.totals.duration_ms) &&
+           plain(message.request_bytes(), out.totals.request_bytes) &&
+           plain(message.response_bytes(), out.totals.response_bytes);
+}
+
+StatsReport plain(const proto::EngineReport& message) {
+    StatsReport stats{.request_id = message.request_id(), .report = {}};
+    stats.report.instance = message.instance();
+    for (const proto::RequestSeries& series : message.requests()) {
+        metrics::RequestSeries kept;
+        if (plain(series, kept))
+            stats.report.requests.push_back(std::move(kept));
+        else
+            ++stats.report.malformed;
+    }
+    for (const proto::Counter& counter : message.counters())
+        stats.report.counters.push_back(
+            {.name = counter.name(), .reason = bounded(counter.reason(), 64), .value = counter.value()});
+    for (const proto::Gauge& gauge : message.gauges())
+        stats.report.gauges.push_back({.name = gauge.name(), .value = gauge.value()});
+    return stats;
+}
+
+Result<ToAgent> plain(const proto::CtlRequest& message) {
+    switch (message.verb()) {
+    case proto::CtlRequest::STATUS: return CtlRequest{CtlRequest::Verb::status, message.timeout_ms()};
+    case proto::CtlRequest::SYNC: return CtlRequest{CtlRequest::Verb::sync, message.timeout_ms()};
+    default: return fail(Code::invalid, "message: unknown verb");
+    }
+}
+
+} // namespace
+
+Result<ToAgent> decode(std::string_view bytes) {
+    proto::ToAgent message;
+    if (!message.ParseFromArray(bytes.data(), static_cast<int>(bytes.size())))
+        return fail(Code::malformed, "message: not the contract's");
+    switch (message.message_case()) {
+        using enum proto::ToAgent::MessageCase;
+    case kEngineHello: return plain(message.engine_hello());
+    case kSnapshotApplied:
+        return SnapshotApplied{.generation = message.snapshot_applied().generation(),
+                               .error = bounded(message.snapshot_applied().error(), 1024),
+                               .apply_us = message.snapshot_applied().apply_us()};
+    case kSocketsWanted:
+        return SocketsWanted{.pod_id = message.sockets_wanted().pod_id(),
+                             .worker = message.sockets_wanted().worker(),
+                             .ipv6 = message.sockets_wanted().ipv6(),
+                             .count = message.sockets_wanted().count()};
+    case kReport: return plain(message.report());
+    case kListenersAdopted: return ListenersAdopted{.pod_id = message.listeners_adopted().pod_id()};
+    case kPodReleased: return PodReleased{.pod_id = message.pod_released().pod_id()};
+    case kDraining: return Draining{};
+    case kCtl: return plain(message.ctl());
+    case MESSAGE_NOT_SET: break;
+    }
+    return fail(Code::invalid, "message: of no known kind");
+}
+
+uint32_t contract_version() { return proto::CONTRACT_VERSION; }
+
+std::string welcome_message(std::string_view version, uint32_t dial_slots) {
+    proto::ToEngine message;
+    auto& welcome = *message.mutable_welcome();
+    welcome.set_contract(contract_version());
+    welcome.set_version(std::string(version));
+    welcome.set_dial_slots(dial_slots);
+    return serialized(message);
+}
+
+std::string refusal_message(std::string_view version, std::string_view error) {
+    proto::ToEngine message;
+    auto& welcome = *message.mutable_welcome();
+    welcome.set_contract(contract_version());
+    welcome.set_version(std::string(version));
+    welcome.set_error(std::string(error));
+    return serialized(message);
+}
+
+std::string snapshot_message(const config::Snapshot& snapshot) {
+    proto::ToEngine message;
+    wire::to_proto(snapshot, *message.mutable_snapshot());
+    return serialized(message);
+}
+
+std::string give_listeners_message(uint32_t pod_id, const std::vector<uint32_t>& kinds) {
+    proto::ToEngine message;
+    auto& give = *message.mutable_give_listeners();
+    give.set_pod_id(pod_id);
+    give.mutable_kinds()->Add(kinds.begin(), kinds.end());
+    return serialized(message);
+}
+
+std::string give_sockets_message(const SocketsWanted& wanted, uint32_t given, std::string_view error) {
+    proto::ToEngine message;
+    auto& give = *message.mutable_give_sockets();
+    give.set_pod_id(wanted.pod_id);
+    give.set_worker(wanted.worker);
+    give.set_ipv6(wanted.ipv6);
+    give.set_count(given);
+    give.set_error(std::string(error));
+    return serialized(message);
+}
+
+std::string release_pod_message(uint32_t pod_id) {
+    proto::ToEngine message;
+    message.mutable_release_pod()->set_pod_id(pod_id);
+    return serialized(message);
+}
+
+std::string stats_wanted_message(uint64_t request_id) {
+    proto::ToEngine message;
+    message.mutable_stats_wanted()->set_request_id(request_id);
+    return serialized(message);
+}
+
+std::string drain_message(uint32_t timeout_ms) {
+    proto::ToEngine message;
+    message.mutable_drain()->set_timeout_ms(timeout_ms);
+    return serialized(message);
+}
+
+std::string ctl_reply_message(const CtlReply& reply) {
+    proto::ToEngine message;
+    auto& ctl = *message.mutable_ctl();
+    ctl.set_ok(reply.ok);
+    ctl.set_error(reply.error);
+    ctl.set_json(reply.json);
+    return serialized(message);
+}
+
+} // namespace weft::agent::engine

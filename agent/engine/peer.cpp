@@ -1,0 +1,184 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "agent/engine/peer.hpp"
+
+#include <poll.h>
+#include <unistd.h>
+
+#include "config/base/clock.hpp"
+#include "config/base/log.hpp"
+
+namespace weft::agent::engine {
+namespace {
+
+using metrics::Event;
+
+constexpr int frames_per_turn = 64; ///< a busy peer yields to the others
+
+const char* reason_of(const Error& error) {
+    switch (error.code) {
+        using enum Code;
+    case malformed: return "malformed";
+    case too_large: return "too_large";
+    case invalid: return "invalid";
+    case timeout: return "timeout";
+    case refused: return "refused";
+    default: return "connection";
+    }
+}
+
+} // namespace
+
+void Control::serve(Peer& peer, short events) {
+    Result<void> done;
+    if ((events & (POLLIN | POLLHUP | POLLERR)) != 0)
+        done = read(peer);
+    // A large one that had to wait behind another.
+    if (done && !peer.closed && peer.link && peer.link->generation_sent() != 0 && !peer.channel.wants_write())
+        done = peer.link->send_snapshot();
+    if (done && !peer.closed) {
+        if (const Result<bool> flushed = peer.channel.flush(); !flushed)
+            done = std::unexpected(flushed.error());
+    }
+    if (!done)
+        close_failed(peer, done.error());
+}
+
+Result<void> Control::read(Peer& peer) {
+    for (int i = 0; i < frames_per_turn && !peer.closed; ++i) {
+        Result<std::optional<wire::Frame>> frame = peer.channel.read_some();
+        if (!frame)
+            return std::unexpected(frame.error());
+        if (!*frame)
+            return {};
+        if (Result<void> taken = take(peer, std::move(**frame)); !taken)
+            return taken;
+    }
+    return {};
+}
+
+Result<void> Control::take(Peer& peer, wire::Frame frame) {
+    Result<ToAgent> message = decode(frame.bytes);
+    if (!message)
+        return std::unexpected(message.error());
+    peer.deadline_ms = UINT64_MAX;
+    if (const auto* hello = std::get_if<EngineHello>(&*message))
+        return welcome(peer, *hello, std::move(frame.fds));
+    if (!frame.fds.empty())
+        return fail(Code::invalid, "message: descriptors where none belong");
+    if (const auto* request = std::get_if<CtlRequest>(&*message))
+        return take_ctl(peer, *request);
+    return take_from_engine(peer, *std::move(message));
+}
+
+Result<void> Control::welcome(Peer& peer, const EngineHello& hello, std::vector<UniqueFd> fds) {
+    if (peer.link)
+        return fail(Code::invalid, "hello: a second one");
+    if (hello.contract != contract_version()) {
+        const std::string error = "contract version " + std::to_string(hello.contract) + ", this agent speaks " +
+                                  std::to_string(contract_version());
+        static_cast<void>(peer.channel.queue(as_bytes(refusal_message(supply_.version, error)), {}));
+        static_cast<void>(peer.channel.flush());
+        log::error("engine_refused", log::kv("pid", peer.credentials.pid), log::kv("reason", error));
+        return fail(Code::refused, "hello: contract version");
+    }
+    peer.link.emplace(peer.channel, supply_, counters_);
+    EngineArrived arrived{.hello = hello, .offers = {}};
+    if (Result<void> greeted = peer.link->greet(hello, std::move(fds), arrived.offers); !greeted)
+        return greeted;
+    if (current_ != nullptr) {
+        // Two engines: the newcomer serves, the other finishes what it has.
+        log::info("engine_replaced", log::kv("old_pid", current_->credentials.pid),
+                  log::kv("new_pid", peer.credentials.pid));
+        if (const Result<void> drained = current_->link->drain(drain_timeout_ms); !drained)
+            close_failed(*current_, drained.error());
+    }
+    current_ = &peer;
+    log::info("engine_connected", log::kv("pid", peer.credentials.pid), log::kv("version", hello.version),
+              log::kv("listeners_handed_back", hello.listeners.size()));
+    settings_.post(std::move(arrived));
+    return {};
+}
+
+Result<void> Control::take_from_engine(Peer& peer, ToAgent message) {
+    if (!peer.link)
+        return fail(Code::invalid, "message: before the hello");
+    EngineLink& link = *peer.link;
+    if (const auto* applied = std::get_if<SnapshotApplied>(&message)) {
+        if (applied->generation > link.generation_sent())
+            return fail(Code::invalid, "snapshot_applied: a generation that was never sent");
+        if (&peer == current_)
+            settings_.post(EngineApplied{.generation = applied->generation, .error = applied->error});
+    } else if (const auto* wanted = std::get_if<SocketsWanted>(&message)) {
+        return link.give_sockets(*wanted);
+    } else if (auto* stats = std::get_if<StatsReport>(&message)) {
+        if (stats->report.instance != link.hello().instance)
+            return fail(Code::invalid, "report: of another instance");
+        link.stats_arrived(stats->request_id);
+        collector_.take(std::move(stats->report));
+    } else if (std::holds_alternative<Draining>(message)) {
+        link.set_draining();
+        static_cast<void>(link.ask_stats(0)); // the last chance for what it counted
+        if (process_ && process_->running() && process_->running()->pid == peer.credentials.pid)
+            process_->hand_over(monotonic_ms());
+        if (&peer == current_) {
+            current_ = nullptr;
+            log::info("engine_draining", log::kv("pid", peer.credentials.pid));
+            settings_.post(EngineGone{.reason = "the engine is draining"});
+        }
+    }
+    // ListenersAdopted and PodReleased need no answer.
+    return {};
+}
+
+Result<void> Control::take_ctl(Peer& peer, const CtlRequest& request) {
+    if (peer.link)
+        return fail(Code::invalid, "message: weftctl's on an engine's connection");
+    // The engine's user may connect, but what the agent knows is none of its business.
+    if (peer.credentials.uid != 0 && peer.credentials.uid != geteuid())
+        return fail(Code::refused, "weftctl: not this user");
+    if (settings_.post(CtlAsked{.token = peer.id, .request = request}))
+        return {};
+    const CtlReply busy{.ok = false, .error = "the agent has too many questions to answer", .json = ""};
+    return peer.channel.queue(as_bytes(ctl_reply_message(busy)), {});
+}
+
+void Control::close_failed(Peer& peer, const Error& error) {
+    if (peer.closed)
+        return;
+    const bool ended = error.code == Code::eof || error.code == Code::reset;
+    if (!ended) {
+        counters_.add(Event::bad_message, reason_of(error));
+        log::warn("control_connection_closed", log::kv("pid", peer.credentials.pid),
+                  log::kv("role", peer.link ? "engine" : "other"), log::kv("reason", to_string(error)));
+    }
+    lose(peer, ended ? "the engine closed its connection" : to_string(error));
+}
+
+void Control::lose(Peer& peer, const std::string& reason) {
+    peer.closed = true;
+    if (!peer.link)
+        return;
+    collector_.finish(peer.link->hello().instance);
+    if (&peer != current_)
+        return;
+    current_ = nullptr;
+    counters_.add(Event::engine_loss, "connection");
+    log::warn("engine_lost", log::kv("pid", peer.credentials.pid), log::kv("reason", reason));
+    settings_.post(EngineGone{.reason = reason});
+}
+
+void Control::each_engine(const std::function<Result<void>(EngineLink&)>& act) {
+    for (const auto& peer : peers_) {
+        if (!peer->link || peer->closed)
+            continue;
+        Result<void> done = act(*peer->link);
+        if (done) {
+            if (const Result<bool> flushed = peer->channel.flush(); !flushed)
+                done = std::unexpected(flushed.error());
+        }
+        if (!done)
+            close_failed(*peer, done.error());
+    }
+}
+
+} // namespace weft::agent::engine

@@ -1,0 +1,118 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "agent/kernel.hpp"
+
+#include <algorithm>
+
+#include "agent/reconcile/plan.hpp"
+#include "config/base/clock.hpp"
+
+namespace weft::agent {
+
+using metrics::Event;
+
+Kernel::Kernel(bpf::Datapath& datapath, metrics::Counters& counters)
+    : datapath_(datapath), counters_(counters), now_(datapath.current()) {
+    for (const uint32_t pod_id : datapath.attached_pods())
+        attached_.insert(pod_id);
+}
+
+void Kernel::move_to(const KernelState& target) {
+    if (now_ == target)
+        return;
+    bool whole = true;
+    for (const MapOperation& operation : plan(now_, target)) {
+        const Result<void> applied = datapath_.apply({&operation, 1});
+        if (applied)
+            continue;
+        note(applied.error(), applied.error().code == Code::too_large ? "map_full" : "map");
+        whole = false;
+    }
+    now_ = whole ? target : datapath_.current();
+}
+
+void Kernel::set_listeners(const Capture& capture) {
+    if (listening_.contains(capture.id))
+        return;
+    bool whole = true;
+    for (const auto kind : {abi::WEFT_LISTENER_INBOUND4, abi::WEFT_LISTENER_INBOUND6}) {
+        const UniqueFd& listener = capture.listeners[kind];
+        if (!listener)
+            continue;
+        if (const Result<void> set = datapath_.set_listener(capture.id, kind, listener.get()); !set) {
+            note(set.error(), "listener");
+            whole = false;
+        }
+    }
+    if (whole)
+        listening_.insert(capture.id);
+}
+
+void Kernel::attach(const Capture& capture) {
+    // Without its entries the pod's connections would pass unjudged: better a later link than an early one.
+    const auto entry = now_.pods.find(capture.netns.cookie());
+    if (attached_.contains(capture.id) || entry == now_.pods.end() || entry->second.id != capture.id)
+        return;
+    const Result<UniqueFd> netns = capture.netns.reopen();
+    if (!netns)
+        return; // the sweep will find that it is gone
+    if (const Result<void> done = datapath_.attach_pod(capture.id, netns->get()); !done)
+        note(done.error(), "link");
+    else
+        attached_.insert(capture.id);
+}
+
+void Kernel::detach(uint32_t pod_id) {
+    if (const Result<void> done = datapath_.detach_pod(pod_id); !done)
+        note(done.error(), "link");
+    for (const auto kind : {abi::WEFT_LISTENER_INBOUND4, abi::WEFT_LISTENER_INBOUND6})
+        if (const Result<void> done = datapath_.remove_listener(pod_id, kind); !done)
+            note(done.error(), "listener");
+    attached_.erase(pod_id);
+    listening_.erase(pod_id);
+}
+
+void Kernel::detach_others(const KernelState& target) {
+    std::set<uint32_t> others = attached_;
+    for (const auto& [cookie, pod] : target.pods)
+        others.erase(pod.id);
+    for (const uint32_t pod_id : others)
+        detach(pod_id);
+}
+
+void Kernel::forget(uint32_t pod_id) {
+    detach(pod_id);
+    KernelState without = now_;
+    std::erase_if(without.pods, [&](const auto& item) { return item.second.id == pod_id; });
+    std::erase_if(without.inbound_ports, [&](const auto& item) { return item.first.pod_id == pod_id; });
+    move_to(without);
+}
+
+void Kernel::note(const Error& error, const char* reason) {
+    counters_.add(Event::apply_failure, reason);
+    std::string text = to_string(error);
+    if (std::ranges::find(faults_, text) == faults_.end())
+        faults_.push_back(std::move(text));
+}
+
+metrics::DatapathReport Kernel::report(const std::map<uint32_t, std::string>& pod_names) const {
+    metrics::DatapathReport report;
+    for (const bpf::CounterValue& counter : datapath_.counters())
+        report.totals.push_back({.name = counter.name, .help = counter.help, .value = counter.value});
+    for (const bpf::PodRefusals& refusals : datapath_.pod_refusals()) {
+        const auto name = pod_names.find(refusals.pod_id);
+        report.refusals.push_back({.pod = name == pod_names.end() ? std::to_string(refusals.pod_id) : name->second,
+                                   .reason = refusals.counter,
+                                   .value = refusals.value});
+    }
+    for (const bpf::MapUsage& map : datapath_.usage())
+        report.maps.push_back({.name = map.name, .entries = map.entries, .entries_max = map.entries_max});
+    return report;
+}
+
+uint64_t Kernel::heartbeat_age_ms() const {
+    const uint64_t stamp = datapath_.heartbeat_ns();
+    const uint64_t now = monotonic_ns();
+    return stamp == 0 ? UINT64_MAX : (now > stamp ? now - stamp : 0) / 1'000'000U;
+}
+
+} // namespace weft::agent

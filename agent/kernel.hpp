@@ -1,0 +1,60 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "agent/bpf/datapath.hpp"
+#include "agent/metrics/counters.hpp"
+#include "agent/pods/registry.hpp"
+#include "agent/reconcile/state.hpp"
+
+namespace weft::agent {
+
+/// Brings the datapath to a wanted state step by step; what cannot be done is named, the rest is done. Owned by the
+/// loop, used on its thread only.
+class Kernel {
+public:
+    Kernel(bpf::Datapath& datapath, metrics::Counters& counters);
+
+    /// What the maps hold.
+    [[nodiscard]] const KernelState& now() const { return now_; }
+    /// Plans and applies. A failed operation does not stop the others.
+    void move_to(const KernelState& target);
+    /// Inbound listeners into the sockhash. Before attach().
+    void set_listeners(const Capture& capture);
+    /// The pod's link; put the pod first.
+    void attach(const Capture& capture);
+    /// Link and listeners go; the entries go with the next move_to(). First of all when a pod is let go.
+    void detach(uint32_t pod_id);
+    /// detach() for every attached pod that `target` does not have.
+    void detach_others(const KernelState& target);
+    /// The namespace is gone: everything of it goes now.
+    void forget(uint32_t pod_id);
+    /// Pods whose link was severed because their namespace went while nobody looked.
+    std::vector<uint32_t> prune_severed() { return datapath_.prune_severed(); }
+    [[nodiscard]] bool attached(uint32_t pod_id) const { return attached_.contains(pod_id); }
+
+    /// What the last round could not do; empty: everything is as it was asked for.
+    [[nodiscard]] const std::vector<std::string>& faults() const { return faults_; }
+    void start_round() { faults_.clear(); }
+    [[nodiscard]] metrics::DatapathReport report(const std::map<uint32_t, std::string>& pod_names) const;
+    /// Milliseconds since the engine's last sign of life; UINT64_MAX: never one.
+    [[nodiscard]] uint64_t heartbeat_age_ms() const;
+    [[nodiscard]] std::vector<bpf::MapUsage> usage() const { return datapath_.usage(); }
+
+private:
+    void note(const Error& error, const char* reason);
+
+    bpf::Datapath& datapath_;
+    metrics::Counters& counters_;
+    KernelState now_;
+    std::set<uint32_t> attached_;
+    std::set<uint32_t> listening_;
+    std::vector<std::string> faults_;
+};
+
+} // namespace weft::agent

@@ -1,0 +1,286 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "agent/loop.hpp"
+
+#include <poll.h>
+
+#include <algorithm>
+#include <array>
+#include <ctime>
+
+#include "agent/stage.hpp"
+#include "agent/status.hpp"
+#include "config/base/clock.hpp"
+#include "config/base/log.hpp"
+#include "config/wire/channel.hpp"
+
+namespace weft::agent {
+
+using metrics::Event;
+
+Loop::Loop(Settings settings, DirectorySource source, DirectoryWatch watch, bpf::Datapath& datapath, Inbox& inbox,
+           engine::Control& control, metrics::Counters& counters)
+    : settings_(std::move(settings)), source_(std::move(source)), watch_(std::move(watch)), inbox_(inbox),
+      control_(control), counters_(counters), kernel_(datapath, counters), service_ids_(datapath.service_ids()),
+      last_turn_ms_(monotonic_ms()) {
+    std::map<uint64_t, uint32_t> ids;
+    for (const auto& [cookie, pod] : kernel_.now().pods)
+        ids[cookie] = pod.id;
+    pods_.adopt_ids(ids, datapath.pod_id_next());
+}
+
+void Loop::run() {
+    const bool wait_for_engine = settings_.adopted || settings_.former_engine.has_value();
+    begin_at_ms_ = monotonic_ms() + (wait_for_engine ? engine_grace_ms : 0);
+    load_source();
+    while (!stopping_)
+        turn();
+}
+
+void Loop::turn() {
+    std::array<pollfd, 2> items = {{{.fd = inbox_.fd(), .events = POLLIN, .revents = 0},
+                                    {.fd = watch_.fd(), .events = POLLIN, .revents = 0}}};
+    const uint64_t now = monotonic_ms();
+    const uint64_t wait = next_tick_ms_ > now ? next_tick_ms_ - now : 0;
+    poll(items.data(), items.size(), static_cast<int>(wait));
+    for (LoopEvent& event : inbox_.take())
+        take(std::move(event));
+    if (items[1].revents != 0 && watch_.ready()) {
+        load_source();
+        recompile();
+    }
+    if (monotonic_ms() >= next_tick_ms_) {
+        next_tick_ms_ = monotonic_ms() + tick_ms;
+        tick();
+    }
+    answer_waiters();
+    publish_readiness();
+    last_turn_ms_.store(monotonic_ms());
+}
+
+void Loop::take(LoopEvent event) {
+    if (auto* control = std::get_if<engine::ControlEvent>(&event)) {
+        std::visit([this](auto&& what) { on(std::forward<decltype(what)>(what)); }, std::move(*control));
+    } else if (auto* wanted = std::get_if<ReportWanted>(&event)) {
+        std::map<uint32_t, std::string> names;
+        for (const CapturePtr& capture : pods_.held())
+            names[capture->id] = capture->uid;
+        wanted->answer.set_value(kernel_.report(names));
+    } else {
+        stopping_ = true;
+    }
+}
+
+void Loop::on(engine::EngineArrived event) {
+    engine_ = Engine{};
+    engine_.connected = true;
+    for (OfferedListener& offer : event.offers)
+        static_cast<void>(pods_.offer(std::move(offer)));
+    if (event.hello.applied_generation >= generation_wanted_) {
+        // Its number is from another agent, or from this one before it came back: a higher one leaves no doubt.
+        generation_wanted_ = event.hello.applied_generation;
+        if (begun_)
+            publish(std::move(compiled_));
+    }
+    if (!begun_)
+        begin();
+    else
+        converge();
+}
+
+void Loop::on(const engine::EngineApplied& event) {
+    if (event.generation != generation_wanted_)
+        return; // of a snapshot that is no longer the newest
+    engine_.error = event.error;
+    if (event.error.empty()) {
+        engine_.applied = event.generation;
+    } else {
+        counters_.add(Event::snapshot_refused, "engine");
+        log::error("snapshot_refused", log::kv("generation", event.generation), log::kv("reason", event.error));
+    }
+    converge();
+}
+
+void Loop::on(const engine::EngineGone&) {
+    // A refusal outlives the engine: the kernel is not loosened for a snapshot that was refused.
+    engine_.connected = false;
+    engine_.applied = 0;
+    converge();
+}
+
+void Loop::on(const engine::CtlAsked& event) {
+    if (event.request.verb == engine::CtlRequest::Verb::status) {
+        control_.reply(event.token, {.ok = true, .error = "", .json = status()});
+        return;
+    }
+    const uint32_t wait = std::min(event.request.timeout_ms, sync_wait_max_ms);
+    waiters_.push_back({.token = event.token, .deadline_ms = monotonic_ms() + wait});
+    load_source();
+    pods_.retry_now();
+    recompile();
+}
+
+void Loop::tick() {
+    const uint64_t now = monotonic_ms();
+    if (!begun_) {
+        if (now >= begin_at_ms_)
+            begin();
+        return;
+    }
+    if (sweep_pods())
+        recompile();
+    else if (!kernel_.faults().empty() && now >= kernel_retry_at_ms_)
+        converge();
+}
+
+/// The engine of a former agent has come back, or had its time to.
+void Loop::begin() {
+    begun_ = true;
+    recompile();
+    // After the first round: an adopted engine that is gone starts with everything ready for it.
+    if (settings_.runs_engine)
+        control_.run_engine(settings_.former_engine);
+}
+
+void Loop::load_source() {
+    LoadResult loaded = source_.load(store_);
+    store_ = std::move(loaded.store);
+    source_faults_ = std::move(loaded.faults);
+    source_read_s_ = std::time(nullptr);
+}
+
+/// True: something is to be compiled anew.
+bool Loop::sweep_pods() {
+    Pods::Changes changes = pods_.sweep(monotonic_ms());
+    for (const std::string& uid : changes.vanished) {
+        for (const CapturePtr& capture : pods_.held()) {
+            if (capture->uid != uid)
+                continue;
+            kernel_.forget(capture->id);
+            control_.remove_pod(capture->id);
+            log::info("pod_released", log::kv("pod", uid), log::kv("reason", "its network namespace is gone"));
+        }
+        std::erase_if(new_captures_, [&](const CapturePtr& capture) { return capture->uid == uid; });
+        pods_.release(uid);
+        counters_.add(Event::pod_vanished, "");
+    }
+    for (const Pods::Failure& failure : changes.failures)
+        log::warn("pod_not_captured", log::kv("pod", failure.uid), log::kv("reason", failure.reason));
+    if (changes.attempts_failed != 0)
+        counters_.add(Event::capture_failure, "", changes.attempts_failed);
+    for (const CapturePtr& capture : changes.captured) {
+        log::info("pod_captured", log::kv("pod", capture->uid), log::kv("id", capture->id));
+        new_captures_.push_back(capture);
+    }
+    return !changes.captured.empty() || !changes.vanished.empty();
+}
+
+void Loop::recompile() {
+    if (!begun_)
+        return;
+    std::vector<Diagnostic> repeated; // compile() gives them again
+    pods_.want(pods_to_capture(store_, repeated));
+    sweep_pods();
+    for (const uint32_t pod_id : kernel_.prune_severed())
+        kernel_.forget(pod_id);
+    Compiled next = compile(store_, settings_.compile, pods_.captured(), service_ids_);
+    service_ids_ = next.service_ids;
+    next.snapshot.generation = compiled_.snapshot.generation;
+    const bool same = generation_wanted_ != 0 && compiled_.snapshot.generation == generation_wanted_ &&
+                      next.snapshot == compiled_.snapshot && next.kernel == compiled_.kernel;
+    if (same && new_captures_.empty())
+        compiled_ = std::move(next); // diagnostics may differ
+    else
+        publish(std::move(next));
+    converge();
+}
+
+/// A new generation: to the engine at once, to the kernel by converge().
+void Loop::publish(Compiled next) {
+    compiled_ = std::move(next);
+    compiled_.snapshot.generation = ++generation_wanted_;
+    engine_.error.clear();
+    auto message = std::make_shared<const std::string>(engine::snapshot_message(compiled_.snapshot));
+    if (message->size() > wire::ChannelLimits{}.frame_bytes_max) {
+        engine_.error = "the snapshot is larger than a message may be: " + std::to_string(message->size()) + " bytes";
+        counters_.add(Event::snapshot_refused, "too_large");
+        log::error("snapshot_refused", log::kv("generation", generation_wanted_), log::kv("reason", engine_.error));
+        return;
+    }
+    // (1) before (3): a listener that the engine has must be where the kernel steers to.
+    kernel_.start_round();
+    for (const CapturePtr& capture : new_captures_)
+        kernel_.set_listeners(*capture);
+    control_.publish(generation_wanted_, std::move(message));
+    for (CapturePtr& capture : std::exchange(new_captures_, {}))
+        control_.add_pod(std::move(capture));
+    log::debug("generation_published", log::kv("generation", generation_wanted_));
+}
+
+bool Loop::acknowledged() const {
+    return engine_.connected && engine_.error.empty() && engine_.applied == generation_wanted_;
+}
+
+void Loop::converge() {
+    if (!begun_)
+        return;
+    kernel_.start_round();
+    kernel_retry_at_ms_ = monotonic_ms() + kernel_retry_ms;
+    const bool loosen = acknowledged() || (!engine_.connected && engine_.error.empty());
+    KernelState target =
+        acknowledged() ? compiled_.kernel : before_engine(kernel_.now(), compiled_.kernel, !loosen);
+    target = with_retained(std::move(target), kernel_.now(), retained());
+    const CapturedPods captured = pods_.captured();
+    const std::vector<CapturePtr> held = pods_.held();
+    for (const CapturePtr& capture : held)
+        if (captured.contains(capture->uid))
+            kernel_.set_listeners(*capture);
+    if (loosen)
+        kernel_.detach_others(target);
+    kernel_.move_to(target);
+    for (const CapturePtr& capture : held)
+        if (captured.contains(capture->uid))
+            kernel_.attach(*capture);
+    if (loosen)
+        let_go();
+    if (missing().empty())
+        generation_applied_ = generation_wanted_;
+    log_faults();
+}
+
+/// Pods that nobody wants any more: the kernel has no entry of them now, so the engine may close what it has.
+void Loop::let_go() {
+    for (const CapturePtr& capture : pods_.releasing()) {
+        if (kernel_.now().pods.contains(capture->netns.cookie()))
+            continue;
+        control_.remove_pod(capture->id);
+        pods_.release(capture->uid);
+        log::info("pod_released", log::kv("pod", capture->uid), log::kv("reason", "not enrolled any more"));
+    }
+    if (settled_ || !retained().empty())
+        return;
+    // Whatever an engine handed back and no pod claimed by now belongs to a pod that is gone.
+    settled_ = true;
+    std::set<uint32_t> kept;
+    for (const CapturePtr& capture : pods_.held())
+        kept.insert(capture->id);
+    for (const uint32_t pod_id : pods_.drop_offers())
+        if (!kept.contains(pod_id))
+            control_.remove_pod(pod_id);
+}
+
+/// Pods of a former run whose namespaces are alive but which this run could not take over yet: their enforcement stays
+/// until it is clear that nobody wants them. A pod that cannot be captured now may be one of them.
+std::set<uint32_t> Loop::retained() const {
+    std::set<uint32_t> pods;
+    const auto views = pods_.views();
+    if (settled_ || std::ranges::none_of(views, [](const auto& pod) { return pod.state == Pods::State::failed; }))
+        return pods;
+    for (const auto& [cookie, pod] : kernel_.now().pods)
+        if (kernel_.attached(pod.id))
+            pods.insert(pod.id);
+    for (const Pods::View& pod : views)
+        pods.erase(pod.id);
+    return pods;
+}
+
+} // namespace weft::agent

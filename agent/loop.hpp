@@ -1,0 +1,132 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <mutex>
+#include <optional>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "agent/engine/control.hpp"
+#include "agent/inbox.hpp"
+#include "agent/kernel.hpp"
+#include "agent/metrics/counters.hpp"
+#include "agent/metrics/report.hpp"
+#include "agent/pods/registry.hpp"
+#include "agent/reconcile/compile.hpp"
+#include "agent/source/directory.hpp"
+#include "agent/source/watch.hpp"
+
+namespace weft::agent {
+
+inline constexpr uint64_t tick_ms = 250;
+/// How long an engine that survived the former agent may take to come back before listeners are made anew.
+inline constexpr uint64_t engine_grace_ms = 1500;
+/// Failed kernel operations are tried again no more often than this while nothing changes.
+inline constexpr uint64_t kernel_retry_ms = 2000;
+/// Without a tick for longer the loop counts as stuck.
+inline constexpr uint64_t stuck_ms = 30'000;
+inline constexpr uint32_t sync_wait_max_ms = 600'000;
+
+/// From the source to the kernel and the engine, again and again: the reconcile thread. It alone uses the source, the
+/// pods and the datapath. For each generation: (1) listeners of new pods, (2) what the kernel may hold already
+/// (stage.hpp), (3) the snapshot, then the listeners, to the engine; and when the engine has it in force, (4) the rest.
+class Loop {
+public:
+    struct Settings {
+        CompileOptions compile;
+        std::string version;
+        std::string cgroup;
+        std::string pin_dir;
+        bool adopted = false; ///< pins of a former run are in force: an engine may come back with its listeners
+        bool runs_engine = false;
+        std::optional<engine::ProcessId> former_engine;
+    };
+
+    Loop(Settings settings, DirectorySource source, DirectoryWatch watch, bpf::Datapath& datapath, Inbox& inbox,
+         engine::Control& control, metrics::Counters& counters);
+
+    /// Until StopWanted is taken from the inbox.
+    void run();
+
+    // From any thread.
+    struct Readiness {
+        bool good = false;
+        std::string text;
+    };
+    [[nodiscard]] Readiness ready() const;
+    [[nodiscard]] Readiness healthy() const;
+    [[nodiscard]] metrics::AgentReport report() const;
+
+private:
+    struct Engine {
+        bool connected = false;
+        uint64_t applied = 0; ///< the last generation it has in force; 0: none yet
+        std::string error;    ///< why it refused the newest
+    };
+    struct Waiter {
+        uint64_t token = 0;
+        uint64_t deadline_ms = 0;
+    };
+
+    void turn();
+    void take(LoopEvent event);
+    void on(engine::EngineArrived event);
+    void on(const engine::EngineApplied& event);
+    void on(const engine::EngineGone& event);
+    void on(const engine::CtlAsked& event);
+    void tick();
+    void begin();
+
+    void load_source();
+    bool sweep_pods();
+    void recompile();
+    void publish(Compiled next);
+    void converge();
+    void let_go();
+    [[nodiscard]] std::set<uint32_t> retained() const;
+
+    [[nodiscard]] bool acknowledged() const;
+    /// What keeps the wanted generation from being in force; empty: nothing.
+    [[nodiscard]] std::vector<std::string> missing() const;
+    void answer_waiters();
+    [[nodiscard]] std::string status() const;
+    void publish_readiness();
+    void log_faults();
+
+    const Settings settings_;
+    DirectorySource source_;
+    DirectoryWatch watch_;
+    Inbox& inbox_;
+    engine::Control& control_;
+    metrics::Counters& counters_;
+    Kernel kernel_;
+    Pods pods_;
+
+    ObjectStore store_;
+    std::vector<SourceFault> source_faults_;
+    int64_t source_read_s_ = 0;
+    ServiceIds service_ids_;
+    Compiled compiled_;
+    uint64_t generation_wanted_ = 0; ///< 0: nothing compiled yet
+    uint64_t generation_applied_ = 0;
+    std::vector<CapturePtr> new_captures_; ///< listeners not given to the engine yet
+    Engine engine_;
+    std::vector<Waiter> waiters_;
+    std::set<std::string> faults_said_;
+    bool begun_ = false;
+    bool settled_ = false; ///< pods of a former run that nobody wants are gone
+    bool stopping_ = false;
+    uint64_t begin_at_ms_ = 0;
+    uint64_t next_tick_ms_ = 0;
+    uint64_t kernel_retry_at_ms_ = 0;
+
+    mutable std::mutex mutex_;
+    Readiness ready_{.good = false, .text = "starting"};
+    metrics::AgentReport report_;
+    std::atomic<uint64_t> last_turn_ms_;
+};
+
+} // namespace weft::agent

@@ -1,0 +1,137 @@
+// SPDX-License-Identifier: Apache-2.0
+// What the loop tells others: weftctl, probes, metrics, the log.
+#include <algorithm>
+
+#include "agent/loop.hpp"
+#include "agent/status.hpp"
+#include "config/base/clock.hpp"
+#include "config/base/json.hpp"
+#include "config/base/log.hpp"
+
+namespace weft::agent {
+
+using metrics::Event;
+
+namespace {
+
+/// Text of manifests and of the engine may hold any bytes: replaced, not thrown on.
+std::string text_of(const Json& json) { return json.dump(-1, ' ', false, Json::error_handler_t::replace); }
+
+} // namespace
+
+std::vector<std::string> Loop::missing() const {
+    std::vector<std::string> lines;
+    if (!begun_) {
+        lines.emplace_back("waiting for the engine that survived the former agent");
+        return lines;
+    }
+    if (!engine_.connected)
+        lines.emplace_back("engine not connected");
+    else if (!engine_.error.empty())
+        lines.push_back("the engine refused the snapshot: " + engine_.error);
+    else if (!acknowledged())
+        lines.emplace_back("the engine has not applied the snapshot yet");
+    for (const std::string& fault : kernel_.faults())
+        lines.push_back("kernel: " + fault);
+    if (lines.empty())
+        for (const CapturePtr& capture : pods_.held())
+            if (!kernel_.attached(capture->id))
+                lines.push_back("kernel: pod " + capture->uid + " is not attached yet");
+    return lines;
+}
+
+void Loop::answer_waiters() {
+    if (waiters_.empty())
+        return;
+    const std::vector<std::string> lacking = missing();
+    const uint64_t now = monotonic_ms();
+    Json answer = {{"generation", generation_wanted_},
+                   {"warnings", sync_warnings(source_faults_, compiled_.diagnostics, pods_.missing())}};
+    std::erase_if(waiters_, [&](const Waiter& waiter) {
+        if (!lacking.empty() && now < waiter.deadline_ms)
+            return false;
+        std::string why;
+        for (const std::string& line : lacking)
+            why += (why.empty() ? "" : "; ") + line;
+        control_.reply(waiter.token, {.ok = lacking.empty(), .error = std::move(why), .json = text_of(answer)});
+        return true;
+    });
+}
+
+std::string Loop::status() const {
+    const StatusFacts facts{.version = settings_.version,
+                            .source_path = source_.path(),
+                            .source_read_s = source_read_s_,
+                            .source_faults = source_faults_,
+                            .generation_wanted = generation_wanted_,
+                            .generation_applied = generation_applied_,
+                            .missing = missing(),
+                            .engine = control_.engine(),
+                            .snapshot_error = engine_.error,
+                            .cgroup = settings_.cgroup,
+                            .pin_dir = settings_.pin_dir,
+                            .heartbeat_age_ms = kernel_.heartbeat_age_ms(),
+                            .maps = kernel_.usage(),
+                            .kernel_faults = kernel_.faults(),
+                            .statuses = compiled_.statuses,
+                            .diagnostics = compiled_.diagnostics,
+                            .pods = pods_.views()};
+    return text_of(status_json(facts));
+}
+
+void Loop::publish_readiness() {
+    const std::vector<std::string> lacking = missing();
+    metrics::AgentReport report{.engine_connected = engine_.connected,
+                                .generation_wanted = generation_wanted_,
+                                .generation_applied = generation_applied_,
+                                .pods_captured = pods_.captured().size(),
+                                .pods_missing = pods_.missing().size()};
+    const std::lock_guard lock(mutex_);
+    ready_ = {.good = lacking.empty(), .text = lacking.empty() ? "ready" : lacking.front()};
+    report_ = report;
+}
+
+/// One line per fault when it appears; nothing on retries; gone and back again is a new one.
+void Loop::log_faults() {
+    std::set<std::string> present;
+    for (const SourceFault& fault : source_faults_) {
+        const std::string line = line_of(fault);
+        if (present.insert(line).second && !faults_said_.contains(line)) {
+            counters_.add(Event::source_fault, "");
+            log::error("source_fault", log::kv("origin", fault.origin), log::kv("object", fault.object),
+                       log::kv("field", fault.field), log::kv("message", fault.message));
+        }
+    }
+    for (const Diagnostic& diagnostic : compiled_.diagnostics) {
+        const std::string line = line_of(diagnostic);
+        if (diagnostic.severity != Diagnostic::Severity::error || !present.insert(line).second ||
+            faults_said_.contains(line))
+            continue;
+        counters_.add(Event::object_refused, "");
+        log::error("object_refused", log::kv("object", diagnostic.object), log::kv("field", diagnostic.field),
+                   log::kv("message", diagnostic.message));
+    }
+    for (const std::string& fault : kernel_.faults())
+        if (present.insert("kernel: " + fault).second && !faults_said_.contains("kernel: " + fault))
+            log::error("kernel_operation_failed", log::kv("reason", fault));
+    faults_said_ = std::move(present);
+}
+
+Loop::Readiness Loop::ready() const {
+    const std::lock_guard lock(mutex_);
+    return ready_;
+}
+
+Loop::Readiness Loop::healthy() const {
+    const uint64_t last = last_turn_ms_.load();
+    const uint64_t now = monotonic_ms();
+    const bool stuck = now > last && now - last > stuck_ms;
+    return {.good = !stuck, .text = stuck ? "the reconcile loop is stuck" : "ok"};
+}
+
+metrics::AgentReport Loop::report() const {
+    const std::lock_guard lock(mutex_);
+    return report_;
+}
+
+} // namespace weft::agent

@@ -1,0 +1,32 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <mutex>
+#include <optional>
+#include <string>
+
+#include "agent/metrics/counters.hpp"
+#include "agent/metrics/fold.hpp"
+#include "agent/metrics/report.hpp"
+
+namespace weft::agent::metrics {
+
+/// What engines reported so far, and the page made from it. Fed by the control thread, read by the HTTP threads.
+class Collector {
+public:
+    Collector(const Counters& counters, std::string version) : counters_(counters), version_(std::move(version)) {}
+
+    void take(EngineReport report);
+    /// The connection to this engine ended.
+    void finish(uint64_t instance);
+    /// A page for Prometheus. Without `datapath`: it could not be had in time.
+    [[nodiscard]] std::string page(std::optional<DatapathReport> datapath, const AgentReport& agent);
+
+private:
+    const Counters& counters_;
+    const std::string version_;
+    std::mutex mutex_;
+    Fold fold_;
+};
+
+} // namespace weft::agent::metrics

@@ -1,0 +1,175 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "agent/metrics/exposition.hpp"
+
+#include <prometheus/metric_family.h>
+#include <prometheus/text_serializer.h>
+
+#include <algorithm>
+#include <limits>
+#include <map>
+#include <sstream>
+
+#include "agent/metrics/counters.hpp"
+
+namespace weft::agent::metrics {
+namespace {
+
+using prometheus::ClientMetric;
+using prometheus::MetricFamily;
+using prometheus::MetricType;
+
+MetricFamily family(std::string name, std::string help, MetricType type) {
+    MetricFamily made;
+    made.name = std::move(name);
+    made.help = std::move(help);
+    made.type = type;
+    return made;
+}
+
+ClientMetric sample(std::vector<ClientMetric::Label> labels, MetricType type, double value) {
+    ClientMetric metric;
+    metric.label = std::move(labels);
+    if (type == MetricType::Counter)
+        metric.counter.value = value;
+    else
+        metric.gauge.value = value;
+    return metric;
+}
+
+std::vector<ClientMetric::Label> istio_label_set(const IstioLabels& values) {
+    std::vector<ClientMetric::Label> labels;
+    labels.reserve(istio_labels.size());
+    for (size_t i = 0; i < istio_labels.size(); ++i)
+        labels.push_back({istio_labels[i], values[i]});
+    return labels;
+}
+
+ClientMetric::Histogram cumulative(const Histogram& histogram) {
+    ClientMetric::Histogram shown;
+    uint64_t count = 0;
+    for (size_t i = 0; i < histogram.buckets.size(); ++i) {
+        count += histogram.buckets[i];
+        const double bound = i < istio_bounds.size() ? istio_bounds[i] : std::numeric_limits<double>::infinity();
+        shown.bucket.push_back({.cumulative_count = count, .upper_bound = bound});
+    }
+    shown.sample_count = count;
+    shown.sample_sum = histogram.sum;
+    return shown;
+}
+
+void add_requests(const std::vector<RequestSeries>& requests, std::vector<MetricFamily>& out) {
+    MetricFamily total = family("istio_requests_total", "Requests handled.", MetricType::Counter);
+    MetricFamily duration = family("istio_request_duration_milliseconds", "Duration of requests.", MetricType::Histogram);
+    MetricFamily received = family("istio_request_bytes", "Request sizes, heads included.", MetricType::Histogram);
+    MetricFamily sent = family("istio_response_bytes", "Response sizes, heads included.", MetricType::Histogram);
+    for (const RequestSeries& series : requests) {
+        const auto labels = istio_label_set(series.labels);
+        total.metric.push_back(sample(labels, MetricType::Counter, static_cast<double>(series.totals.requests)));
+        for (const auto& [to, from] : {std::pair{&duration, &series.totals.duration_ms},
+                                       std::pair{&received, &series.totals.request_bytes},
+                                       std::pair{&sent, &series.totals.response_bytes}}) {
+            ClientMetric metric;
+            metric.label = labels;
+            metric.histogram = cumulative(*from);
+            to->metric.push_back(std::move(metric));
+        }
+    }
+    for (MetricFamily* made : {&total, &duration, &received, &sent})
+        out.push_back(std::move(*made));
+}
+
+/// weft_[a-z0-9_]*: nothing that an engine says can look like a metric of another program, or break a line.
+bool is_own_name(const std::string& name) {
+    return name.starts_with("weft_") && name.size() <= 128 &&
+           name.find_first_not_of("abcdefghijklmnopqrstuvwxyz0123456789_") == std::string::npos &&
+           !name.starts_with("weft_agent_") && !name.starts_with("weft_datapath_");
+}
+
+void add_counts(const std::vector<Count>& counts, bool own, std::vector<MetricFamily>& out) {
+    std::map<std::string, MetricFamily> families;
+    for (const Count& count : counts) {
+        if (!own && !is_own_name(count.name))
+            continue;
+        MetricFamily& to = families[count.name];
+        if (to.name.empty())
+            to = family(count.name, Counters::help(count.name), MetricType::Counter);
+        std::vector<ClientMetric::Label> labels;
+        if (!count.reason.empty())
+            labels.push_back({"reason", count.reason});
+        to.metric.push_back(sample(std::move(labels), MetricType::Counter, static_cast<double>(count.value)));
+    }
+    for (auto& [name, made] : families)
+        out.push_back(std::move(made));
+}
+
+void add_levels(const std::vector<Level>& levels, std::vector<MetricFamily>& out) {
+    std::map<std::string, double> latest; // an engine that names one twice must not give a broken exposition
+    for (const Level& level : levels)
+        if (is_own_name(level.name))
+            latest[level.name] = level.value;
+    for (const auto& [name, value] : latest) {
+        // A family of one name and two types would make Prometheus refuse the whole page.
+        if (std::ranges::any_of(out, [&](const MetricFamily& made) { return made.name == name; }))
+            continue;
+        out.push_back(family(name, "", MetricType::Gauge));
+        out.back().metric.push_back(sample({}, MetricType::Gauge, value));
+    }
+}
+
+void add_datapath(const DatapathReport& report, std::vector<MetricFamily>& out) {
+    for (const DatapathReport::Total& total : report.totals) {
+        out.push_back(family("weft_datapath_" + total.name + "_total", total.help, MetricType::Counter));
+        out.back().metric.push_back(sample({}, MetricType::Counter, static_cast<double>(total.value)));
+    }
+    MetricFamily refusals = family("weft_datapath_pod_refusals_total", "Refusals by pod and reason.", MetricType::Counter);
+    for (const DatapathReport::Refusals& refusal : report.refusals)
+        refusals.metric.push_back(sample({{"pod", refusal.pod}, {"reason", refusal.reason}}, MetricType::Counter,
+                                         static_cast<double>(refusal.value)));
+    out.push_back(std::move(refusals));
+    MetricFamily entries = family("weft_datapath_map_entries", "Entries of a kernel map.", MetricType::Gauge);
+    MetricFamily limits = family("weft_datapath_map_entries_max", "Capacity of a kernel map.", MetricType::Gauge);
+    for (const DatapathReport::Map& map : report.maps) {
+        entries.metric.push_back(sample({{"map", map.name}}, MetricType::Gauge, static_cast<double>(map.entries)));
+        limits.metric.push_back(sample({{"map", map.name}}, MetricType::Gauge, static_cast<double>(map.entries_max)));
+    }
+    out.push_back(std::move(entries));
+    out.push_back(std::move(limits));
+}
+
+void add_gauge(std::string name, std::string help, double value, std::vector<MetricFamily>& out) {
+    out.push_back(family(std::move(name), std::move(help), MetricType::Gauge));
+    out.back().metric.push_back(sample({}, MetricType::Gauge, value));
+}
+
+void add_agent(const AgentReport& agent, std::vector<MetricFamily>& out) {
+    add_gauge("weft_agent_engine_connected", "1 while an engine is connected.", agent.engine_connected ? 1 : 0, out);
+    add_gauge("weft_agent_generation_wanted", "Generation that the source asks for.",
+              static_cast<double>(agent.generation_wanted), out);
+    add_gauge("weft_agent_generation_applied", "Generation in force in kernel and engine.",
+              static_cast<double>(agent.generation_applied), out);
+    add_gauge("weft_agent_pods_captured", "Pods captured.", static_cast<double>(agent.pods_captured), out);
+    add_gauge("weft_agent_pods_missing", "Pods that should be captured and are not.",
+              static_cast<double>(agent.pods_missing), out);
+}
+
+} // namespace
+
+std::string exposition(const Scrape& scrape) {
+    std::vector<MetricFamily> families;
+    add_requests(scrape.requests, families);
+    families.push_back(family("istio_build", "Version of the component.", MetricType::Gauge));
+    families.back().metric.push_back(
+        sample({{"component", "proxy"}, {"tag", scrape.version}}, MetricType::Gauge, 1));
+    add_counts(scrape.agent_counters, true, families);
+    add_agent(scrape.agent, families);
+    if (scrape.datapath)
+        add_datapath(*scrape.datapath, families);
+    add_counts(scrape.engine_counters, false, families);
+    add_levels(scrape.engine_gauges, families);
+    std::erase_if(families, [](const MetricFamily& made) { return made.metric.empty(); });
+    std::ostringstream out;
+    prometheus::TextSerializer().Serialize(out, families);
+    return std::move(out).str();
+}
+
+} // namespace weft::agent::metrics

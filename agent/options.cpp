@@ -1,0 +1,60 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "agent/options.hpp"
+
+#include <cstdio>
+
+#include "config/settings/flags.hpp"
+
+namespace weft::agent {
+namespace {
+
+void bind(config::Flags& flags, Options& options) {
+    flags.text("--source", options.source, "dir:PATH", "where the objects come from");
+    flags.text("--socket", options.socket, "PATH", "the control socket of agent, engine and weftctl");
+    flags.text("--cgroup", options.cgroup, "PATH", "the cgroup2 folder to attach to (default: the mount's root)");
+    flags.text("--pin-dir", options.pin_dir, "PATH", "where programs, maps and links are pinned (a bpffs)");
+    flags.text("--metrics-address", options.metrics_address, "ADDRESS:PORT", "for /metrics, /readyz, /healthz");
+    flags.text("--engine", options.engine, "PATH", "start this engine and restart it; without, one connects by itself");
+    flags.texts("--engine-arg", options.engine_arguments, "ARG", "passed on to the engine; repeatable");
+    flags.number("--engine-user", options.engine_user, 0, UINT32_MAX - 1, "user id that may connect beside root");
+    flags.texts("--gateway-class", options.gateway_classes, "NAME", "a class that is ours beside weft-waypoint");
+    flags.text("--trust-domain", options.trust_domain, "NAME", "of the identities");
+    flags.text("--cluster-id", options.cluster_id, "NAME", "the cluster's name in metrics");
+    flags.text("--cluster-domain", options.cluster_domain, "NAME", "of service host names");
+    flags.text("--root-namespace", options.root_namespace, "NAME", "whose policies may hold everywhere");
+    flags.number("--engine-timeout", options.engine_timeout_ms, 100, 600'000,
+                 "milliseconds of silence after which an engine counts as dead");
+    flags.level("--log-level", options.log_level, "debug, info, warn or error");
+    flags.toggle("--log-json", options.log_json, "one JSON object a line");
+    flags.toggle("--keep", options.keep, "leave datapath and engine in force on exit (upgrades)");
+    flags.toggle("--cleanup", options.cleanup, "remove everything that a former run left, and exit");
+}
+
+int refuse(const std::string& why) {
+    std::fprintf(stderr, "weft-agent: %s\n", why.c_str());
+    return 1;
+}
+
+} // namespace
+
+const char* agent_version() { return WEFT_VERSION; }
+
+std::optional<int> parse_options(int argc, const char* const* argv, Options& options) {
+    config::Flags flags("weft-agent", "The node agent of Weft.", agent_version());
+    bind(flags, options);
+    if (const std::optional<int> done = flags.parse(argc, argv))
+        return done;
+    if (options.socket.empty() || options.socket.front() != '/')
+        return refuse("--socket: not an absolute path: " + options.socket);
+    if (options.cleanup)
+        return std::nullopt;
+    if (options.source == "kube" || options.source.starts_with("kube:"))
+        return refuse("--source kube: this version reads directories only (--source dir:PATH)");
+    if (!options.source.starts_with("dir:") || options.source.size() == 4)
+        return refuse(options.source.empty() ? "--source is missing (--source dir:PATH)"
+                                             : "--source: not dir:PATH: " + options.source);
+    options.directory = options.source.substr(4);
+    return std::nullopt;
+}
+
+} // namespace weft::agent

@@ -1,0 +1,44 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "config/base/log.hpp"
+
+namespace weft::agent {
+
+/// The command line of weft-agent.
+struct Options {
+    std::string source;
+    std::string socket = "/run/weft/agent.sock";
+    std::string cgroup; ///< empty: the root of the cgroup2 mount
+    std::string pin_dir = "/sys/fs/bpf/weft";
+    std::string metrics_address = "0.0.0.0:15020";
+    std::string engine;
+    std::vector<std::string> engine_arguments;
+    uint64_t engine_user = 65532;
+    std::vector<std::string> gateway_classes;
+    std::string trust_domain = "cluster.local";
+    std::string cluster_id = "Kubernetes";
+    std::string cluster_domain = "cluster.local";
+    std::string root_namespace = "istio-system";
+    uint64_t engine_timeout_ms = 5000;
+    log::Level log_level = log::Level::info;
+    bool log_json = false;
+    bool keep = false;
+    bool cleanup = false;
+
+    std::string directory; ///< of the source, without "dir:"
+    [[nodiscard]] std::string lock_file() const { return socket + ".lock"; }
+    [[nodiscard]] std::string engine_state_file() const { return socket + ".engine"; }
+};
+
+[[nodiscard]] const char* agent_version();
+
+/// Fills `options`. nullopt: go on; else the exit code, everything is said.
+[[nodiscard]] std::optional<int> parse_options(int argc, const char* const* argv, Options& options);
+
+} // namespace weft::agent

@@ -1,0 +1,210 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "agent/pods/registry.hpp"
+
+#include <algorithm>
+#include <cerrno>
+
+namespace weft::agent {
+namespace {
+
+std::string text_of(const Error& error) {
+    return error.detail == ENOENT ? "the network namespace does not exist (yet)" : to_string(error);
+}
+
+} // namespace
+
+const char* Pods::name(State state) {
+    switch (state) {
+        using enum State;
+    case waiting: return "waiting";
+    case captured: return "captured";
+    case failed: return "failed";
+    case releasing: return "releasing";
+    }
+    return "";
+}
+
+void Pods::adopt_ids(const std::map<uint64_t, uint32_t>& id_by_cookie, uint32_t next_id) {
+    adopted_ids_ = id_by_cookie;
+    next_id_ = std::max(next_id_, next_id);
+    for (const auto& [cookie, id] : id_by_cookie)
+        next_id_ = std::max(next_id_, id + 1);
+}
+
+bool Pods::offer(OfferedListener listener) {
+    next_id_ = std::max(next_id_, listener.pod_id + 1);
+    if (offers_.size() >= offers_max || holder_of(listener.facts.netns_cookie))
+        return false;
+    offers_.push_back(std::move(listener));
+    return true;
+}
+
+std::vector<uint32_t> Pods::drop_offers() {
+    std::vector<uint32_t> ids;
+    for (const OfferedListener& offer : offers_)
+        ids.push_back(offer.pod_id);
+    offers_.clear();
+    std::ranges::sort(ids);
+    ids.erase(std::unique(ids.begin(), ids.end()), ids.end());
+    return ids;
+}
+
+void Pods::want(std::vector<PodToCapture> pods) {
+    wanted_.clear();
+    for (PodToCapture& pod : pods)
+        wanted_.insert_or_assign(pod.uid, std::move(pod));
+    for (auto entry = entries_.begin(); entry != entries_.end();) {
+        const auto found = wanted_.find(entry->first);
+        const bool same = found != wanted_.end() && found->second.netns == entry->second.wanted.netns;
+        if (same) {
+            entry->second.wanted.addresses = found->second.addresses;
+            if (entry->second.state == State::releasing)
+                entry->second.state = State::captured; // wanted again before the kernel let go of it
+        } else if (entry->second.capture) {
+            entry->second.state = State::releasing;
+        } else {
+            entry = entries_.erase(entry);
+            continue;
+        }
+        ++entry;
+    }
+    for (const auto& [uid, pod] : wanted_)
+        if (!entries_.contains(uid))
+            entries_[uid].wanted = pod;
+}
+
+void Pods::retry_now() {
+    for (auto& [uid, entry] : entries_)
+        entry.retry_at_ms = 0;
+}
+
+Pods::Changes Pods::sweep(uint64_t now_ms) {
+    Changes changes;
+    for (auto& [uid, entry] : entries_) {
+        if (entry.capture) {
+            if (!entry.capture->netns.exists())
+                changes.vanished.push_back(uid);
+        } else if (now_ms >= entry.retry_at_ms) {
+            try_capture(entry, now_ms, changes);
+        }
+    }
+    return changes;
+}
+
+void Pods::try_capture(Entry& entry, uint64_t now_ms, Changes& changes) {
+    Result<CapturePtr> made = capture(entry.wanted);
+    if (made) {
+        entry.capture = *made;
+        entry.state = State::captured;
+        entry.reason.clear();
+        entry.retry_after_ms = 0;
+        changes.captured.push_back(*std::move(made));
+        return;
+    }
+    std::string reason = text_of(made.error());
+    ++changes.attempts_failed;
+    if (reason != entry.reason)
+        changes.failures.push_back({entry.wanted.uid, reason});
+    // A namespace that is simply not there yet is looked for at the sweep's own pace.
+    const bool absent = made.error().detail == ENOENT;
+    entry.state = absent ? State::waiting : State::failed;
+    entry.reason = std::move(reason);
+    entry.retry_after_ms =
+        absent ? capture_retry_min_ms : std::clamp(entry.retry_after_ms * 2, capture_retry_min_ms, capture_retry_max_ms);
+    entry.retry_at_ms = now_ms + entry.retry_after_ms;
+}
+
+Result<CapturePtr> Pods::capture(const PodToCapture& pod) {
+    const auto captures = std::ranges::count_if(entries_, [](const auto& entry) { return entry.second.capture != nullptr; });
+    if (captures >= WEFT_PODS_MAX)
+        return fail(Code::too_large, "pods: this node already has the most pods that the kernel maps hold");
+    Result<Netns> netns = Netns::open(pod.netns);
+    if (!netns)
+        return std::unexpected(netns.error());
+    if (holder_of(netns->cookie()))
+        return fail(Code::refused, "netns: another pod already is captured in this network namespace");
+    const uint32_t id = id_for(netns->cookie());
+    Result<Listeners> listeners = make_listeners(*netns, claim_offers(id, netns->cookie()));
+    if (!listeners)
+        return std::unexpected(listeners.error());
+    return std::make_shared<const Capture>(
+        Capture{.uid = pod.uid, .id = id, .netns = *std::move(netns), .listeners = *std::move(listeners)});
+}
+
+void Pods::release(const std::string& uid) {
+    entries_.erase(uid);
+    if (const auto again = wanted_.find(uid); again != wanted_.end())
+        entries_[uid].wanted = again->second;
+}
+
+std::optional<std::string> Pods::holder_of(uint64_t cookie) const {
+    for (const auto& [uid, entry] : entries_)
+        if (entry.capture && entry.capture->netns.cookie() == cookie)
+            return uid;
+    return std::nullopt;
+}
+
+uint32_t Pods::id_for(uint64_t cookie) {
+    // Remembered, so that a capture that fails half-way keeps its id when it is tried again.
+    const auto [entry, added] = adopted_ids_.try_emplace(cookie, next_id_);
+    if (added)
+        ++next_id_;
+    return entry->second;
+}
+
+Listeners Pods::claim_offers(uint32_t id, uint64_t cookie) {
+    Listeners claimed;
+    std::erase_if(offers_, [&](OfferedListener& offer) {
+        if (offer.pod_id != id || offer.facts.netns_cookie != cookie || claimed[offer.kind])
+            return false;
+        claimed[offer.kind] = std::move(offer.fd);
+        return true;
+    });
+    return claimed;
+}
+
+CapturedPods Pods::captured() const {
+    CapturedPods pods;
+    for (const auto& [uid, entry] : entries_)
+        if (entry.state == State::captured)
+            pods[uid] = {.id = entry.capture->id, .netns_cookie = entry.capture->netns.cookie()};
+    return pods;
+}
+
+std::vector<CapturePtr> Pods::held() const {
+    std::vector<CapturePtr> captures;
+    for (const auto& [uid, entry] : entries_)
+        if (entry.capture)
+            captures.push_back(entry.capture);
+    return captures;
+}
+
+std::vector<CapturePtr> Pods::releasing() const {
+    std::vector<CapturePtr> captures;
+    for (const auto& [uid, entry] : entries_)
+        if (entry.state == State::releasing)
+            captures.push_back(entry.capture);
+    return captures;
+}
+
+std::vector<Pods::View> Pods::views() const {
+    std::vector<View> views;
+    for (const auto& [uid, entry] : entries_)
+        views.push_back({.uid = uid,
+                         .netns = entry.wanted.netns,
+                         .addresses = entry.wanted.addresses,
+                         .state = entry.state,
+                         .reason = entry.reason,
+                         .id = entry.capture ? entry.capture->id : 0});
+    return views;
+}
+
+std::vector<Pods::Failure> Pods::missing() const {
+    std::vector<Failure> missing;
+    for (const auto& [uid, entry] : entries_)
+        if (entry.state == State::waiting || entry.state == State::failed)
+            missing.push_back({uid, entry.reason});
+    return missing;
+}
+
+} // namespace weft::agent

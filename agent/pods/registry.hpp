@@ -1,0 +1,121 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "agent/pods/netns.hpp"
+#include "agent/pods/sockets.hpp"
+#include "agent/reconcile/state.hpp"
+
+namespace weft::agent {
+
+inline constexpr uint64_t capture_retry_min_ms = 250;
+inline constexpr uint64_t capture_retry_max_ms = 5000;
+/// Handed-back listeners that wait for their pod; an engine serves four per pod.
+inline constexpr size_t offers_max = listener_kinds * WEFT_PODS_MAX;
+
+/// A listener that an engine handed back, already inspected.
+struct OfferedListener {
+    uint32_t pod_id = 0;
+    uint32_t kind = 0;
+    ListenerFacts facts;
+    UniqueFd fd;
+};
+
+/// A pod whose namespace we hold listeners in. Shared with the control thread, which gives them to engines; the
+/// namespace is free when the last holder lets go.
+struct Capture {
+    std::string uid;
+    uint32_t id = 0;
+    Netns netns;
+    Listeners listeners;
+};
+using CapturePtr = std::shared_ptr<const Capture>;
+
+/// The pods of this node that shall be captured, and how far each is. Owned by the loop, used on its thread only.
+///
+///              want            sweep                 not wanted any more
+///   (nothing) ─────▶ waiting ─────────▶ captured ───────────────────────▶ releasing ──release()──▶ (nothing)
+///                      ▲ │ cannot         │ namespace gone: reported by sweep()          │ wanted again
+///                      │ ▼                └──────────────release()────────▶ waiting ◀────┘
+///                     failed: tried again, less and less often
+class Pods {
+public:
+    enum class State : uint8_t { waiting, captured, failed, releasing };
+
+    /// For status: one line per pod.
+    struct View {
+        std::string uid;
+        std::string netns;
+        std::vector<IpAddress> addresses;
+        State state = State::waiting;
+        std::string reason; ///< waiting, failed
+        uint32_t id = 0;    ///< 0: not captured
+    };
+    struct Failure {
+        std::string uid;
+        std::string reason;
+    };
+    struct Changes {
+        std::vector<CapturePtr> captured;
+        std::vector<std::string> vanished; ///< captured or releasing, the namespace is gone: release() them at once
+        std::vector<Failure> failures;     ///< new reasons only, not every retry
+        uint32_t attempts_failed = 0;      ///< every one
+    };
+
+    /// Ids that pinned maps already use, by netns cookie, and the least one that was never used. Call before the first
+    /// sweep.
+    void adopt_ids(const std::map<uint64_t, uint32_t>& id_by_cookie, uint32_t next_id);
+    /// Kept for the capture of its pod. False: there is no room, or its pod is already captured; the listener is closed.
+    bool offer(OfferedListener listener);
+    /// Closes the offers that no wanted pod claimed; returns the ids of their pods.
+    [[nodiscard]] std::vector<uint32_t> drop_offers();
+
+    void want(std::vector<PodToCapture> pods);
+    /// Failed captures are due at once: the source has changed, or somebody waits.
+    void retry_now();
+    /// Captures what is due, and looks whether captured namespaces still exist.
+    [[nodiscard]] Changes sweep(uint64_t now_ms);
+    /// The kernel and the engine have let go of it. Wanted again: it starts from waiting.
+    void release(const std::string& uid);
+
+    /// State captured only.
+    [[nodiscard]] CapturedPods captured() const;
+    /// Captured or releasing.
+    [[nodiscard]] std::vector<CapturePtr> held() const;
+    [[nodiscard]] std::vector<CapturePtr> releasing() const;
+    [[nodiscard]] std::vector<View> views() const;
+    /// Wanted and not captured: what `sync` warns of.
+    [[nodiscard]] std::vector<Failure> missing() const;
+
+    [[nodiscard]] static const char* name(State state);
+
+private:
+    struct Entry {
+        PodToCapture wanted;
+        State state = State::waiting;
+        std::string reason = "not tried yet";
+        uint64_t retry_at_ms = 0;
+        uint64_t retry_after_ms = 0;
+        CapturePtr capture;
+    };
+
+    Result<CapturePtr> capture(const PodToCapture& pod);
+    void try_capture(Entry& entry, uint64_t now_ms, Changes& changes);
+    [[nodiscard]] std::optional<std::string> holder_of(uint64_t cookie) const;
+    uint32_t id_for(uint64_t cookie);
+    Listeners claim_offers(uint32_t id, uint64_t cookie);
+
+    std::map<std::string, PodToCapture> wanted_;
+    std::map<std::string, Entry> entries_;
+    std::map<uint64_t, uint32_t> adopted_ids_;
+    std::vector<OfferedListener> offers_;
+    uint32_t next_id_ = 1;
+};
+
+} // namespace weft::agent

@@ -1,0 +1,136 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <map>
+#include <set>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "agent/reconcile/app_protocol.hpp"
+#include "agent/reconcile/compile.hpp"
+#include "agent/reconcile/pod_index.hpp"
+
+/// The workpiece of compile(): each step below reads what the steps before it left and adds its own part. Lives for one
+/// compile() only and points into its store. Internal to agent/reconcile.
+namespace weft::agent {
+
+/// A route as attached to one place.
+struct AttachedRoute {
+    const HttpRoute* route = nullptr;
+    Age age;
+    std::vector<std::string> hostnames; ///< Gateway parents: what is left after intersection; empty: any
+};
+
+struct PortBuild {
+    const ServicePort* port = nullptr;
+    AppProtocol protocol = AppProtocol::undeclared;
+    uint32_t cluster = config::none;  ///< TCP ports only
+    uint32_t frontend = config::none; ///< TCP ports of services with an address only
+    std::vector<AttachedRoute> producer;
+    std::map<std::string, std::vector<AttachedRoute>> consumer; ///< by client namespace
+};
+
+struct WaypointBuild {
+    const Gateway* gateway = nullptr;
+    ObjectName name;
+    std::vector<uint32_t> policies; ///< of the Gateway and of its class
+    std::vector<AttachedRoute> routes;
+    uint32_t table = config::none;
+};
+
+struct ServiceBuild {
+    const Service* service = nullptr;
+    ObjectName name;
+    Age age;
+    std::vector<PortBuild> ports;
+    std::vector<const EndpointSlice*> slices;
+    std::vector<uint32_t> selected; ///< pods by selector
+    std::vector<IpAddress> vips;    ///< cluster addresses that are its own
+    WaypointBuild* waypoint = nullptr;
+    std::vector<uint32_t> policies; ///< that target it
+    uint32_t policy_set = config::none;
+};
+
+struct Build {
+    const ObjectStore& store;
+    const CompileOptions& options;
+    const CapturedPods& captured;
+    Compiled out{};
+    PodIndex pods;
+    std::vector<uint32_t> local_ids{}; ///< pod id by PodIndex item, 0: not captured here
+    std::map<ObjectName, ServiceBuild> services{};
+    std::map<ObjectName, WaypointBuild> waypoints{};          ///< Gateways of our classes
+    std::vector<const AuthorizationPolicy*> policy_objects{}; ///< parallel to the snapshot's policies
+    std::map<uint32_t, std::set<std::string>> unjudged{};     ///< policy -> ports that it cannot judge
+    std::map<std::vector<uint32_t>, uint32_t> policy_sets{};
+
+    [[nodiscard]] ServiceBuild* service(const ObjectName& name) {
+        const auto found = services.find(name);
+        return found == services.end() ? nullptr : &found->second;
+    }
+    [[nodiscard]] WaypointBuild* waypoint(const ObjectName& name) {
+        const auto found = waypoints.find(name);
+        return found == waypoints.end() ? nullptr : &found->second;
+    }
+    [[nodiscard]] bool is_our_class(const std::string& name) const;
+    void diagnose(std::string object, std::string field, std::string message, Diagnostic::Severity severity) {
+        out.diagnostics.push_back({.object = std::move(object),
+                                   .field = std::move(field),
+                                   .message = std::move(message),
+                                   .severity = severity});
+    }
+    void add_status(const char* kind, const ObjectName& name, std::string parent, std::vector<Condition> conditions) {
+        out.statuses.push_back({.kind = kind,
+                                .ns = name.ns,
+                                .name = name.name,
+                                .parent = std::move(parent),
+                                .conditions = std::move(conditions)});
+    }
+};
+
+/// Where a service port leads: one address of a pod or of an EndpointSlice.
+struct Member {
+    SocketAddress address;
+    uint32_t pod = PodIndex::none;
+    bool ready = false;
+    bool authoritative = false; ///< counts as an endpoint; otherwise it only says which pods the port's policies govern
+    auto operator<=>(const Member&) const = default;
+};
+/// All of them, ready or not, sorted by address.
+[[nodiscard]] std::vector<Member> members_of(const Build& build, const ServiceBuild& service, const PortBuild& port);
+
+/// The waypoint that handles the pod's own address, or nullptr.
+[[nodiscard]] WaypointBuild* pod_waypoint(Build& build, const Pod& pod);
+/// The set of a waypoint's own policies; config::none if it has none.
+[[nodiscard]] uint32_t waypoint_policy_set(Build& build, const WaypointBuild& waypoint);
+
+void build_workloads(Build& build);
+void build_services(Build& build);  ///< services, clusters, frontends
+void build_waypoints(Build& build); ///< Gateways of ours and who uses them
+void build_policies(Build& build);  ///< attachment and sets
+void build_routes(Build& build);    ///< attachment and tables
+void build_guards(Build& build);    ///< captured pods, inbound ports
+void build_kernel(Build& build);    ///< services and ids
+void build_statuses(Build& build);  ///< objects that no step above reports on
+
+/// What every refused object says; empty if the newest version is in force.
+template <class T>
+[[nodiscard]] std::vector<Condition> refusal(const Entry<T>& entry, const char* type) {
+    if (entry.faults.empty())
+        return {};
+    const auto& fault = entry.faults.front();
+    std::string message = (fault.field.empty() ? "" : fault.field + ": ") + fault.message;
+    if (entry.good)
+        message += "; the last good version stays in force";
+    return {{.type = type,
+             .status = false,
+             .reason = fault.unsupported ? "UnsupportedValue" : "Invalid",
+             .message = std::move(message)}};
+}
+
+/// Whether a Gateway with a waypoint's listeners lets routes and users of that namespace in.
+[[nodiscard]] bool allows_namespace(const Build& build, const Gateway& gateway, const Gateway::Listener& listener,
+                                    const std::string& ns);
+
+} // namespace weft::agent

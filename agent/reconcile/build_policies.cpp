@@ -1,0 +1,180 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <algorithm>
+#include <tuple>
+
+#include "agent/reconcile/build.hpp"
+
+/// AuthorizationPolicy attachment (istio.md 1.8) and the sets that the engine judges by.
+namespace weft::agent {
+namespace {
+
+using Target = AuthorizationPolicy::Target;
+
+struct Bound {
+    bool ok = false;
+    const char* reason = "Accepted";
+    std::string message;
+    std::vector<uint32_t>* list = nullptr; ///< where the policy goes
+    std::vector<WaypointBuild*> waypoints; ///< of a class
+};
+
+Bound bind_gateway(Build& build, const ObjectName& name) {
+    if (auto* waypoint = build.waypoint(name))
+        return {true, "Accepted", "bound to " + object_id(Gateway::kind, name), &waypoint->policies, {}};
+    if (build.store.find<Gateway>(name) != nullptr)
+        return {false,
+                "AncestorNotBound",
+                object_id(Gateway::kind, name) + " is of a class that is not Weft's",
+                nullptr,
+                {}};
+    return {false, "TargetNotFound", object_id(Gateway::kind, name) + " does not exist", nullptr, {}};
+}
+
+Bound bind_service(Build& build, const ObjectName& name) {
+    if (auto* service = build.service(name))
+        return {true, "Accepted", "bound to " + object_id(Service::kind, name), &service->policies, {}};
+    return {false, "TargetNotFound", object_id(Service::kind, name) + " does not exist", nullptr, {}};
+}
+
+Bound bind_class(Build& build, const std::string& policy_namespace, const std::string& name) {
+    if (policy_namespace != build.options.root_namespace)
+        return {false,
+                "Invalid",
+                "a policy for a GatewayClass must be in the root namespace " + build.options.root_namespace,
+                nullptr,
+                {}};
+    if (!build.is_our_class(name)) {
+        const bool there = build.store.find<GatewayClass>({.ns = {}, .name = name}) != nullptr;
+        return {false,
+                there ? "AncestorNotBound" : "TargetNotFound",
+                "GatewayClass " + name + " is not one of Weft's",
+                nullptr,
+                {}};
+    }
+    Bound out{true, "Accepted", "bound to all waypoints of GatewayClass " + name, nullptr, {}};
+    for (auto& [key, waypoint] : build.waypoints) {
+        if (waypoint.gateway->class_name == name)
+            out.waypoints.push_back(&waypoint);
+    }
+    return out;
+}
+
+Bound bind(Build& build, const ObjectName& policy, const Target& target) {
+    switch (target.kind) {
+    case Target::Kind::gateway: return bind_gateway(build, {.ns = policy.ns, .name = target.name});
+    case Target::Kind::service: return bind_service(build, {.ns = policy.ns, .name = target.name});
+    case Target::Kind::gateway_class: return bind_class(build, policy.ns, target.name);
+    }
+    return {};
+}
+
+void attach_policy(Build& build, const ObjectName& name, const AuthorizationPolicy& policy,
+                   std::vector<Condition>& conditions) {
+    const auto index = static_cast<uint32_t>(build.out.snapshot.policies.size());
+    size_t bound = 0;
+    Condition condition{.type = "WaypointAccepted", .status = false, .reason = {}, .message = {}};
+    for (const auto& target : policy.targets) {
+        const Bound found = bind(build, name, target);
+        bound += found.ok ? 1 : 0;
+        if (condition.reason.empty() || (!found.ok && condition.reason == "Accepted"))
+            condition.reason = found.reason;
+        condition.message += (condition.message.empty() ? "" : "; ") + found.message;
+        if (found.list != nullptr)
+            found.list->push_back(index);
+        for (auto* waypoint : found.waypoints)
+            waypoint->policies.push_back(index);
+    }
+    condition.status = bound > 0;
+    if (bound > 0 && bound < policy.targets.size())
+        condition.reason = "PartiallyInvalid";
+    if (bound < policy.targets.size())
+        build.diagnose(object_id(AuthorizationPolicy::kind, name), "spec.targetRefs", condition.message,
+                       bound > 0 ? Diagnostic::Severity::warning : Diagnostic::Severity::error);
+    if (bound > 0) {
+        build.out.snapshot.policies.push_back(
+            {.ns = name.ns, .name = name.name, .action = policy.action, .rules = policy.rules});
+        build.policy_objects.push_back(&policy);
+    }
+    conditions.push_back(std::move(condition));
+}
+
+/// One set for each distinct combination. `config::none` if there is none to judge.
+uint32_t policy_set(Build& build, std::vector<uint32_t> policies) {
+    const auto& all = build.out.snapshot.policies;
+    std::sort(policies.begin(), policies.end(), [&](uint32_t left, uint32_t right) {
+        return std::tie(all[left].name, all[left].ns) < std::tie(all[right].name, all[right].ns);
+    });
+    policies.erase(std::unique(policies.begin(), policies.end()), policies.end());
+    if (policies.empty())
+        return config::none;
+    auto& sets = build.out.snapshot.policy_sets;
+    const auto [found, fresh] = build.policy_sets.emplace(policies, static_cast<uint32_t>(sets.size()));
+    if (fresh) {
+        config::PolicySet set;
+        for (const uint32_t index : policies)
+            (all[index].action == config::Policy::Action::deny ? set.deny : set.allow).push_back(index);
+        sets.push_back(std::move(set));
+    }
+    return found->second;
+}
+
+/// A port that is governed but speaks what nobody here can judge is refused; its policies must say so.
+void note_unjudged(Build& build, const ServiceBuild& service, const std::vector<uint32_t>& policies) {
+    for (const auto& port : service.ports) {
+        if (port.port->protocol != Protocol::tcp || served(port.protocol))
+            continue;
+        for (const uint32_t index : policies)
+            build.unjudged[index].insert(object_id(Service::kind, service.name) + ":" +
+                                         std::to_string(port.port->port));
+    }
+}
+
+void finish_statuses(Build& build, std::map<ObjectName, std::vector<Condition>>& conditions) {
+    for (const auto& [index, ports] : build.unjudged) {
+        const auto& policy = build.out.snapshot.policies[index];
+        const ObjectName name{.ns = policy.ns, .name = policy.name};
+        std::string list;
+        for (const auto& port : ports)
+            list += (list.empty() ? "" : ", ") + port;
+        const std::string message =
+            "cannot judge the protocol of " + list + ": connections to its pods' ports are refused";
+        for (auto& condition : conditions[name]) {
+            if (condition.reason == "Accepted")
+                condition.reason = "PartiallyInvalid";
+            condition.message += "; " + message;
+        }
+        build.diagnose(object_id(AuthorizationPolicy::kind, name), "spec.targetRefs", message,
+                       Diagnostic::Severity::warning);
+    }
+    for (auto& [name, list] : conditions)
+        build.add_status(AuthorizationPolicy::kind, name, "", std::move(list));
+}
+
+} // namespace
+
+uint32_t waypoint_policy_set(Build& build, const WaypointBuild& waypoint) {
+    return policy_set(build, waypoint.policies);
+}
+
+void build_policies(Build& build) {
+    std::map<ObjectName, std::vector<Condition>> conditions;
+    for (const auto& [name, entry] : build.store.all<AuthorizationPolicy>()) {
+        conditions[name] = refusal(entry, "WaypointAccepted");
+        if (!entry.good)
+            continue;
+        auto& list = conditions[name];
+        attach_policy(build, name, *entry.good, list);
+        if (list.size() > 1) // refused now: that is what the condition says, the older version is bound all the same
+            list.pop_back();
+    }
+    for (auto& [name, service] : build.services) {
+        auto policies = service.policies;
+        if (service.waypoint != nullptr)
+            policies.insert(policies.end(), service.waypoint->policies.begin(), service.waypoint->policies.end());
+        note_unjudged(build, service, policies);
+        service.policy_set = policy_set(build, std::move(policies));
+    }
+    finish_statuses(build, conditions);
+}
+
+} // namespace weft::agent

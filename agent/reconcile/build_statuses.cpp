@@ -1,0 +1,87 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <algorithm>
+#include <tuple>
+
+#include "agent/reconcile/build.hpp"
+
+/// Statuses of kinds that no other step reports on, and the faults of every refused object.
+namespace weft::agent {
+namespace {
+
+constexpr const char* accepted = "weftmesh.io/Accepted"; ///< our own condition, for kinds that Kubernetes owns
+
+template <class T>
+void report_refusals(Build& build) {
+    for (const auto& [name, entry] : build.store.all<T>()) {
+        for (const auto& fault : entry.faults)
+            build.diagnose(object_id(T::kind, name), fault.field,
+                           fault.message + (entry.good ? "; the last good version stays in force" : ""),
+                           Diagnostic::Severity::error);
+    }
+}
+
+template <class T>
+void core_statuses(Build& build) {
+    for (const auto& [name, entry] : build.store.all<T>())
+        build.add_status(T::kind, name, "", refusal(entry, accepted));
+}
+
+/// A Service may have been reported on twice, by its waypoint and by its own refusal: one status holds both.
+void sort_and_join(std::vector<ObjectStatus>& statuses) {
+    const auto key = [](const ObjectStatus& each) { return std::tie(each.kind, each.ns, each.name, each.parent); };
+    std::sort(statuses.begin(), statuses.end(), [&](const auto& left, const auto& right) {
+        const auto type = [](const ObjectStatus& each) {
+            return each.conditions.empty() ? "" : each.conditions[0].type;
+        };
+        return std::tuple(key(left), type(left)) < std::tuple(key(right), type(right));
+    });
+    std::vector<ObjectStatus> out;
+    out.reserve(statuses.size());
+    for (auto& status : statuses) {
+        if (out.empty() || key(out.back()) != key(status))
+            out.push_back(std::move(status));
+        else
+            out.back().conditions.insert(out.back().conditions.end(), status.conditions.begin(),
+                                         status.conditions.end());
+    }
+    statuses = std::move(out);
+}
+
+void gateway_statuses(Build& build) {
+    for (const auto& [name, entry] : build.store.all<Gateway>()) {
+        auto conditions = refusal(entry, "Accepted");
+        if (entry.good && build.is_our_class(entry.good->class_name)) {
+            if (conditions.empty())
+                conditions.push_back({.type = "Accepted", .status = true, .reason = "Accepted", .message = {}});
+            conditions.push_back({.type = "Programmed", .status = true, .reason = "Programmed", .message = {}});
+        }
+        build.add_status(Gateway::kind, name, "", std::move(conditions));
+    }
+    for (const auto& [name, entry] : build.store.all<GatewayClass>()) {
+        auto conditions = refusal(entry, "Accepted");
+        if (conditions.empty() && build.is_our_class(name.name))
+            conditions.push_back({.type = "Accepted", .status = true, .reason = "Accepted", .message = {}});
+        build.add_status(GatewayClass::kind, name, "", std::move(conditions));
+    }
+}
+
+} // namespace
+
+void build_statuses(Build& build) {
+    build.store.each_table([&]<class T>(const ObjectStore::Table<T>&) { report_refusals<T>(build); });
+    core_statuses<Namespace>(build);
+    core_statuses<Pod>(build);
+    core_statuses<EndpointSlice>(build);
+    core_statuses<Service>(build);
+    gateway_statuses(build);
+    sort_and_join(build.out.statuses);
+    const auto order = [](const Diagnostic& each) {
+        return std::tie(each.object, each.field, each.message, each.severity);
+    };
+    auto& diagnostics = build.out.diagnostics;
+    std::sort(diagnostics.begin(), diagnostics.end(),
+              [&](const auto& left, const auto& right) { return order(left) < order(right); });
+    diagnostics.erase(std::unique(diagnostics.begin(), diagnostics.end()), diagnostics.end());
+}
+
+} // namespace weft::agent

@@ -1,0 +1,69 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <algorithm>
+
+#include "agent/reconcile/build.hpp"
+#include "config/model/limits.hpp"
+
+/// Names of pods as identity and metrics see them (istio.md 3.2).
+namespace weft::agent {
+namespace {
+
+std::string first_label(const Labels& labels, std::initializer_list<const char*> keys, const std::string& otherwise) {
+    for (const char* key : keys) {
+        const auto* value = find_value(labels, key);
+        if (value != nullptr && !value->empty())
+            return *value;
+    }
+    return otherwise;
+}
+
+/// The owning workload: a ReplicaSet made by a Deployment carries its hash as a suffix; other controllers by name.
+std::string workload_name(const ObjectMeta& meta) {
+    if (const auto* label = find_value(meta.labels, "service.istio.io/workload-name");
+        label != nullptr && !label->empty())
+        return *label;
+    const auto owner =
+        std::find_if(meta.owners.begin(), meta.owners.end(), [](const auto& each) { return each.controller; });
+    if (owner == meta.owners.end())
+        return meta.name;
+    const auto* hash = find_value(meta.labels, "pod-template-hash");
+    const std::string suffix = hash == nullptr || hash->empty() ? "" : "-" + *hash;
+    if (owner->kind == "ReplicaSet" && !suffix.empty() && owner->name.size() > suffix.size() &&
+        owner->name.ends_with(suffix))
+        return owner->name.substr(0, owner->name.size() - suffix.size());
+    return owner->name;
+}
+
+config::Workload workload_of(const PodIndex::Item& item, const std::string& trust_domain) {
+    const Pod& pod = *item.pod;
+    config::Workload out;
+    out.ns = item.name.ns;
+    out.pod = item.name.name;
+    out.service_account = pod.service_account;
+    out.name = workload_name(pod.meta);
+    out.canonical_service =
+        first_label(pod.meta.labels, {"service.istio.io/canonical-name", "app.kubernetes.io/name", "app"}, out.name);
+    out.canonical_revision = first_label(
+        pod.meta.labels, {"service.istio.io/canonical-revision", "app.kubernetes.io/version", "version"}, "latest");
+    out.app = first_label(pod.meta.labels, {"app", "app.kubernetes.io/name", "service.istio.io/canonical-name"}, "");
+    out.version = first_label(pod.meta.labels, {"version"}, "");
+    out.principal = "spiffe://" + trust_domain + "/ns/" + out.ns + "/sa/" + out.service_account;
+    out.addresses = item.addresses;
+    return out;
+}
+
+} // namespace
+
+void build_workloads(Build& build) {
+    build.out.snapshot.trust_domain = build.options.trust_domain;
+    build.out.snapshot.cluster_id = build.options.cluster_id;
+    auto& workloads = build.out.snapshot.workloads; // parallel to the pod index
+    workloads.reserve(build.pods.items().size());
+    for (const auto& item : build.pods.items())
+        workloads.push_back(workload_of(item, build.options.trust_domain));
+    if (workloads.size() > config::limits::workloads_max)
+        build.diagnose("", "", "more than " + std::to_string(config::limits::workloads_max) + " pods",
+                       Diagnostic::Severity::error);
+}
+
+} // namespace weft::agent

@@ -1,0 +1,184 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "agent/reconcile/pod_index.hpp"
+
+#include <algorithm>
+#include <numeric>
+#include <optional>
+#include <set>
+
+#include "agent/reconcile/compile.hpp"
+#include "config/model/limits.hpp"
+
+namespace weft::agent {
+namespace {
+
+constexpr const char* dataplane_mode = "istio.io/dataplane-mode";
+constexpr const char* netns_annotation = "weftmesh.io/netns";
+constexpr const char* injected_annotation = "sidecar.istio.io/status";
+constexpr size_t netns_bytes_max = 255;
+
+std::string label_key(const std::string& ns, const std::string& key, const std::string& value) {
+    return ns + '\0' + key + '\0' + value;
+}
+
+void report(std::vector<Diagnostic>& out, const ObjectName& pod, std::string field, std::string message,
+            Diagnostic::Severity severity = Diagnostic::Severity::error) {
+    out.push_back({.object = object_id(Pod::kind, pod),
+                   .field = std::move(field),
+                   .message = std::move(message),
+                   .severity = severity});
+}
+
+std::optional<bool> mode_of(const Labels& labels) {
+    const auto* value = find_value(labels, dataplane_mode);
+    if (value == nullptr || (*value != "ambient" && *value != "none"))
+        return std::nullopt;
+    return *value == "ambient";
+}
+
+bool is_enrolled(const ObjectStore& store, const Pod& pod) {
+    if (pod.host_network || pod.meta.annotations.contains(injected_annotation))
+        return false;
+    if (const auto own = mode_of(pod.meta.labels))
+        return *own;
+    const auto* ns = store.find<Namespace>({.ns = {}, .name = pod.meta.ns});
+    return ns != nullptr && mode_of(ns->meta.labels).value_or(false);
+}
+
+/// The name or path as agent/pods opens it; nullopt if it is neither.
+std::optional<std::string> normal_netns(const std::string& text) {
+    if (text.empty() || text.size() > netns_bytes_max || text == "." || text == ".." ||
+        text.find('\0') != std::string::npos)
+        return std::nullopt;
+    if (text[0] != '/')
+        return text.find('/') == std::string::npos ? std::optional(text) : std::nullopt;
+    if (text.find("/../") != std::string::npos || text.ends_with("/.."))
+        return std::nullopt;
+    for (const std::string folder : {"/run/netns/", "/var/run/netns/"}) {
+        if (text.starts_with(folder) && text.size() > folder.size() &&
+            text.find('/', folder.size()) == std::string::npos)
+            return text.substr(folder.size());
+    }
+    return text;
+}
+
+} // namespace
+
+const std::string* find_value(const Labels& labels, const std::string& key) {
+    const auto found = labels.find(key);
+    return found == labels.end() ? nullptr : &found->second;
+}
+
+const std::string* effective_label(const ObjectStore& store, const ObjectMeta& meta, const char* key) {
+    if (const auto* own = find_value(meta.labels, key))
+        return own;
+    const auto* ns = store.find<Namespace>({.ns = {}, .name = meta.ns});
+    return ns == nullptr ? nullptr : find_value(ns->meta.labels, key);
+}
+
+PodIndex::PodIndex(const ObjectStore& store, std::vector<Diagnostic>& diagnostics) {
+    for (const auto& [name, entry] : store.all<Pod>()) {
+        if (!entry.good || entry.good->finished)
+            continue;
+        const auto index = static_cast<uint32_t>(items_.size());
+        items_.push_back({.pod = entry.good.get(),
+                          .name = name,
+                          .age = age_of(name, entry),
+                          .enrolled = is_enrolled(store, *entry.good),
+                          .clash = false,
+                          .addresses = {}});
+        names_.emplace(name, index);
+        for (const auto& [key, value] : entry.good->meta.labels)
+            labelled_[label_key(name.ns, key, value)].push_back(index);
+    }
+    give_addresses(diagnostics);
+}
+
+/// Oldest first: whoever comes later and claims a taken address gets none of its own.
+void PodIndex::give_addresses(std::vector<Diagnostic>& diagnostics) {
+    std::vector<uint32_t> order(items_.size());
+    std::iota(order.begin(), order.end(), 0U);
+    std::sort(order.begin(), order.end(),
+              [&](uint32_t left, uint32_t right) { return items_[left].age < items_[right].age; });
+    for (const uint32_t index : order) {
+        Item& item = items_[index];
+        if (item.pod->host_network) // the node's address belongs to no pod
+            continue;
+        for (const auto& address : item.pod->addresses) {
+            const auto [owner, fresh] = owners_.emplace(address, index);
+            if (fresh) {
+                item.addresses.push_back(address);
+                continue;
+            }
+            item.clash = true;
+            report(diagnostics, item.name, "status.podIPs",
+                   address.to_string() + " is also the address of the older " +
+                       object_id(Pod::kind, items_[owner->second].name) + ", which keeps it; this pod is not captured");
+        }
+    }
+}
+
+uint32_t PodIndex::by_address(const IpAddress& address) const {
+    const auto found = owners_.find(address);
+    return found == owners_.end() ? none : found->second;
+}
+
+uint32_t PodIndex::by_name(const ObjectName& name) const {
+    const auto found = names_.find(name);
+    return found == names_.end() ? none : found->second;
+}
+
+std::vector<uint32_t> PodIndex::select(const std::string& ns, const Labels& selector) const {
+    if (selector.empty())
+        return {};
+    const std::vector<uint32_t>* fewest = nullptr;
+    for (const auto& [key, value] : selector) {
+        const auto found = labelled_.find(label_key(ns, key, value));
+        if (found == labelled_.end())
+            return {};
+        if (fewest == nullptr || found->second.size() < fewest->size())
+            fewest = &found->second;
+    }
+    std::vector<uint32_t> out;
+    const LabelSelector wanted{.match_labels = selector, .expressions = {}};
+    std::copy_if(fewest->begin(), fewest->end(), std::back_inserter(out),
+                 [&](uint32_t index) { return wanted.matches(items_[index].pod->meta.labels); });
+    return out;
+}
+
+std::vector<PodToCapture> pods_to_capture(const ObjectStore& store, std::vector<Diagnostic>& diagnostics) {
+    const PodIndex index(store, diagnostics);
+    std::vector<const PodIndex::Item*> order;
+    for (const auto& item : index.items())
+        order.push_back(&item);
+    std::sort(order.begin(), order.end(), [](const auto* left, const auto* right) { return left->age < right->age; });
+    std::map<std::string, ObjectName> netns_owners;
+    std::vector<PodToCapture> out;
+    for (const auto* item : order) {
+        const auto* annotation = find_value(item->pod->meta.annotations, netns_annotation);
+        if (!item->enrolled || item->clash || annotation == nullptr) // without it: a pod of another node
+            continue;
+        const std::string field = std::string("metadata.annotations[") + netns_annotation + "]";
+        const auto netns = normal_netns(*annotation);
+        if (!netns) {
+            report(diagnostics, item->name, field, "is neither a network namespace's name nor an absolute path");
+            continue;
+        }
+        const auto [owner, fresh] = netns_owners.emplace(*netns, item->name);
+        if (!fresh) {
+            report(diagnostics, item->name, field,
+                   *netns + " is the namespace of the older " + object_id(Pod::kind, owner->second) +
+                       " too; this pod is not captured");
+        } else if (out.size() >= config::limits::pods_max) {
+            report(diagnostics, item->name, "",
+                   "not captured: a node has at most " + std::to_string(config::limits::pods_max) + " captured pods");
+        } else {
+            out.push_back(
+                {.uid = item->name.ns + "/" + item->name.name, .netns = *netns, .addresses = item->addresses});
+        }
+    }
+    std::sort(out.begin(), out.end(), [](const auto& left, const auto& right) { return left.uid < right.uid; });
+    return out;
+}
+
+} // namespace weft::agent

@@ -1,0 +1,49 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <map>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "agent/reconcile/age.hpp"
+#include "agent/reconcile/state.hpp"
+
+namespace weft::agent {
+
+/// The pods in force that have not finished, and whose address is whose. Built once per compile; views the store.
+class PodIndex {
+public:
+    struct Item {
+        const Pod* pod = nullptr;
+        ObjectName name;
+        Age age;
+        bool enrolled = false;
+        bool clash = false;               ///< an older pod has one of its addresses, or its netns: not captured
+        std::vector<IpAddress> addresses; ///< those that are its own; empty for host network pods
+    };
+    static constexpr uint32_t none = UINT32_MAX;
+
+    PodIndex(const ObjectStore& store, std::vector<Diagnostic>& diagnostics);
+
+    [[nodiscard]] const std::vector<Item>& items() const { return items_; } ///< by namespace and name
+    [[nodiscard]] uint32_t by_address(const IpAddress& address) const;
+    [[nodiscard]] uint32_t by_name(const ObjectName& name) const;
+    /// Pods of a namespace that a non-empty selector picks, in order.
+    [[nodiscard]] std::vector<uint32_t> select(const std::string& ns, const Labels& selector) const;
+
+private:
+    void give_addresses(std::vector<Diagnostic>& diagnostics);
+
+    std::vector<Item> items_;
+    std::map<ObjectName, uint32_t> names_;
+    std::unordered_map<IpAddress, uint32_t> owners_;
+    std::map<std::string, std::vector<uint32_t>> labelled_; ///< "namespace\0key\0value"
+};
+
+/// The pod's own label if it has one, else its namespace's. nullptr: neither.
+[[nodiscard]] const std::string* effective_label(const ObjectStore& store, const ObjectMeta& meta, const char* key);
+
+[[nodiscard]] const std::string* find_value(const Labels& labels, const std::string& key);
+
+} // namespace weft::agent

@@ -1,0 +1,100 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <string>
+#include <tuple>
+#include <vector>
+
+#include "agent/source/objects.hpp"
+#include "agent/source/parse.hpp"
+
+namespace weft::agent {
+
+/// One object as the source holds it now.
+template <class T>
+struct Entry {
+    std::shared_ptr<const T> good; ///< the last good version, in force; null if there never was one
+    std::vector<Fault> faults;     ///< why the newest version is refused; empty: `good` is the newest
+    uint64_t first_seen = 0;       ///< number of the load that first saw it: age where creationTimestamp is missing
+    std::string origin;            ///< the file that it comes from
+    bool operator==(const Entry& other) const {
+        const bool same = good == other.good || (good && other.good && *good == *other.good);
+        return same && faults == other.faults && first_seen == other.first_seen && origin == other.origin;
+    }
+};
+
+/// All objects of a source by kind, namespace and name. A plain value: objects are shared and immutable, so a copy
+/// costs a tree of names, and nobody who holds one sees a later change.
+class ObjectStore {
+public:
+    template <class T>
+    using Table = std::map<ObjectName, Entry<T>>;
+
+    template <class T>
+    [[nodiscard]] const Table<T>& all() const {
+        return std::get<Table<T>>(tables_);
+    }
+    template <class T>
+    [[nodiscard]] Table<T>& all() {
+        return std::get<Table<T>>(tables_);
+    }
+    /// The version in force, or nullptr.
+    template <class T>
+    [[nodiscard]] const T* find(const ObjectName& name) const {
+        const auto found = all<T>().find(name);
+        return found == all<T>().end() ? nullptr : found->second.good.get();
+    }
+    /// Calls visit(table) for the table of each kind.
+    template <class F>
+    void each_table(F&& visit) {
+        std::apply([&](auto&... tables) { (visit(tables), ...); }, tables_);
+    }
+    template <class F>
+    void each_table(F&& visit) const {
+        std::apply([&](const auto&... tables) { (visit(tables), ...); }, tables_);
+    }
+    [[nodiscard]] size_t size() const {
+        size_t count = 0;
+        each_table([&](const auto& table) { count += table.size(); });
+        return count;
+    }
+
+    uint64_t loads = 0; ///< how many loads led to this value
+    bool operator==(const ObjectStore& other) const { return tables_ == other.tables_; }
+
+private:
+    std::tuple<Table<Namespace>, Table<Pod>, Table<Service>, Table<EndpointSlice>, Table<GatewayClass>, Table<Gateway>,
+               Table<HttpRoute>, Table<AuthorizationPolicy>>
+        tables_;
+};
+
+/// A fault of a source that is not the newest version of one object being refused: those are in the store's entries.
+struct SourceFault {
+    std::string origin; ///< file, or the directory itself
+    std::string object; ///< "HTTPRoute default/reviews"; empty: the whole file
+    std::string field;
+    std::string message;
+    bool operator==(const SourceFault&) const = default;
+};
+
+struct LoadResult {
+    ObjectStore store;
+    std::vector<SourceFault> faults;
+    size_t ignored = 0; ///< objects of kinds that Weft does not read
+};
+
+/// Files by name. Null: the file is there but could not be read, `unreadable` says why.
+struct SourceFile {
+    std::string name;
+    std::shared_ptr<const ParsedFile> parsed;
+    std::string unreadable;
+};
+
+/// Folds what the files say now into what was in force. Pure. An object stays with its last good version while its
+/// newest is refused or its file cannot be read; of duplicates the one in force stays, else the first by file name.
+[[nodiscard]] LoadResult merge(const ObjectStore& previous, std::vector<SourceFile> files);
+
+} // namespace weft::agent

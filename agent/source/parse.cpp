@@ -1,0 +1,207 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "agent/source/parse.hpp"
+
+#include <array>
+
+#include "agent/source/decode.hpp"
+#include "agent/source/limits.hpp"
+#include "agent/source/names.hpp"
+#include "agent/source/yaml.hpp"
+
+namespace weft::agent {
+namespace {
+
+using Decoder = void (*)(Fields&, ObjectMeta&&, ParsedObject&);
+
+template <class T>
+void decode_as(Fields& object, ObjectMeta&& meta, ParsedObject& out) {
+    auto value = std::make_shared<T>();
+    value->meta = std::move(meta);
+    decode(object, *value);
+    out.object = std::shared_ptr<const T>(std::move(value));
+}
+template <class T>
+void refuse_as(ParsedObject& out) {
+    out.object = std::shared_ptr<const T>();
+}
+
+struct KnownKind {
+    const char* group;
+    const char* kind;
+    std::array<const char*, 2> versions;
+    bool namespaced;
+    NameRule name_rule;
+    Decoder decode;
+    void (*refuse)(ParsedObject&);
+};
+
+constexpr const char* gateway_group = "gateway.networking.k8s.io";
+
+template <class T>
+constexpr KnownKind known(const char* group, std::array<const char*, 2> versions, bool namespaced, NameRule rule) {
+    return {group, T::kind, versions, namespaced, rule, decode_as<T>, refuse_as<T>};
+}
+
+constexpr std::array kinds = {
+    known<Namespace>("", {"v1", nullptr}, false, names::is_dns_label),
+    known<Pod>("", {"v1", nullptr}, true, names::is_dns_subdomain),
+    known<Service>("", {"v1", nullptr}, true, names::is_dns_label),
+    known<EndpointSlice>("discovery.k8s.io", {"v1", nullptr}, true, names::is_dns_subdomain),
+    known<GatewayClass>(gateway_group, {"v1", "v1beta1"}, false, names::is_dns_subdomain),
+    known<Gateway>(gateway_group, {"v1", "v1beta1"}, true, names::is_dns_subdomain),
+    known<HttpRoute>(gateway_group, {"v1", "v1beta1"}, true, names::is_dns_subdomain),
+    known<AuthorizationPolicy>("security.istio.io", {"v1", "v1beta1"}, true, names::is_dns_subdomain),
+};
+
+std::string text_member(const Value* map, std::string_view name) {
+    const Value* value = map == nullptr ? nullptr : map->find(name);
+    return value != nullptr && value->type == Value::Type::text ? value->text : "";
+}
+
+struct Identity {
+    std::string group;
+    std::string version;
+    std::string kind;
+};
+
+void file_fault(ParsedFile& out, const Value& at, const std::string& message) {
+    out.complete = false;
+    if (out.faults.size() < limits::faults_per_file_max)
+        out.faults.push_back({.field = {}, .message = "line " + std::to_string(at.line) + ": " + message});
+}
+
+const KnownKind* kind_of(const Identity& identity) {
+    for (const auto& kind : kinds) {
+        if (identity.group == kind.group && identity.kind == kind.kind)
+            return &kind;
+    }
+    return nullptr;
+}
+
+bool serves(const KnownKind& kind, const std::string& version) {
+    for (const char* known_version : kind.versions) {
+        if (known_version != nullptr && version == known_version)
+            return true;
+    }
+    return false;
+}
+
+/// The name that the object goes by. False: there is none to report it under.
+bool read_name(const Value& value, const KnownKind& kind, ParsedObject& parsed, Faults& faults) {
+    const Value* meta = value.find("metadata");
+    parsed.name.name = text_member(meta, "name");
+    if (!kind.name_rule(parsed.name.name))
+        return false;
+    const Value* ns = meta->find("namespace");
+    const bool given =
+        ns != nullptr && ns->type != Value::Type::null && !(ns->type == Value::Type::text && ns->text.empty());
+    if (!kind.namespaced) {
+        if (given)
+            faults.push({.field = "metadata.namespace", .message = "must not be set: the kind is cluster-scoped"});
+        return true;
+    }
+    parsed.name.ns = given ? text_member(meta, "namespace") : "default";
+    return names::is_dns_label(parsed.name.ns);
+}
+
+void decode_document(const Value& value, const KnownKind& kind, const Identity& identity, ParsedObject& parsed,
+                     Faults& faults) {
+    if (!serves(kind, identity.version))
+        return faults.push({.field = "apiVersion",
+                            .message = quoted(identity.version) + " of " + kind.kind + " is not served; use " +
+                                       (*kind.group == 0 ? "" : std::string(kind.group) + "/") + kind.versions[0],
+                            .unsupported = true});
+    const Path root(nullptr, "");
+    Fields object(value, root, faults);
+    object.ignore({"apiVersion", "kind"});
+    ObjectMeta meta;
+    meta.ns = parsed.name.ns;
+    meta.name = parsed.name.name;
+    object.map("metadata", [&](Fields& fields) { decode_meta(fields, meta); });
+    kind.decode(object, std::move(meta), parsed);
+    object.finish();
+}
+
+void parse_one(const Value& value, const std::vector<Fault>& known_faults, const Identity& identity, ParsedFile& out) {
+    const KnownKind* kind = kind_of(identity);
+    if (kind == nullptr) {
+        ++out.ignored;
+        return;
+    }
+    Faults faults;
+    for (const auto& fault : known_faults)
+        faults.push(fault);
+    ParsedObject parsed;
+    if (!read_name(value, *kind, parsed, faults))
+        return file_fault(out, value, std::string(kind->kind) + " has no valid metadata.name and namespace");
+    decode_document(value, *kind, identity, parsed, faults);
+    if (!faults.empty())
+        kind->refuse(parsed);
+    parsed.faults = faults.take();
+    out.objects.push_back(std::move(parsed));
+}
+
+Identity identity_of(const Value& value) {
+    Identity out{.group = {}, .version = text_member(&value, "apiVersion"), .kind = text_member(&value, "kind")};
+    if (const auto slash = out.version.find('/'); slash != std::string::npos) {
+        out.group = out.version.substr(0, slash);
+        out.version.erase(0, slash + 1);
+    }
+    return out;
+}
+
+/// `kubectl get -o yaml` writes kind List; the API server's own lists (PodList) leave kind out of the items.
+void parse_list(const Value& value, const std::vector<Fault>& faults, const Identity& list, ParsedFile& out) {
+    const Value* items = value.find("items");
+    if (items == nullptr || items->type == Value::Type::null)
+        return;
+    if (items->type != Value::Type::list)
+        return file_fault(out, value, "items must be a list");
+    for (const auto& item : items->items) {
+        Identity identity = identity_of(item);
+        if (identity.kind.empty() && list.kind != "List") {
+            identity = list;
+            identity.kind.resize(identity.kind.size() - 4);
+        }
+        if (identity.kind.empty() || identity.version.empty())
+            file_fault(out, item, "an item of the list has no apiVersion and kind");
+        else if (identity.kind == "List")
+            file_fault(out, item, "a list inside a list");
+        else // where a duplicate key stood inside the list cannot be told apart: every item is suspect
+            parse_one(item, faults, identity, out);
+    }
+}
+
+} // namespace
+
+std::string object_id(const char* kind, const ObjectName& name) {
+    return std::string(kind) + " " + (name.ns.empty() ? "" : name.ns + "/") + name.name;
+}
+
+void parse_object(const Value& value, const std::vector<Fault>& faults, ParsedFile& out) {
+    if (value.type != Value::Type::map)
+        return file_fault(out, value, std::string("a document must be a map, not ") + describe(value.type));
+    const Identity identity = identity_of(value);
+    if (identity.kind.empty() || identity.version.empty())
+        return file_fault(out, value, "no apiVersion and kind");
+    const bool list = identity.kind.ends_with("List") && kind_of(identity) == nullptr && value.find("items") != nullptr;
+    if (list)
+        parse_list(value, faults, identity, out);
+    else
+        parse_one(value, faults, identity, out);
+}
+
+ParsedFile parse_manifests(std::string_view text) {
+    ParsedFile out;
+    auto documents = parse_yaml(text);
+    if (!documents) {
+        out.complete = false;
+        out.faults.push_back(std::move(documents.error()));
+        return out;
+    }
+    for (const auto& document : *documents)
+        parse_object(document.root, document.faults, out);
+    return out;
+}
+
+} // namespace weft::agent

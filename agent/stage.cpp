@@ -1,0 +1,78 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "agent/stage.hpp"
+
+#include <algorithm>
+#include <utility>
+
+namespace weft::agent {
+namespace {
+
+using PortAction = KernelState::PortAction;
+using PortKey = KernelState::PortKey;
+
+/// Pods of `now` that `wanted` does not have, without the addresses that a wanted pod owns now.
+void keep_pod(const std::pair<const uint64_t, KernelState::Pod>& kept, KernelState& target) {
+    const auto& [cookie, pod] = kept;
+    if (target.pods.contains(cookie))
+        return;
+    KernelState::Pod remaining = pod;
+    std::erase_if(remaining.addresses, [&](const IpAddress& address) {
+        return std::ranges::any_of(target.pods, [&](const auto& other) {
+            return std::ranges::find(other.second.addresses, address) != other.second.addresses.end();
+        });
+    });
+    target.pods[cookie] = std::move(remaining);
+}
+
+/// What the kernel does with a port: its own entry, else the pod's entry for all others, else pass.
+PortAction effective(const KernelState& state, const PortKey& key) {
+    if (const auto own = state.inbound_ports.find(key); own != state.inbound_ports.end())
+        return own->second;
+    const auto others = state.inbound_ports.find({.pod_id = key.pod_id, .port = 0});
+    return others == state.inbound_ports.end() ? PortAction::pass : others->second;
+}
+
+/// pass < steer < refuse
+PortAction stricter(PortAction a, PortAction b) { return std::to_underlying(a) > std::to_underlying(b) ? a : b; }
+
+void keep_strictness(const KernelState& now, const KernelState& wanted, KernelState& target) {
+    for (const auto* side : {&now.inbound_ports, &wanted.inbound_ports})
+        for (const auto& [key, action] : *side)
+            target.inbound_ports[key] = stricter(effective(now, key), effective(wanted, key));
+}
+
+} // namespace
+
+KernelState before_engine(const KernelState& now, const KernelState& wanted, bool hold) {
+    KernelState target = wanted;
+    for (auto& [address, service] : target.services) {
+        const auto before = now.services.find(address);
+        const bool redirected = before != now.services.end() && before->second.l7;
+        service.l7 = redirected && (service.l7 || hold);
+    }
+    if (!hold)
+        return target;
+    for (const auto& [address, service] : now.services)
+        if (service.l7)
+            target.services.try_emplace(address, service);
+    for (auto& [cookie, pod] : target.pods) {
+        const auto before = now.pods.find(cookie);
+        pod.fail_closed = pod.fail_closed || (before != now.pods.end() && before->second.fail_closed);
+    }
+    for (const auto& pod : now.pods)
+        keep_pod(pod, target);
+    keep_strictness(now, wanted, target);
+    return target;
+}
+
+KernelState with_retained(KernelState target, const KernelState& now, const std::set<uint32_t>& pod_ids) {
+    for (const auto& pod : now.pods)
+        if (pod_ids.contains(pod.second.id))
+            keep_pod(pod, target);
+    for (const auto& [key, action] : now.inbound_ports)
+        if (pod_ids.contains(key.pod_id))
+            target.inbound_ports.try_emplace(key, action);
+    return target;
+}
+
+} // namespace weft::agent

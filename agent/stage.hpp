@@ -1,0 +1,22 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstdint>
+#include <set>
+
+#include "agent/reconcile/state.hpp"
+
+namespace weft::agent {
+
+/// What the kernel may hold before an engine has the snapshot that belongs to `wanted`. Pure.
+///
+/// Tightening goes in at once: new pods, stricter ports, fail-closed. A service does not become L7 yet: its clients would
+/// be sent to an engine that does not know it. Loosening waits for the engine, so that a snapshot which it refuses leaves
+/// the kernel as strict as it was; with no engine connected there is nobody to wait for, and a pod that shall be let go
+/// is let go.
+[[nodiscard]] KernelState before_engine(const KernelState& now, const KernelState& wanted, bool engine_connected);
+
+/// `target` with these pods of `now`, and their ports, added as they are.
+[[nodiscard]] KernelState with_retained(KernelState target, const KernelState& now, const std::set<uint32_t>& pod_ids);
+
+} // namespace weft::agent

@@ -1,0 +1,21 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <expected>
+#include <string>
+
+#include "config/model/snapshot.hpp"
+#include "config/proto/control.pb.h"
+
+namespace weft::wire {
+
+/// The snapshot as a message, field by field.
+[[nodiscard]] proto::Snapshot to_proto(const config::Snapshot& snapshot);
+void to_proto(const config::Snapshot& snapshot, proto::Snapshot& out);
+
+/// The message as a snapshot that can be used without further checks: every index is in range, every address has 16
+/// bytes, every port, enum and size is within its limit (config/model/limits.hpp), ids are unique. Otherwise one line
+/// that names the field: "frontends[3].cluster: index 9 of 4".
+[[nodiscard]] std::expected<config::Snapshot, std::string> from_proto(const proto::Snapshot& message);
+
+} // namespace weft::wire

@@ -1,0 +1,103 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "l7engine/filter/authz.hpp"
+
+#include <algorithm>
+
+#include "l7engine/filter/registry.hpp"
+
+namespace weft::l7 {
+
+namespace {
+
+Reply refuse(Exchange& exchange, const AuthzVerdict& verdict) {
+    exchange.verdict = verdict;
+    exchange.details = denied_details(exchange.view.snapshot(), verdict);
+    return Reply{.status = 403, .body = denied_body, .details = exchange.details};
+}
+
+class Authz final : public Filter {
+public:
+    explicit Authz(const FilterSettings& settings) : trusted_hops_(settings.trusted_hops) {}
+
+    std::string_view name() const override { return "authz"; }
+
+    Outcome on_request(Exchange& exchange) override {
+        // A pod or service that this snapshot does not know cannot be judged: refused, not passed.
+        if (exchange.pod == nullptr)
+            return Reply{.status = 503, .body = "no configuration", .flags = ResponseFlags::named("NC"),
+                         .details = "pod_not_found"};
+        const AuthzVerdict verdict =
+            exchange.direction == Direction::outbound ? judge_named(exchange) : judge_unnamed(exchange);
+        if (!verdict.allowed)
+            return refuse(exchange, verdict);
+        exchange.verdict = verdict;
+        return Continue{};
+    }
+
+private:
+    AuthzVerdict judge_named(const Exchange& exchange) const {
+        // Without a frontend the router answers 404; nothing is forwarded, so nothing is judged.
+        if (exchange.frontend == nullptr || exchange.frontend->policies == config::none)
+            return {.allowed = true};
+        return exchange.view.authorizer(exchange.frontend->policies).judge(authz_input(exchange, trusted_hops_));
+    }
+
+    AuthzVerdict judge_unnamed(const Exchange& exchange) const {
+        const auto guards = exchange.view.guards(*exchange.pod, exchange.destination.port);
+        if (guards.empty())
+            return {.allowed = true};
+        return judge_guards(exchange.view.snapshot(), guards, authz_input(exchange, trusted_hops_));
+    }
+
+    uint32_t trusted_hops_;
+};
+
+/// Is the chosen endpoint one that clients of the dialled service reach without any route? Then its policies are the
+/// ones already judged.
+bool is_own_endpoint(const Exchange& exchange) {
+    const config::Cluster* own =
+        exchange.frontend == nullptr ? nullptr : exchange.view.cluster(exchange.frontend->cluster);
+    if (own == nullptr)
+        return false;
+    return own == exchange.choice.cluster ||
+           std::ranges::find(own->endpoints, exchange.choice.address, &config::Endpoint::address) !=
+               own->endpoints.end();
+}
+
+} // namespace
+
+AuthzInput authz_input(const Exchange& exchange, uint32_t trusted_hops) {
+    AuthzInput input;
+    input.request = RequestView::of(exchange.request);
+    input.peer = exchange.peer.address.address;
+    input.remote = remote_address(exchange.request.headers, input.peer, trusted_hops);
+    input.destination = exchange.destination.address;
+    input.destination_port = exchange.destination.port;
+    input.identify(exchange.peer.workload);
+    return input;
+}
+
+std::optional<Reply> judge_endpoint(Exchange& exchange, uint32_t trusted_hops) {
+    if (exchange.direction != Direction::outbound || !exchange.choice.endpoint)
+        return std::nullopt;
+    const config::Endpoint& endpoint = exchange.choice.cluster->endpoints[*exchange.choice.endpoint];
+    if (endpoint.local_pod == 0 || is_own_endpoint(exchange))
+        return std::nullopt;
+    const config::LocalPod* pod = exchange.view.pod(endpoint.local_pod);
+    if (pod == nullptr)
+        return Reply{.status = 503, .body = "no configuration", .flags = ResponseFlags::named("NC"),
+                     .details = "pod_not_found"};
+    const auto guards = exchange.view.guards(*pod, endpoint.address.port);
+    if (guards.empty())
+        return std::nullopt;
+    AuthzInput input = authz_input(exchange, trusted_hops);
+    input.destination = endpoint.address.address;
+    const AuthzVerdict verdict = judge_guards(exchange.view.snapshot(), guards, input);
+    if (verdict.allowed)
+        return std::nullopt;
+    return refuse(exchange, verdict);
+}
+
+std::unique_ptr<Filter> make_authz(const FilterSettings& settings) { return std::make_unique<Authz>(settings); }
+
+} // namespace weft::l7

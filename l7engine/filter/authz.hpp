@@ -1,0 +1,18 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <optional>
+
+#include "l7engine/filter/filter.hpp"
+
+namespace weft::l7 {
+
+/// Facts of an exchange as policies read them. `destination` is what the client dialled.
+[[nodiscard]] AuthzInput authz_input(const Exchange& exchange, uint32_t trusted_hops);
+
+/// Unnamed judgement of the chosen endpoint's own pod (architecture 3): needed when a route leads to a pod of this
+/// node that the dialled service does not have, since the server's side will not judge this connection again.
+/// nullopt: nothing to judge, or allowed; else the refusal.
+[[nodiscard]] std::optional<Reply> judge_endpoint(Exchange& exchange, uint32_t trusted_hops);
+
+} // namespace weft::l7

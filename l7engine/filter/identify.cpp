@@ -1,0 +1,80 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <sys/random.h>
+
+#include <array>
+#include <charconv>
+#include <cstring>
+
+#include "l7engine/filter/registry.hpp"
+#include "l7engine/policy/balance.hpp"
+
+namespace weft::l7 {
+
+namespace {
+
+/// A version 4 UUID. It has to be unique, not secret: one seed of the kernel's per thread, then splitmix64.
+std::array<char, 36> make_request_id() {
+    thread_local RandomState random = [] {
+        RandomState seeded;
+        if (getrandom(&seeded.value, sizeof seeded.value, GRND_NONBLOCK) != sizeof seeded.value)
+            seeded.value = reinterpret_cast<uintptr_t>(&seeded); // early boot only; ASLR tells processes apart
+        return seeded;
+    }();
+    std::array<uint8_t, 16> raw;
+    const uint64_t words[2] = {random.next(), random.next()};
+    std::memcpy(raw.data(), words, sizeof words);
+    raw[6] = static_cast<uint8_t>((raw[6] & 0x0f) | 0x40);
+    raw[8] = static_cast<uint8_t>((raw[8] & 0x3f) | 0x80);
+    std::array<char, 36> text;
+    size_t at = 0;
+    for (size_t index = 0; index < raw.size(); ++index) {
+        if (index == 4 || index == 6 || index == 8 || index == 10)
+            text[at++] = '-';
+        text[at++] = "0123456789abcdef"[raw[index] >> 4];
+        text[at++] = "0123456789abcdef"[raw[index] & 15];
+    }
+    return text;
+}
+
+/// The fields that a waypoint adds (istio.md 5.5).
+class Identify final : public Filter {
+public:
+    explicit Identify(const FilterSettings& settings)
+        : server_name_(settings.server_name), debug_headers_(settings.debug_headers) {}
+
+    std::string_view name() const override { return "identify"; }
+
+    Outcome on_request(Exchange& exchange) override {
+        Headers& headers = exchange.request.headers;
+        if (!headers.contains("x-request-id")) {
+            const std::array<char, 36> id = make_request_id();
+            headers.add("x-request-id", {id.data(), id.size()});
+        }
+        if (!headers.contains("x-forwarded-proto"))
+            headers.add("x-forwarded-proto", "http");
+        return Continue{};
+    }
+
+    Outcome on_response(Exchange& exchange) override {
+        Headers& headers = exchange.response.headers;
+        if (!server_name_.empty())
+            headers.set("server", server_name_);
+        if (debug_headers_ && exchange.times.upstream_head_ms != 0) {
+            std::array<char, 20> text;
+            const uint64_t took_ms = exchange.times.upstream_head_ms - exchange.times.upstream_start_ms;
+            const auto end = std::to_chars(text.data(), text.data() + text.size(), took_ms).ptr;
+            headers.set("x-envoy-upstream-service-time", {text.data(), static_cast<size_t>(end - text.data())});
+        }
+        return Continue{};
+    }
+
+private:
+    std::string server_name_;
+    bool debug_headers_;
+};
+
+} // namespace
+
+std::unique_ptr<Filter> make_identify(const FilterSettings& settings) { return std::make_unique<Identify>(settings); }
+
+} // namespace weft::l7

@@ -1,0 +1,37 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+
+#include "l7engine/filter/filter.hpp"
+
+namespace weft::l7 {
+
+/// What filters may be told at start.
+struct FilterSettings {
+    std::string server_name = "istio-envoy"; ///< `server` of every response; empty: the backend's stays
+    bool debug_headers = true;               ///< x-envoy-upstream-service-time
+    uint32_t trusted_hops = 0;               ///< X-Forwarded-For elements to skip from the right for remote.ip
+};
+
+struct FilterEntry {
+    std::string_view name;
+    std::unique_ptr<Filter> (*make)(const FilterSettings&);
+    bool outbound;
+    bool inbound;
+};
+
+/// Every filter, in the order of requests (architecture 5). Adding one is a file, a line here and a test.
+[[nodiscard]] std::span<const FilterEntry> filter_table();
+
+// The makers, one per file.
+[[nodiscard]] std::unique_ptr<Filter> make_sanitize(const FilterSettings& settings);
+[[nodiscard]] std::unique_ptr<Filter> make_identify(const FilterSettings& settings);
+[[nodiscard]] std::unique_ptr<Filter> make_authz(const FilterSettings& settings);
+[[nodiscard]] std::unique_ptr<Filter> make_router(const FilterSettings& settings);
+
+} // namespace weft::l7

@@ -1,0 +1,129 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "l7engine/filter/router.hpp"
+
+#include "l7engine/filter/authz.hpp"
+#include "l7engine/filter/registry.hpp"
+
+namespace weft::l7 {
+
+std::optional<size_t> EndpointPicker::share(uint32_t table, uint32_t rule,
+                                            std::span<const config::WeightedCluster> backends) {
+    if (shares_.size() <= table)
+        shares_.resize(table + 1);
+    if (shares_[table].size() <= rule)
+        shares_[table].resize(rule + 1);
+    return shares_[table][rule].pick(backends);
+}
+
+bool EndpointPicker::choose(const SnapshotView& view, RouteChoice& choice, std::optional<uint32_t> exclude) {
+    const std::vector<config::Endpoint>& endpoints = choice.cluster->endpoints;
+    const auto load = [&](size_t index) { return in_flight(endpoints[index].address); };
+    const std::optional<size_t> picked =
+        endpoints.size() == 1 ? std::optional<size_t>(0) : pick_endpoint(endpoints, load, random_, exclude);
+    if (!picked)
+        return false;
+    choice.endpoint = static_cast<uint32_t>(*picked);
+    choice.address = endpoints[*picked].address;
+    choice.workload = view.workload(endpoints[*picked].workload);
+    return true;
+}
+
+void EndpointPicker::opened(const SocketAddress& endpoint) { ++in_flight_[endpoint]; }
+
+void EndpointPicker::closed(const SocketAddress& endpoint) {
+    const auto found = in_flight_.find(endpoint);
+    if (found != in_flight_.end() && found->second > 0)
+        --found->second;
+}
+
+uint32_t EndpointPicker::in_flight(const SocketAddress& endpoint) const {
+    const auto found = in_flight_.find(endpoint);
+    return found == in_flight_.end() ? 0 : found->second;
+}
+
+void EndpointPicker::forget_idle() {
+    std::erase_if(in_flight_, [](const auto& entry) { return entry.second == 0; });
+}
+
+namespace {
+
+Reply no_route(std::string_view details) {
+    return {.status = 404, .flags = ResponseFlags::named("NR"), .details = details};
+}
+
+Reply no_endpoint() {
+    return {.status = 503, .body = "no healthy upstream", .flags = ResponseFlags::named("UH"),
+            .details = "no_healthy_upstream"};
+}
+
+class RouterFilter final : public Filter {
+public:
+    explicit RouterFilter(const FilterSettings& settings) : trusted_hops_(settings.trusted_hops) {}
+
+    std::string_view name() const override { return "router"; }
+
+    Outcome on_request(Exchange& exchange) override {
+        if (exchange.direction == Direction::inbound)
+            return to_pod(exchange);
+        if (exchange.frontend == nullptr)
+            return no_route("service_not_found");
+        if (std::optional<Reply> reply = choose_cluster(exchange))
+            return *reply;
+        if (!exchange.picker->choose(exchange.view, exchange.choice, std::nullopt))
+            return no_endpoint();
+        if (std::optional<Reply> reply = judge_endpoint(exchange, trusted_hops_))
+            return *reply;
+        return Continue{};
+    }
+
+private:
+    /// The client named a pod: there is nothing to choose.
+    static Outcome to_pod(Exchange& exchange) {
+        exchange.choice.address = exchange.destination;
+        exchange.choice.workload = exchange.view.workload(exchange.pod->workload);
+        const auto guards = exchange.view.guards(*exchange.pod, exchange.destination.port);
+        // One service has this port: then it is the destination_service of the metrics.
+        if (guards.size() == 1 && guards[0].frontend != config::none)
+            exchange.frontend = &exchange.view.snapshot().frontends[guards[0].frontend];
+        return Continue{};
+    }
+
+    static std::optional<Reply> choose_cluster(Exchange& exchange) {
+        const config::Frontend& frontend = *exchange.frontend;
+        const std::string_view client_namespace =
+            exchange.peer.workload == nullptr ? std::string_view() : std::string_view(exchange.peer.workload->ns);
+        const uint32_t table = exchange.view.route_table(frontend, client_namespace);
+        if (table == config::none) {
+            exchange.choice.cluster = exchange.view.cluster(frontend.cluster);
+            if (exchange.choice.cluster == nullptr)
+                return no_endpoint();
+            return std::nullopt;
+        }
+        const std::optional<RouteHit> hit = exchange.view.router(table).route(RequestView::of(exchange.request));
+        if (!hit)
+            return no_route("route_not_found");
+        const config::RouteRule& rule = exchange.view.rule(table, *hit);
+        exchange.choice.rule = &rule;
+        const std::optional<size_t> share = exchange.picker->share(table, hit->rule, rule.backends);
+        if (share)
+            exchange.choice.cluster = exchange.view.cluster(rule.backends[*share].cluster);
+        if (exchange.choice.cluster == nullptr)
+            return Reply{.status = 500, .details = share ? "invalid_backend" : "no_backend"};
+        return std::nullopt;
+    }
+
+    uint32_t trusted_hops_;
+};
+
+} // namespace
+
+std::optional<Reply> choose_again(Exchange& exchange, uint32_t trusted_hops) {
+    const std::optional<uint32_t> failed = exchange.choice.endpoint;
+    if (!exchange.picker->choose(exchange.view, exchange.choice, failed))
+        return no_endpoint();
+    return judge_endpoint(exchange, trusted_hops);
+}
+
+std::unique_ptr<Filter> make_router(const FilterSettings& settings) { return std::make_unique<RouterFilter>(settings); }
+
+} // namespace weft::l7

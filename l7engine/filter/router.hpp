@@ -1,0 +1,42 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <optional>
+#include <unordered_map>
+#include <vector>
+
+#include "l7engine/filter/filter.hpp"
+#include "l7engine/policy/balance.hpp"
+
+namespace weft::l7 {
+
+/// A worker's balancing state: weighted shares per rule and open requests per endpoint. Owned by the worker's proxy.
+class EndpointPicker {
+public:
+    explicit EndpointPicker(uint64_t seed) : random_{seed} {}
+
+    /// Index into the rule's backends, nullopt: none has weight.
+    [[nodiscard]] std::optional<size_t> share(uint32_t table, uint32_t rule,
+                                              std::span<const config::WeightedCluster> backends);
+    /// Chooses an endpoint of the choice's cluster and fills the choice; `exclude` just failed. False: none is ready.
+    [[nodiscard]] bool choose(const SnapshotView& view, RouteChoice& choice, std::optional<uint32_t> exclude);
+
+    void opened(const SocketAddress& endpoint);
+    void closed(const SocketAddress& endpoint);
+    [[nodiscard]] uint32_t in_flight(const SocketAddress& endpoint) const;
+    /// Forgets endpoints without open requests: on a new snapshot, so that the table stays as small as the cluster.
+    void forget_idle();
+    [[nodiscard]] size_t known_endpoints() const { return in_flight_.size(); }
+
+private:
+    RandomState random_;
+    /// By table and rule of the current snapshot. After a change a slot may serve another rule: harmless, since a
+    /// state whose weights differ starts again and one whose weights are equal is as good as any.
+    std::vector<std::vector<WeightedChoice>> shares_;
+    std::unordered_map<SocketAddress, uint32_t> in_flight_;
+};
+
+/// A second endpoint after the first could not be reached, judged again. nullopt: exchange.choice is set.
+[[nodiscard]] std::optional<Reply> choose_again(Exchange& exchange, uint32_t trusted_hops);
+
+} // namespace weft::l7

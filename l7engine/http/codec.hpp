@@ -1,0 +1,68 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+
+#include "config/base/error.hpp"
+#include "config/base/slice.hpp"
+#include "l7engine/http/head.hpp"
+
+namespace weft::l7 {
+
+/// HTTP/1: 1, 2, 3 ... per message pair. HTTP/2: the stream's number.
+using StreamId = uint32_t;
+
+/// What a codec tells its owner, in the order of the wire, only from inside Codec::receive(). `last` means that nothing
+/// follows on this side of the stream. Several informational heads may precede the final one.
+class Events {
+public:
+    virtual void on_head(StreamId stream, Head&& head, bool last) = 0;
+    /// `data` shares the receive buffer: keep it as short as possible.
+    virtual void on_data(StreamId stream, Slice&& data, bool last) = 0;
+    /// Always last.
+    virtual void on_trailers(StreamId stream, Trailers&& trailers) = 0;
+    virtual void on_reset(StreamId stream, Error error) = 0;
+    /// The peer serves no stream above `last`.
+    virtual void on_goaway(StreamId last) = 0;
+
+protected:
+    ~Events() = default;
+};
+
+/// Bytes in, events out, bytes out: no socket, no clock, no coroutine. One per connection, on its worker's thread.
+/// HTTP/1 is HTTP/2 with one stream at a time: the next pipelined request is not parsed until the previous reply ended.
+///
+/// Errors of receive() are the peer's fault; `detail` of the Error is the HTTP status that a server answers with
+/// (400, 426, 431, 501, 505 ...), and after it finished() is true: answer, then close, parse nothing more.
+class Codec {
+public:
+    virtual ~Codec() = default;
+
+    /// Takes bytes; returns how many were used. Fewer than given means: the codec waits for our side (HTTP/1: the
+    /// reply to the current request); call again with the rest then. `bytes` shares its buffer with the events' slices.
+    virtual Result<size_t> receive(const Slice& bytes, Events& events) = 0;
+    /// The peer sent its FIN: ends a body that is delimited by close, or is an error (Code::eof).
+    virtual Result<void> receive_eof(Events& events) = 0;
+    /// Client side: the id for the next request. Code::unavailable if the connection takes no more.
+    virtual Result<StreamId> open() = 0;
+    virtual Result<void> send_head(StreamId stream, const Head& head, bool last) = 0;
+    /// May take less than given (flow control): returns how much. HTTP/1 takes all.
+    virtual Result<size_t> send_data(StreamId stream, Slice data, bool last) = 0;
+    virtual Result<void> send_trailers(StreamId stream, const Trailers& trailers) = 0;
+    /// HTTP/1: the connection is finished. HTTP/2: RST_STREAM.
+    virtual void reset(StreamId stream, Error error) = 0;
+    /// The owner is done with that much of the stream's body: reopens the window (HTTP/2).
+    virtual void consumed(StreamId stream, size_t bytes) = 0;
+    /// Take no further stream: HTTP/1 says Connection: close with the next head sent, HTTP/2 sends GOAWAY.
+    virtual void drain() = 0;
+    /// Bytes to write, in order. Valid until sent() or the next verb.
+    [[nodiscard]] virtual std::span<const Slice> pending() const = 0;
+    /// That many bytes of pending() are written.
+    virtual void sent(size_t bytes) = 0;
+    /// Nothing more can come or go: close once pending() is empty.
+    [[nodiscard]] virtual bool finished() const = 0;
+};
+
+} // namespace weft::l7

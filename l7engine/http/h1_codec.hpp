@@ -1,0 +1,40 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <memory>
+
+#include "l7engine/http/codec.hpp"
+
+namespace weft::l7 {
+
+/// Limits and leniency of one HTTP/1 connection. Sizes in bytes.
+struct H1Settings {
+    size_t head_bytes_max = 60 * 1024;   ///< request or status line and all fields; above: 431
+    size_t headers_max = 100;            ///< fields; above: 431
+    size_t target_bytes_max = 16 * 1024; ///< above: 414
+    size_t trailer_bytes_max = 8 * 1024;
+    size_t chunk_extension_bytes_max = 4 * 1024; ///< per message
+    size_t informational_heads_max = 8;          ///< client side: 1xx before the final head
+    bool accept_http_10 = false;                 ///< otherwise 426
+};
+
+/// Both sides: bodies pass without copying; pending() stays in place until sent(), also while more is sent. An upgrade
+/// is not honoured yet: Head::upgrade tells that one was asked for, and the request goes on as an ordinary one.
+
+/// Server side: receives requests, sends responses. Strict: refuses whatever two readers could read differently.
+/// - A refused head still opens a stream, the next id, for which no on_head came: the owner may answer on it. A refused
+///   body is answered on its own stream if the reply had not begun. Either way the reply says Connection: close.
+/// - After finished(), receive() takes bytes and ignores them.
+/// - A reply sent before the request has come whole closes the connection, except if the rest of a body of known length
+///   is in the slice that is being received.
+/// - receive_eof() only after all bytes were taken; a client that has its whole request sent may still wait for the
+///   answer. An answer without Content-Length to HTTP/1.0 ends by close: on reset() abort the connection then.
+[[nodiscard]] std::unique_ptr<Codec> make_h1_server_codec(const H1Settings& settings);
+
+/// Client side: sends requests, receives responses. Not reusable (finished()) whenever its state is in doubt: an early
+/// reply, bytes that nobody asked for, a body where there is none. Errors of receive() have Side::upstream;
+/// `retryable` if no byte of a reply had come. After an early reply the rest of the request is refused:
+/// Code::canceled.
+[[nodiscard]] std::unique_ptr<Codec> make_h1_client_codec(const H1Settings& settings);
+
+} // namespace weft::l7

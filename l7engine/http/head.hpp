@@ -1,0 +1,44 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "l7engine/http/headers.hpp"
+
+namespace weft::l7 {
+
+/// The head of a request (status == 0) or response, the same for HTTP/1 and HTTP/2. Framing and hop-by-hop fields
+/// (Connection and what it names, Transfer-Encoding, Keep-Alive, Upgrade, Expect, Host, Content-Length ...) are not in
+/// `headers`: the codec takes them out on receipt and puts its own in on sending.
+struct Head {
+    // request
+    std::string method;    ///< case-sensitive token
+    std::string path;      ///< origin-form with query ("/a?b"), or "*"
+    std::string authority; ///< Host or :authority as received, port included
+    std::string scheme = "http";
+    std::string upgrade; ///< protocol asked for by a valid Upgrade request, else empty
+    bool expect_continue = false;
+    // response
+    uint16_t status = 0;
+
+    /// Content-Length if the message carried one. Sending: absent and more to come means chunked (HTTP/1).
+    std::optional<uint64_t> content_length;
+    Headers headers;
+
+    [[nodiscard]] bool is_request() const { return status == 0; }
+    [[nodiscard]] bool is_informational() const { return status >= 100 && status < 200; }
+};
+
+/// The path that policies and routes compare: without "?" and what follows.
+[[nodiscard]] inline std::string_view path_without_query(const Head& head) {
+    const std::string_view path = head.path;
+    return path.substr(0, path.find('?'));
+}
+
+/// Trailer fields, forbidden names already dropped (RFC 9110 6.5.1).
+using Trailers = Headers;
+
+} // namespace weft::l7

@@ -1,0 +1,31 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstdint>
+#include <string_view>
+
+#include "config/base/error.hpp"
+#include "l7engine/http/head.hpp"
+
+namespace weft::l7 {
+
+/// What an Error means to the client and to the metrics. All views are of static memory.
+struct LocalReply {
+    uint16_t status = 500;       ///< 0: nobody is left to be answered; metrics say response_code "0"
+    std::string_view flag = "-"; ///< Envoy's response flag
+    std::string_view body;       ///< text/plain, often empty
+};
+
+/// The one table from Error to reply.
+[[nodiscard]] LocalReply local_reply(const Error& error);
+
+/// The router's outcomes that are not failures of a peer, as Errors for the table.
+[[nodiscard]] Error no_route();            ///< no rule matched: 404
+[[nodiscard]] Error invalid_backend();     ///< the chosen backendRef does not resolve: 500
+[[nodiscard]] Error no_healthy_upstream(); ///< no ready endpoint: 503
+[[nodiscard]] Error denied_by_policy();    ///< 403
+
+/// The head of an answer of our own. `http_date` is the current time as IMF-fixdate (RFC 9110 5.6.7).
+[[nodiscard]] Head make_local_reply(uint16_t status, uint64_t content_length, std::string_view http_date);
+
+} // namespace weft::l7

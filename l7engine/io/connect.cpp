@@ -1,0 +1,90 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <cassert>
+#include <cerrno>
+#include <utility>
+
+#include "l7engine/io/tcp.hpp"
+#include "l7engine/io/worker.hpp"
+
+namespace weft::l7 {
+namespace {
+
+/// One connect in flight; lives in the frame of connect_tcp(), which leaves only after the completion.
+class ConnectOperation final : public Completion, public Timer {
+public:
+    ConnectOperation(Worker& worker, int socket, const SocketAddress& peer, Deadline deadline)
+        : worker_(worker), socket_(socket), deadline_(deadline), length_(peer.to_sockaddr(address_)) {}
+    ConnectOperation(const ConnectOperation&) = delete;
+    ConnectOperation& operator=(const ConnectOperation&) = delete;
+    ~ConnectOperation() override { assert(!waiter_ && "a coroutine frame was destroyed while it connected"); }
+
+    bool await_ready() const noexcept { return false; }
+    void await_suspend(std::coroutine_handle<> waiter) {
+        waiter_ = waiter;
+        submit();
+        worker_.timers().arm(*this, deadline_);
+    }
+    Result<void> await_resume() {
+        waiter_ = nullptr;
+        if (result_ == 0)
+            return {};
+        return std::unexpected(expired_ ? timeout() : error());
+    }
+
+    void complete(int32_t result, bool /*more*/, Slice /*buffer*/) override {
+        if ((result == -EINTR || result == -EAGAIN) && !expired_)
+            return submit();
+        result_ = result;
+        worker_.timers().disarm(*this);
+        worker_.resume_soon(waiter_);
+    }
+    void expired() override {
+        expired_ = true;
+        worker_.ring().cancel(*this);
+    }
+
+private:
+    void submit() { worker_.ring().connect(socket_, reinterpret_cast<const sockaddr*>(&address_), length_, *this); }
+    [[nodiscard]] static Error timeout() {
+        return {.code = Code::timeout, .side = Side::upstream, .retryable = true, .during = "connect"};
+    }
+    /// No byte was sent: another endpoint may be tried whatever went wrong.
+    [[nodiscard]] Error error() const {
+        Error error = from_errno(-result_, "connect", Side::upstream);
+        error.retryable = true;
+        switch (-result_) {
+        case EHOSTUNREACH:
+        case EHOSTDOWN:
+        case ENETUNREACH:
+        case ENETDOWN:
+        case EADDRINUSE: error.code = Code::unavailable; break;
+        case ECONNRESET:
+        case ECONNABORTED: error.code = Code::refused; break;
+        default: break;
+        }
+        return error;
+    }
+
+    Worker& worker_;
+    int socket_;
+    bool expired_ = false;
+    int32_t result_ = 0;
+    Deadline deadline_;
+    std::coroutine_handle<> waiter_;
+    sockaddr_storage address_{};
+    socklen_t length_;
+};
+
+} // namespace
+
+Task<Result<std::unique_ptr<ByteStream>>> connect_tcp(Worker& worker, UniqueFd socket, SocketAddress peer,
+                                                      Deadline deadline, const TcpSettings& settings) {
+    const Result<void> connected = co_await ConnectOperation(worker, socket.get(), peer, deadline);
+    if (!connected) {
+        worker.ring().close(socket.release());
+        co_return std::unexpected(connected.error());
+    }
+    co_return make_tcp_stream(worker, std::move(socket), settings);
+}
+
+} // namespace weft::l7

@@ -1,0 +1,24 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstddef>
+
+#if __has_feature(address_sanitizer)
+#include <sanitizer/asan_interface.h>
+#endif
+
+namespace weft::l7 {
+
+/// Memory on a free list is out of bounds: AddressSanitizer reports its use. Nothing in other builds.
+inline void poison([[maybe_unused]] void* memory, [[maybe_unused]] size_t size) {
+#if __has_feature(address_sanitizer)
+    ASAN_POISON_MEMORY_REGION(memory, size);
+#endif
+}
+inline void unpoison([[maybe_unused]] void* memory, [[maybe_unused]] size_t size) {
+#if __has_feature(address_sanitizer)
+    ASAN_UNPOISON_MEMORY_REGION(memory, size);
+#endif
+}
+
+} // namespace weft::l7

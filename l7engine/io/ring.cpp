@@ -1,0 +1,306 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "l7engine/io/ring.hpp"
+
+#include <liburing.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <poll.h>
+#include <sys/mman.h>
+
+#include <algorithm>
+#include <bit>
+#include <cassert>
+#include <cerrno>
+#include <cstdlib>
+#include <vector>
+
+#include "config/base/clock.hpp"
+
+namespace weft::l7 {
+namespace {
+
+constexpr uint32_t completion_factor = 8;
+constexpr uint32_t buffers_max = 32768;
+constexpr uint32_t entries_max = 32768;
+constexpr int buffer_group = 0;
+constexpr uint32_t kept_free_divisor = 4; ///< below this share of free buffers, received bytes are copied
+
+/// user_data of submissions without a Completion; no object lies at these addresses.
+enum Anonymous : uint64_t { anonymous_cancel = 0, anonymous_close = 1, anonymous_last = anonymous_close };
+
+} // namespace
+
+uint64_t ring_clock_ms() { return monotonic_ms(); }
+
+/// The rings shared with the kernel, the memory of the buffers and who holds how many references on each.
+struct Ring::State final : BufferOwner {
+    explicit State(const RingSettings& wanted) : settings(wanted) {}
+    State(const State&) = delete;
+    State& operator=(const State&) = delete;
+    ~State();
+    Result<void> set_up();
+
+    io_uring_sqe* next_sqe();
+    io_uring_sqe* next_sqe(Completion& completion);
+    void make_room();
+    int enter(uint64_t timeout_ms);
+    void collect();
+    void run_one(size_t index);
+    Slice received(uint32_t buffer, size_t size);
+
+    void retain(void* token) noexcept override { ++references[reinterpret_cast<uintptr_t>(token)]; }
+    void release(void* token) noexcept override {
+        const auto buffer = reinterpret_cast<uintptr_t>(token);
+        if (--references[buffer] == 0)
+            give_back(static_cast<uint32_t>(buffer));
+    }
+    void give_back(uint32_t buffer);
+
+    struct Collected {
+        uint64_t user_data;
+        int32_t result;
+        uint32_t flags;
+    };
+
+    RingSettings settings;
+    io_uring ring{};
+    bool ring_ready = false;
+    io_uring_buf_ring* buffer_ring = nullptr;
+    std::byte* memory = nullptr;
+    std::vector<uint32_t> references; ///< per buffer
+    uint32_t free_buffers = 0;
+    std::vector<Collected> collected; ///< taken from the completion queue, not yet run
+    size_t in_flight = 0;
+    RingCounts counts;
+};
+
+// ---- set-up
+
+Result<std::unique_ptr<Ring>> Ring::create(const RingSettings& settings) {
+    if (settings.entries == 0 || settings.entries > entries_max)
+        return fail(Code::invalid, "ring_entries");
+    if (!std::has_single_bit(settings.buffers) || settings.buffers > buffers_max)
+        return fail(Code::invalid, "ring_buffers");
+    if (settings.buffer_bytes == 0)
+        return fail(Code::invalid, "ring_buffer_bytes");
+    auto state = std::make_unique<State>(settings);
+    if (auto done = state->set_up(); !done)
+        return std::unexpected(done.error());
+    return std::unique_ptr<Ring>(new Ring(std::move(state)));
+}
+
+Ring::Ring(std::unique_ptr<State> state) : state_(std::move(state)) {}
+
+Ring::~Ring() {
+    assert(state_->in_flight == 0 && "a ring dies after its operations");
+    assert(state_->free_buffers == state_->settings.buffers && "a ring dies after its slices");
+    io_uring_submit(&state_->ring); // descriptors still to be closed
+}
+
+Result<void> Ring::State::set_up() {
+    io_uring_params parameters{};
+    parameters.flags =
+        IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN | IORING_SETUP_CQSIZE | IORING_SETUP_SUBMIT_ALL;
+    parameters.cq_entries = std::bit_ceil(settings.entries) * completion_factor;
+    if (const int status = io_uring_queue_init_params(settings.entries, &ring, &parameters); status < 0)
+        return std::unexpected(from_errno(-status, "io_uring_setup"));
+    ring_ready = true;
+    if (const int status = io_uring_register_ring_fd(&ring); status < 0)
+        return std::unexpected(from_errno(-status, "io_uring_register_ring_fd"));
+
+    const size_t bytes = size_t{settings.buffers} * settings.buffer_bytes;
+    void* mapping = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (mapping == MAP_FAILED)
+        return std::unexpected(from_errno(errno, "ring_buffers_mmap"));
+    memory = static_cast<std::byte*>(mapping);
+    int status = 0;
+    buffer_ring = io_uring_setup_buf_ring(&ring, settings.buffers, buffer_group, 0, &status);
+    if (buffer_ring == nullptr)
+        return std::unexpected(from_errno(-status, "io_uring_setup_buf_ring"));
+    references.resize(settings.buffers);
+    collected.reserve(parameters.cq_entries);
+    for (uint32_t buffer = 0; buffer < settings.buffers; ++buffer)
+        give_back(buffer);
+    return {};
+}
+
+Ring::State::~State() {
+    if (buffer_ring != nullptr)
+        io_uring_free_buf_ring(&ring, buffer_ring, settings.buffers, buffer_group);
+    if (ring_ready)
+        io_uring_queue_exit(&ring);
+    if (memory != nullptr)
+        munmap(memory, size_t{settings.buffers} * settings.buffer_bytes);
+}
+
+// ---- operations
+
+void Ring::accept_multishot(int listener, Completion& completion) {
+    io_uring_prep_multishot_accept(state_->next_sqe(completion), listener, nullptr, nullptr, SOCK_CLOEXEC);
+}
+
+void Ring::receive_multishot(int socket, Completion& completion) {
+    io_uring_sqe* sqe = state_->next_sqe(completion);
+    io_uring_prep_recv_multishot(sqe, socket, nullptr, 0, 0);
+    sqe->flags |= IOSQE_BUFFER_SELECT;
+    sqe->buf_group = buffer_group;
+}
+
+void Ring::send(int socket, const msghdr& message, Completion& completion) {
+    io_uring_sqe* sqe = state_->next_sqe(completion);
+    constexpr int flags = MSG_NOSIGNAL | MSG_WAITALL;
+    if (message.msg_iovlen == 1 && message.msg_name == nullptr && message.msg_controllen == 0)
+        io_uring_prep_send(sqe, socket, message.msg_iov->iov_base, message.msg_iov->iov_len, flags);
+    else
+        io_uring_prep_sendmsg(sqe, socket, &message, flags);
+}
+
+void Ring::connect(int socket, const sockaddr* address, socklen_t length, Completion& completion) {
+    io_uring_prep_connect(state_->next_sqe(completion), socket, address, length);
+}
+
+void Ring::poll_readable(int descriptor, Completion& completion) {
+    io_uring_prep_poll_add(state_->next_sqe(completion), descriptor, POLLIN);
+}
+
+void Ring::cancel(Completion& target) {
+    io_uring_sqe* sqe = state_->next_sqe();
+    io_uring_prep_cancel(sqe, &target, IORING_ASYNC_CANCEL_ALL);
+    sqe->flags |= IOSQE_CQE_SKIP_SUCCESS;
+    io_uring_sqe_set_data64(sqe, anonymous_cancel);
+}
+
+// The ring would hand a shutdown to a kernel worker thread; the plain call does not block.
+void Ring::shutdown(int socket, int how) { ::shutdown(socket, how); }
+
+void Ring::no_delay(int socket) {
+    const int on = 1;
+    setsockopt(socket, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+}
+
+void Ring::reset_on_close(int socket) {
+    const linger at_once{.l_onoff = 1, .l_linger = 0};
+    setsockopt(socket, SOL_SOCKET, SO_LINGER, &at_once, sizeof at_once);
+}
+
+void Ring::close(int descriptor) {
+    io_uring_sqe* sqe = state_->next_sqe();
+    io_uring_prep_close(sqe, descriptor);
+    sqe->flags |= IOSQE_CQE_SKIP_SUCCESS;
+    io_uring_sqe_set_data64(sqe, anonymous_close);
+}
+
+uint32_t Ring::free_buffers() const { return state_->free_buffers; }
+uint32_t Ring::free_buffers_percent() const { return state_->free_buffers * 100 / state_->settings.buffers; }
+size_t Ring::in_flight() const { return state_->in_flight; }
+const RingCounts& Ring::counts() const { return state_->counts; }
+
+size_t Ring::wait(uint64_t timeout_ms) {
+    const bool some_wait = !state_->collected.empty();
+    state_->enter(some_wait ? 0 : timeout_ms);
+    state_->collect();
+    // By index: a completion may submit, and a full queue collects more meanwhile.
+    size_t ran = 0;
+    for (; ran < state_->collected.size(); ++ran)
+        state_->run_one(ran);
+    state_->collected.clear();
+    return ran;
+}
+
+// ---- submission queue
+
+io_uring_sqe* Ring::State::next_sqe() {
+    io_uring_sqe* sqe = io_uring_get_sqe(&ring);
+    while (sqe == nullptr) {
+        make_room();
+        sqe = io_uring_get_sqe(&ring);
+    }
+    return sqe;
+}
+
+/// The preparing call that follows leaves user_data alone.
+io_uring_sqe* Ring::State::next_sqe(Completion& completion) {
+    io_uring_sqe* sqe = next_sqe();
+    io_uring_sqe_set_data(sqe, &completion);
+    ++in_flight;
+    return sqe;
+}
+
+/// The submission queue is full: submits it. If the kernel takes nothing because completions wait, they are moved aside
+/// (not run: nothing resumes inside a submit).
+void Ring::State::make_room() {
+    const int status = io_uring_submit(&ring);
+    if (status > 0 || status == -EINTR)
+        return;
+    assert((status == 0 || status == -EBUSY || status == -EAGAIN || status == -ENOMEM) && "io_uring_submit");
+    io_uring_get_events(&ring);
+    collect();
+}
+
+int Ring::State::enter(uint64_t timeout_ms) {
+    if (timeout_ms == 0)
+        return io_uring_submit_and_get_events(&ring);
+    if (timeout_ms == UINT64_MAX)
+        return io_uring_submit_and_wait(&ring, 1);
+    __kernel_timespec limit{.tv_sec = static_cast<int64_t>(std::min<uint64_t>(timeout_ms / 1000, INT32_MAX)),
+                            .tv_nsec = static_cast<long long>(timeout_ms % 1000 * 1'000'000)};
+    io_uring_cqe* first = nullptr;
+    return io_uring_submit_and_wait_timeout(&ring, &first, 1, &limit, nullptr);
+}
+
+// ---- completion queue
+
+void Ring::State::collect() {
+    io_uring_cqe* cqe = nullptr;
+    unsigned head = 0;
+    unsigned count = 0;
+    io_uring_for_each_cqe(&ring, head, cqe) {
+        ++count;
+        if ((cqe->flags & IORING_CQE_F_BUFFER) != 0)
+            --free_buffers;
+        collected.push_back({.user_data = cqe->user_data, .result = cqe->res, .flags = cqe->flags});
+    }
+    io_uring_cq_advance(&ring, count);
+}
+
+void Ring::State::run_one(size_t index) {
+    const Collected entry = collected[index];
+    ++counts.completions;
+    if (entry.user_data <= anonymous_last) {
+        if (entry.user_data == anonymous_close && entry.result < 0)
+            ++counts.close_failures;
+        return;
+    }
+    const bool more = (entry.flags & IORING_CQE_F_MORE) != 0;
+    if (!more)
+        --in_flight;
+    if (entry.result == -ENOBUFS)
+        ++counts.buffer_shortages;
+    Slice bytes;
+    if ((entry.flags & IORING_CQE_F_BUFFER) != 0) {
+        const uint32_t buffer = entry.flags >> IORING_CQE_BUFFER_SHIFT;
+        bytes = received(buffer, entry.result > 0 ? static_cast<size_t>(entry.result) : 0);
+    }
+    reinterpret_cast<Completion*>(entry.user_data)->complete(entry.result, more, std::move(bytes));
+}
+
+Slice Ring::State::received(uint32_t buffer, size_t size) {
+    const Bytes bytes{memory + size_t{buffer} * settings.buffer_bytes, size};
+    if (size > 0 && free_buffers >= (settings.buffers + kept_free_divisor - 1) / kept_free_divisor) {
+        references[buffer] = 1;
+        return {this, reinterpret_cast<void*>(uintptr_t{buffer}), bytes};
+    }
+    Slice copy = Slice::copy_of(bytes);
+    give_back(buffer);
+    ++counts.buffer_copies;
+    return copy;
+}
+
+void Ring::State::give_back(uint32_t buffer) {
+    io_uring_buf_ring_add(buffer_ring, memory + size_t{buffer} * settings.buffer_bytes, settings.buffer_bytes,
+                          static_cast<unsigned short>(buffer), io_uring_buf_ring_mask(settings.buffers), 0);
+    io_uring_buf_ring_advance(buffer_ring, 1);
+    ++free_buffers;
+}
+
+} // namespace weft::l7

@@ -1,0 +1,94 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <sys/socket.h>
+
+#include <cstdint>
+#include <memory>
+
+#include "config/base/error.hpp"
+#include "config/base/slice.hpp"
+
+namespace weft::l7 {
+
+/// One operation in flight: its address is the submission's user_data. It owns every byte that the kernel may touch and
+/// must live until its last completion (`more` false). complete() runs from Ring::wait(), never inside a submit.
+class Completion {
+public:
+    /// `result`: bytes, a descriptor, or a negative errno. `more`: further completions of this submission follow.
+    /// `buffer`: the received bytes of a buffer-selecting receive.
+    virtual void complete(int32_t result, bool more, Slice buffer) = 0;
+
+protected:
+    ~Completion() = default;
+};
+
+struct RingSettings {
+    uint32_t entries = 1024;        ///< submission queue; completion queue is 8 times that
+    uint32_t buffers = 1024;        ///< provided receive buffers, a power of two
+    uint32_t buffer_bytes = 8192;
+};
+
+/// Milliseconds of the monotonic clock that goes with the ring: real time, or the simulation's.
+[[nodiscard]] uint64_t ring_clock_ms();
+
+/// What a ring did so far. Read by its thread.
+struct RingCounts {
+    uint64_t completions = 0;
+    uint64_t buffer_shortages = 0; ///< receives that ended with -ENOBUFS
+    uint64_t buffer_copies = 0;    ///< receives copied to the heap because few buffers were free
+    uint64_t close_failures = 0;
+};
+
+/// One io_uring with its provided-buffer ring (SINGLE_ISSUER, DEFER_TASKRUN, registered ring descriptor). One thread.
+/// tests/support/sim_ring.cpp implements the same class over simulated sockets and is linked instead.
+/// Memory handed to an operation (send bytes, sockaddr) must stay valid until its last completion.
+///
+/// Buffers are never exhausted by slow consumers: while fewer than a quarter of them is free, received bytes come as
+/// exact-size heap copies and their buffer goes back at once. So after each wait() a quarter is free, however many
+/// slices are held, and -ENOBUFS means only that one batch had more data than buffers.
+/// Slices of a ring die before it (asserted).
+class Ring {
+public:
+    /// Error: Code::kernel/refused with errno; `during` names the step ("io_uring_setup", ...).
+    [[nodiscard]] static Result<std::unique_ptr<Ring>> create(const RingSettings& settings);
+    ~Ring();
+    Ring(const Ring&) = delete;
+    Ring& operator=(const Ring&) = delete;
+
+    void accept_multishot(int listener, Completion& completion);
+    /// Picks provided buffers. -ENOBUFS ends the multishot: back-pressure, not failure; wait in Worker::buffer_waiters().
+    void receive_multishot(int socket, Completion& completion);
+    /// MSG_NOSIGNAL | MSG_WAITALL; may still be short on error. `message` must live until completion.
+    void send(int socket, const msghdr& message, Completion& completion);
+    void connect(int socket, const sockaddr* address, socklen_t length, Completion& completion);
+    /// Readable/error event of a descriptor, once (eventfd of the mailbox).
+    void poll_readable(int descriptor, Completion& completion);
+    /// Asks for cancellation of everything submitted with `target`; its completion still comes (-ECANCELED or another).
+    void cancel(Completion& target);
+    /// At once, not queued.
+    void shutdown(int socket, int how);
+    /// At once: small writes are not held back (TCP_NODELAY); a later close sends a reset (SO_LINGER 0).
+    void no_delay(int socket);
+    void reset_on_close(int socket);
+    /// Fire and forget, with the next submission; counted if it fails.
+    void close(int descriptor);
+
+    /// Submits, waits for a completion or `timeout_ms` (UINT64_MAX: for ever, 0: only what is there), collects all
+    /// completions, then runs them. Returns how many ran.
+    size_t wait(uint64_t timeout_ms);
+
+    /// Share of provided buffers that are free, in percent; and their number.
+    [[nodiscard]] uint32_t free_buffers_percent() const;
+    [[nodiscard]] uint32_t free_buffers() const;
+    /// Operations whose last completion has not run yet.
+    [[nodiscard]] size_t in_flight() const;
+    [[nodiscard]] const RingCounts& counts() const;
+
+private:
+    struct State;
+    explicit Ring(std::unique_ptr<State> state);
+    std::unique_ptr<State> state_;
+};
+
+} // namespace weft::l7

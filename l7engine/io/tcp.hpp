@@ -1,0 +1,55 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <functional>
+#include <memory>
+
+#include "config/base/net.hpp"
+#include "config/base/unique_fd.hpp"
+#include "l7engine/io/stream.hpp"
+#include "l7engine/io/task.hpp"
+
+namespace weft::l7 {
+
+class Worker;
+
+struct TcpSettings {
+    size_t receive_high_bytes = 256 * 1024; ///< received and unread above this: the multishot receive is cancelled
+    size_t receive_low_bytes = 64 * 1024;   ///< below this it is armed again
+};
+
+/// A connected TCP socket on the worker's ring: multishot receive into provided buffers, queued and bounded; sends
+/// through the ring. Receiving starts with the first read. Destroying it closes the socket (a FIN; a reset after
+/// abort(hard)); what is in flight lives on until its last completion.
+[[nodiscard]] std::unique_ptr<ByteStream> make_tcp_stream(Worker& worker, UniqueFd socket, const TcpSettings& settings);
+
+/// Connects a socket (made elsewhere) and gives the stream. Errors: refused, timeout, unavailable, kernel; side
+/// upstream; the socket is closed then. TCP_NODELAY is set.
+[[nodiscard]] Task<Result<std::unique_ptr<ByteStream>>> connect_tcp(Worker& worker, UniqueFd socket,
+                                                                    SocketAddress peer, Deadline deadline,
+                                                                    const TcpSettings& settings);
+
+/// Accepts on a listener with a multishot accept until destroyed. Descriptor shortage (EMFILE, ENFILE) is counted and
+/// retried later, never fatal.
+class Acceptor {
+public:
+    using Handler = std::move_only_function<void(UniqueFd socket)>;
+    Acceptor(Worker& worker, UniqueFd listener, Handler handler);
+    Acceptor(const Acceptor&) = delete;
+    Acceptor& operator=(const Acceptor&) = delete;
+    /// Stops accepting. A connection accepted by the kernel in the meantime is still handed to no one: call
+    /// stop() and wait for stopped() first where that matters (hand-over).
+    ~Acceptor();
+
+    /// No new accept is started; connections whose completion still comes are handed over. `stopped` runs after the
+    /// last one; the listener is closed then unless another duplicate exists.
+    void stop(std::move_only_function<void()> stopped);
+    [[nodiscard]] int listener() const;
+    [[nodiscard]] uint64_t shortages() const;
+
+private:
+    struct State;
+    State* state_; ///< lives until its last completion
+};
+
+} // namespace weft::l7

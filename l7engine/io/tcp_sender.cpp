@@ -1,0 +1,129 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <algorithm>
+#include <array>
+#include <cassert>
+#include <cerrno>
+#include <utility>
+
+#include "l7engine/io/free_list.hpp"
+#include "l7engine/io/tcp_socket.hpp"
+#include "l7engine/io/worker.hpp"
+
+namespace weft::l7 {
+namespace {
+
+constexpr size_t send_slices_max = 32;
+constexpr size_t send_bytes_max = size_t{1} << 30; ///< a completion counts in 31 bits
+constexpr size_t messages_kept_max = 256;
+
+} // namespace
+
+/// The header and vector of one send, from the thread's free list: an idle connection holds none.
+struct TcpSender::Message {
+    explicit Message(std::span<const Slice> slices);
+    msghdr header{};
+    size_t bytes = 0;
+    std::array<iovec, send_slices_max> parts; // NOLINT: filled up to header.msg_iovlen
+};
+
+TcpSender::Message::Message(std::span<const Slice> slices) {
+    size_t count = 0;
+    for (const Slice& slice : slices) {
+        if (count == send_slices_max || bytes == send_bytes_max)
+            break;
+        if (slice.empty())
+            continue;
+        const size_t length = std::min(slice.size(), send_bytes_max - bytes);
+        // The kernel only reads; iovec has no const form.
+        parts[count++] = {.iov_base = const_cast<std::byte*>(slice.data()), .iov_len = length};
+        bytes += length;
+    }
+    header.msg_iov = parts.data();
+    header.msg_iovlen = count;
+}
+
+bool TcpSender::refuse(std::span<const Slice> slices, Result<size_t>& out) const {
+    assert(!in_flight() && "one writer at a time");
+    if (failed_) {
+        out = std::unexpected(error_);
+        return true;
+    }
+    if (fin_wanted_) {
+        out = fail(Code::invalid, "write_after_shutdown");
+        return true;
+    }
+    out = 0U;
+    return std::ranges::all_of(slices, [](const Slice& slice) { return slice.empty(); });
+}
+
+void TcpSender::wait(std::coroutine_handle<> writer, std::span<const Slice> slices, Deadline deadline,
+                     Result<size_t>& out) {
+    writer_ = writer;
+    out_ = &out;
+    message_ = FreeList<Message, messages_kept_max>::make(slices);
+    expired_ = canceling_ = false;
+    socket_.ring().send(socket_.descriptor(), message_->header, *this);
+    if (deadline != never)
+        socket_.worker().timers().arm(*this, deadline);
+}
+
+void TcpSender::complete(int32_t result, [[maybe_unused]] bool more, Slice /*buffer*/) {
+    assert(!more);
+    if ((result == -EAGAIN || result == -EINTR) && !canceling_)
+        return socket_.ring().send(socket_.descriptor(), message_->header, *this);
+    socket_.worker().timers().disarm(*this);
+    *std::exchange(out_, nullptr) = outcome(result);
+    FreeList<Message, messages_kept_max>::destroy(std::exchange(message_, nullptr));
+    socket_.worker().resume_soon(std::exchange(writer_, nullptr));
+    if (fin_wanted_ && !failed_)
+        send_fin();
+    socket_.settle();
+}
+
+Result<size_t> TcpSender::outcome(int32_t result) {
+    if (failed_) // stopped meanwhile
+        return std::unexpected(error_);
+    if (result > 0 && (!expired_ || static_cast<size_t>(result) == message_->bytes))
+        return static_cast<size_t>(result);
+    if (expired_)
+        return fail_with(Error{.code = Code::timeout, .during = "write"});
+    Error error = from_errno(-result, "write");
+    if (result == -ETIMEDOUT || result == -ENOTCONN || result == -EHOSTUNREACH || result == -ENETUNREACH)
+        error.code = Code::reset; // the kernel gave up on the peer: not one of our deadlines
+    return fail_with(error);
+}
+
+std::unexpected<Error> TcpSender::fail_with(Error error) {
+    failed_ = true;
+    error_ = error;
+    return std::unexpected(error);
+}
+
+void TcpSender::expired() {
+    expired_ = true;
+    cancel();
+}
+
+void TcpSender::cancel() {
+    if (in_flight() && !std::exchange(canceling_, true))
+        socket_.ring().cancel(*this);
+}
+
+/// The writer hears of it with the completion: until then the kernel may read its slices.
+void TcpSender::stop(Error why) {
+    failed_ = true;
+    error_ = why;
+    cancel();
+}
+
+void TcpSender::shutdown() {
+    if (!std::exchange(fin_wanted_, true) && !in_flight() && !failed_)
+        send_fin();
+}
+
+void TcpSender::send_fin() {
+    if (!std::exchange(fin_sent_, true))
+        socket_.ring().shutdown(socket_.descriptor(), SHUT_WR);
+}
+
+} // namespace weft::l7

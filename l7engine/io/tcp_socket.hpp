@@ -1,0 +1,125 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <sys/socket.h>
+#include <sys/uio.h>
+
+#include <coroutine>
+#include <span>
+
+#include "l7engine/io/buffer_waiters.hpp"
+#include "l7engine/io/receive_queue.hpp"
+#include "l7engine/io/ring.hpp"
+#include "l7engine/io/tcp.hpp"
+#include "l7engine/io/timer.hpp"
+
+namespace weft::l7 {
+
+class TcpSocket;
+
+/// The receiving half: one multishot receive, the queue behind it, one waiting reader with its deadline.
+///
+///   idle ──arm──▶ armed ──above high──▶ pausing ──last completion──▶ idle ──below low──▶ armed
+///                   └─────-ENOBUFS──▶ waiting for buffers ──▶ armed
+class TcpReceiver final : public Completion, public Timer, public BufferWaiter {
+public:
+    TcpReceiver(TcpSocket& socket, const TcpSettings& settings);
+    /// A result at once, or false: then wait().
+    bool take(Result<Slice>& out);
+    void wait(std::coroutine_handle<> reader, Deadline deadline, Result<Slice>& out);
+    /// The waiting reader gets `why`, now and later; what is queued is dropped and the receive cancelled.
+    void stop(Error why);
+    [[nodiscard]] size_t buffered() const { return queue_.bytes(); }
+    [[nodiscard]] bool ended() const { return ended_; }
+    [[nodiscard]] bool in_flight() const { return armed_; }
+    [[nodiscard]] bool waiting() const { return reader_ != nullptr; }
+
+    void complete(int32_t result, bool more, Slice buffer) override;
+    void expired() override;
+    void buffers_are_back() override;
+
+private:
+    void arm();
+    void cancel();
+    void regulate();
+    void fail_with(int error_number);
+    void wake();
+    void hand_over(std::coroutine_handle<> reader);
+
+    TcpSocket& socket_;
+    ReceiveQueue queue_;
+    std::coroutine_handle<> reader_;
+    Result<Slice>* out_ = nullptr;
+    Error error_;          ///< if failed_
+    uint32_t high_bytes_;
+    uint32_t low_bytes_;
+    bool armed_ = false;   ///< the last completion of the receive is still to come
+    bool canceling_ = false;
+    bool paused_ = false;  ///< above the high watermark and not yet below the low one
+    bool ended_ = false;   ///< FIN or error: nothing follows the queued bytes
+    bool failed_ = false;
+    bool stopped_ = false;
+};
+
+/// The sending half: at most one send, whose slices belong to the waiting writer until the completion.
+class TcpSender final : public Completion, public Timer {
+public:
+    explicit TcpSender(TcpSocket& socket) : socket_(socket) {}
+    bool refuse(std::span<const Slice> slices, Result<size_t>& out) const;
+    void wait(std::coroutine_handle<> writer, std::span<const Slice> slices, Deadline deadline, Result<size_t>& out);
+    void shutdown();
+    void stop(Error why);
+    [[nodiscard]] bool in_flight() const { return message_ != nullptr; }
+
+    void complete(int32_t result, bool more, Slice buffer) override;
+    void expired() override;
+
+private:
+    struct Message;
+    void cancel();
+    Result<size_t> outcome(int32_t result);
+    std::unexpected<Error> fail_with(Error error);
+    void send_fin();
+
+    TcpSocket& socket_;
+    std::coroutine_handle<> writer_;
+    Result<size_t>* out_ = nullptr;
+    Message* message_ = nullptr; ///< what the kernel reads; only while a send is in flight
+    Error error_;                ///< if failed_
+    bool failed_ = false;
+    bool canceling_ = false;
+    bool expired_ = false;
+    bool fin_wanted_ = false;
+    bool fin_sent_ = false;
+};
+
+/// What the kernel may touch of one connected socket. Made and left by a stream; closes the descriptor and goes away
+/// after the last completion. Worker's thread.
+class TcpSocket {
+public:
+    TcpSocket(Worker& worker, UniqueFd socket, const TcpSettings& settings);
+    TcpSocket(const TcpSocket&) = delete;
+    TcpSocket& operator=(const TcpSocket&) = delete;
+
+    void abort(Error why, bool hard);
+    /// The stream dies: closes, and destroys this when nothing is in flight any more.
+    void leave();
+    /// To be called as the last thing wherever an operation has ended.
+    void settle();
+
+    [[nodiscard]] Worker& worker() { return worker_; }
+    [[nodiscard]] Ring& ring();
+    [[nodiscard]] int descriptor() const { return socket_.get(); }
+    TcpReceiver receiver;
+    TcpSender sender;
+
+private:
+    ~TcpSocket() = default;
+
+    Worker& worker_;
+    UniqueFd socket_;
+    bool aborted_ = false;
+    bool left_ = false;
+};
+
+} // namespace weft::l7

@@ -1,0 +1,56 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "l7engine/policy/balance.hpp"
+
+#include <algorithm>
+
+namespace weft::l7 {
+
+uint64_t RandomState::next() {
+    value += 0x9e3779b97f4a7c15ULL;
+    uint64_t mixed = value;
+    mixed = (mixed ^ (mixed >> 30)) * 0xbf58476d1ce4e5b9ULL;
+    mixed = (mixed ^ (mixed >> 27)) * 0x94d049bb133111ebULL;
+    return mixed ^ (mixed >> 31);
+}
+
+size_t RandomState::below(size_t bound) {
+    // Multiply-shift over 32 bits: no division; the bias is below 2^-16 for any number of endpoints we accept.
+    return static_cast<size_t>(((next() >> 32) * static_cast<uint64_t>(bound)) >> 32);
+}
+
+std::optional<size_t> WeightedChoice::pick(std::span<const config::WeightedCluster> backends) {
+    if (!std::ranges::equal(shares_, backends, {}, &Share::weight, &config::WeightedCluster::weight)) {
+        shares_.clear();
+        for (const auto& backend : backends)
+            shares_.push_back({.weight = backend.weight, .current = 0});
+    }
+    int64_t total = 0;
+    Share* best = nullptr;
+    for (auto& share : shares_) {
+        if (share.weight == 0)
+            continue;
+        share.current += share.weight;
+        total += share.weight;
+        if (best == nullptr || share.current > best->current)
+            best = &share;
+    }
+    if (best == nullptr)
+        return std::nullopt;
+    best->current -= total;
+    return static_cast<size_t>(best - shares_.data());
+}
+
+EndpointPair draw_two(size_t count, std::optional<size_t> exclude, RandomState& random) {
+    const bool excluding = exclude && *exclude < count && count > 1;
+    const size_t choices = excluding ? count - 1 : count;
+    // Draw among the remaining ones, then step over the excluded index.
+    const auto place = [&](size_t drawn) { return excluding && drawn >= *exclude ? drawn + 1 : drawn; };
+    const size_t first = random.below(choices);
+    if (choices == 1)
+        return {place(first), place(first)};
+    size_t second = random.below(choices - 1);
+    second += second >= first ? 1 : 0;
+    return {place(first), place(second)};
+}
+
+} // namespace weft::l7

@@ -1,0 +1,60 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <vector>
+
+#include "config/model/route.hpp"
+#include "config/model/snapshot.hpp"
+
+/// Which backend, which endpoint. Pure: all state belongs to the caller, one worker each.
+namespace weft::l7 {
+
+/// splitmix64. Deterministic for a seed; not for secrets.
+struct RandomState {
+    uint64_t value = 0;
+    [[nodiscard]] uint64_t next();
+    /// Uniform in [0, bound); bound > 0.
+    [[nodiscard]] size_t below(size_t bound);
+};
+
+/// Smooth weighted round robin (nginx): over any sum(weights)/gcd(weights) picks in a row the split is exact, and equal
+/// picks are spread out. The state of one rule on one worker; it outlives a snapshot change that leaves the weights
+/// alone.
+class WeightedChoice {
+public:
+    /// An index into `backends`; nullopt if there are none or all weights are zero (answer 500).
+    [[nodiscard]] std::optional<size_t> pick(std::span<const config::WeightedCluster> backends);
+
+private:
+    struct Share {
+        uint32_t weight;
+        int64_t current;
+    };
+    std::vector<Share> shares_;
+};
+
+/// The second and the first of two different random endpoints; equal if there is only one.
+struct EndpointPair {
+    size_t first = 0;
+    size_t second = 0;
+};
+/// `exclude` is avoided as long as there is another endpoint. `count` > 0.
+[[nodiscard]] EndpointPair draw_two(size_t count, std::optional<size_t> exclude, RandomState& random);
+
+/// Least requests of two choices: an index into `endpoints`, or nullopt if there are none (answer 503).
+/// `in_flight(index)` is the number of requests that this worker has open on that endpoint. `exclude` (a retry: the
+/// endpoint that just failed) is avoided as long as there is another one.
+template <class InFlight>
+[[nodiscard]] std::optional<size_t> pick_endpoint(std::span<const config::Endpoint> endpoints, InFlight&& in_flight,
+                                                  RandomState& random, std::optional<size_t> exclude) {
+    if (endpoints.empty())
+        return std::nullopt;
+    const EndpointPair pair = draw_two(endpoints.size(), exclude, random);
+    return in_flight(pair.second) < in_flight(pair.first) ? pair.second : pair.first;
+}
+
+} // namespace weft::l7

@@ -1,0 +1,113 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "l7engine/policy/normalize.hpp"
+
+#include <optional>
+#include <string_view>
+
+namespace weft::l7 {
+namespace {
+
+std::optional<unsigned> hex_digit(char c) {
+    if (c >= '0' && c <= '9')
+        return static_cast<unsigned>(c - '0');
+    if (c >= 'a' && c <= 'f')
+        return static_cast<unsigned>(c - 'a' + 10);
+    if (c >= 'A' && c <= 'F')
+        return static_cast<unsigned>(c - 'A' + 10);
+    return std::nullopt;
+}
+
+/// The byte that an escape at the front stands for; nullopt if there is no whole escape.
+std::optional<char> escape_at_front(std::string_view text) {
+    if (text.size() < 3 || text[0] != '%')
+        return std::nullopt;
+    const auto high = hex_digit(text[1]);
+    const auto low = hex_digit(text[2]);
+    if (!high || !low)
+        return std::nullopt;
+    return static_cast<char>(*high << 4 | *low);
+}
+
+bool is_unreserved(char c) {
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' || c == '.' ||
+           c == '_' || c == '~';
+}
+
+/// Nearly all paths: nothing in them could be changed at any level.
+bool is_plain(std::string_view path) {
+    return path.find_first_of("%\\") == std::string_view::npos && path.find("/.") == std::string_view::npos &&
+           path.find("//") == std::string_view::npos;
+}
+
+bool holds_nul(std::string_view path) {
+    return path.find("%00") != std::string_view::npos || path.find('\0') != std::string_view::npos;
+}
+
+/// Decodes once, left to right: a character that comes out of an escape never starts another one.
+std::string decode(std::string_view path, PathNormalization level) {
+    std::string out;
+    out.reserve(path.size());
+    while (!path.empty()) {
+        const auto byte = escape_at_front(path);
+        const bool slash =
+            byte && (*byte == '/' || *byte == '\\') && level == PathNormalization::decode_and_merge_slashes;
+        if (byte && (is_unreserved(*byte) || slash)) {
+            out += *byte == '\\' ? '/' : *byte;
+            path.remove_prefix(3);
+        } else {
+            out += path.front() == '\\' ? '/' : path.front();
+            path.remove_prefix(1);
+        }
+    }
+    return out;
+}
+
+std::string merge_slashes(std::string_view path) {
+    std::string out;
+    out.reserve(path.size());
+    for (const char c : path) {
+        if (c != '/' || !out.ends_with('/'))
+            out += c;
+    }
+    return out;
+}
+
+/// RFC 3986 5.2.4. Above the root there is nothing: "/../a" is "/a".
+std::string remove_dot_segments(std::string_view path) {
+    std::string out;
+    out.reserve(path.size());
+    while (!path.empty()) {
+        const size_t end = path.find('/', 1);
+        const std::string_view segment = path.substr(0, end); // with its leading slash
+        const bool last = end == std::string_view::npos;
+        if (segment == "/..")
+            out.resize(out.empty() ? 0 : out.rfind('/'));
+        else if (segment != "/.")
+            out += segment;
+        if (last && (segment == "/." || segment == "/.."))
+            out += '/';
+        path.remove_prefix(segment.size());
+    }
+    return out;
+}
+
+} // namespace
+
+Result<bool> normalize_target(std::string& target, PathNormalization level) {
+    const size_t end = target.find_first_of("?#");
+    const std::string_view path = std::string_view(target).substr(0, end);
+    if (holds_nul(path))
+        return fail(Code::malformed, "path holds %00", 400);
+    if (level == PathNormalization::none || !path.starts_with('/') || is_plain(path))
+        return false;
+    std::string canonical = decode(path, level);
+    if (level >= PathNormalization::merge_slashes)
+        canonical = merge_slashes(canonical);
+    canonical = remove_dot_segments(canonical);
+    if (canonical == path)
+        return false;
+    target.replace(0, path.size(), canonical);
+    return true;
+}
+
+} // namespace weft::l7

@@ -1,0 +1,97 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "l7engine/policy/view.hpp"
+
+#include <algorithm>
+
+namespace weft::l7 {
+namespace {
+
+template <class T>
+const T* at(const std::vector<T>& items, uint32_t index) {
+    return index < items.size() ? &items[index] : nullptr;
+}
+
+/// The item that an index map names.
+template <class T, class Map, class Key>
+const T* look_up(const std::vector<T>& items, const Map& map, const Key& key) {
+    const uint32_t* index = map.find(key);
+    return index == nullptr ? nullptr : at(items, *index);
+}
+
+} // namespace
+
+SnapshotView::SnapshotView(config::SnapshotPtr snapshot) : snapshot_(std::move(snapshot)) {
+    index_frontends();
+    index_workloads();
+    for (uint32_t i = 0; i < snapshot_->pods.size(); ++i)
+        pods_by_id_[snapshot_->pods[i].id] = i;
+    routers_.reserve(snapshot_->route_tables.size());
+    for (const auto& table : snapshot_->route_tables)
+        routers_.emplace_back(table);
+    authorizers_.reserve(snapshot_->policy_sets.size());
+    for (const auto& set : snapshot_->policy_sets)
+        authorizers_.emplace_back(*snapshot_, set);
+}
+
+void SnapshotView::index_frontends() {
+    for (uint32_t i = 0; i < snapshot_->frontends.size(); ++i) {
+        const auto& frontend = snapshot_->frontends[i];
+        frontends_by_id_[frontend.id] = i;
+        for (const auto& address : frontend.addresses)
+            frontends_by_address_[SocketAddress{address, frontend.port}] = i;
+    }
+}
+
+void SnapshotView::index_workloads() {
+    for (uint32_t i = 0; i < snapshot_->workloads.size(); ++i) {
+        for (const auto& address : snapshot_->workloads[i].addresses) {
+            const size_t known = workloads_by_address_.size();
+            uint32_t& owner = workloads_by_address_[address];
+            const bool fresh = workloads_by_address_.size() > known;
+            owner = fresh || owner == i ? i : config::none;
+        }
+    }
+}
+
+const config::Frontend* SnapshotView::frontend(uint32_t id) const {
+    return look_up(snapshot_->frontends, frontends_by_id_, id);
+}
+
+const config::Frontend* SnapshotView::frontend(const SocketAddress& dialled) const {
+    return look_up(snapshot_->frontends, frontends_by_address_, dialled);
+}
+
+const config::LocalPod* SnapshotView::pod(uint32_t id) const {
+    return look_up(snapshot_->pods, pods_by_id_, id);
+}
+
+const config::Workload* SnapshotView::workload(const IpAddress& address) const {
+    return look_up(snapshot_->workloads, workloads_by_address_, address);
+}
+
+const config::Workload* SnapshotView::workload(uint32_t index) const {
+    return at(snapshot_->workloads, index);
+}
+
+const config::Cluster* SnapshotView::cluster(uint32_t index) const {
+    return at(snapshot_->clusters, index);
+}
+
+uint32_t SnapshotView::route_table(const config::Frontend& frontend, std::string_view client_namespace) const {
+    if (client_namespace.empty())
+        return frontend.routes;
+    const auto own =
+        std::ranges::find(frontend.consumer_routes, client_namespace, &config::ConsumerRoutes::client_namespace);
+    return own == frontend.consumer_routes.end() ? frontend.routes : own->table;
+}
+
+std::span<const config::Guard> SnapshotView::guards(const config::LocalPod& pod, uint16_t port) const {
+    const auto of_port = std::ranges::lower_bound(pod.inbound, port, {}, &config::InboundPort::port);
+    if (of_port != pod.inbound.end() && of_port->port == port)
+        return of_port->guards;
+    if (!pod.inbound.empty() && pod.inbound.front().port == 0)
+        return pod.inbound.front().guards;
+    return {};
+}
+
+} // namespace weft::l7

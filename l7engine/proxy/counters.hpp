@@ -1,0 +1,86 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <string_view>
+
+/// Every counter of the engine: identifier, metric name, value of its label `reason`. Per worker, summed in the report.
+#define WEFT_L7_COUNTERS(X)                                                                                            \
+    X(connections_outbound, "weft_l7_connections_total", "outbound")                                                   \
+    X(connections_inbound, "weft_l7_connections_total", "inbound")                                                     \
+    X(refused_worker_limit, "weft_l7_refused_connections_total", "worker_limit")                                       \
+    X(refused_pod_limit, "weft_l7_refused_connections_total", "pod_limit")                                             \
+    X(refused_no_address, "weft_l7_refused_connections_total", "no_address")                                           \
+    X(refused_not_redirected, "weft_l7_refused_connections_total", "not_redirected")                                   \
+    X(refused_unknown_service, "weft_l7_refused_connections_total", "unknown_service")                                 \
+    X(refused_not_steered, "weft_l7_refused_connections_total", "not_steered")                                         \
+    X(refused_releasing, "weft_l7_refused_connections_total", "pod_released")                                          \
+    X(codec_400, "weft_l7_request_errors_total", "400")                                                                \
+    X(codec_408, "weft_l7_request_errors_total", "408")                                                                \
+    X(codec_414, "weft_l7_request_errors_total", "414")                                                                \
+    X(codec_417, "weft_l7_request_errors_total", "417")                                                                \
+    X(codec_426, "weft_l7_request_errors_total", "426")                                                                \
+    X(codec_431, "weft_l7_request_errors_total", "431")                                                                \
+    X(codec_501, "weft_l7_request_errors_total", "501")                                                                \
+    X(codec_505, "weft_l7_request_errors_total", "505")                                                                \
+    X(codec_other, "weft_l7_request_errors_total", "other")                                                            \
+    X(denied_frontend, "weft_l7_denied_requests_total", "service_policy")                                              \
+    X(denied_pod, "weft_l7_denied_requests_total", "pod_policy")                                                       \
+    X(clients_gone, "weft_l7_cut_exchanges_total", "client_gone")                                                      \
+    X(backend_cut, "weft_l7_cut_exchanges_total", "backend_cut")                                                       \
+    X(drain_cut, "weft_l7_cut_exchanges_total", "drain_timeout")                                                       \
+    X(release_cut, "weft_l7_cut_exchanges_total", "pod_released")                                                      \
+    X(idle_timeouts, "weft_l7_timeouts_total", "downstream_idle")                                                      \
+    X(exchange_timeouts, "weft_l7_timeouts_total", "exchange_idle")                                                    \
+    X(pool_hits, "weft_l7_pool_lookups_total", "hit")                                                                  \
+    X(pool_misses, "weft_l7_pool_lookups_total", "miss")                                                               \
+    X(pool_dropped_closed, "weft_l7_pool_drops_total", "closed_by_backend")                                            \
+    X(pool_dropped_idle, "weft_l7_pool_drops_total", "idle")                                                           \
+    X(pool_dropped_full, "weft_l7_pool_drops_total", "full")                                                           \
+    X(pool_dropped_unclean, "weft_l7_pool_drops_total", "unclean")                                                     \
+    X(connects_ok, "weft_l7_upstream_connects_total", "ok")                                                            \
+    X(connects_refused, "weft_l7_upstream_connects_total", "refused")                                                  \
+    X(connects_timeout, "weft_l7_upstream_connects_total", "timeout")                                                  \
+    X(connects_failed, "weft_l7_upstream_connects_total", "failed")                                                    \
+    X(connects_no_socket, "weft_l7_upstream_connects_total", "no_socket")                                              \
+    X(connects_no_slot, "weft_l7_upstream_connects_total", "no_dial_slot")                                             \
+    X(retries_connect, "weft_l7_retries_total", "connect")                                                             \
+    X(retries_stale, "weft_l7_retries_total", "stale_connection")                                                      \
+    X(stock_waits, "weft_l7_stock_events_total", "wait")                                                               \
+    X(stock_asked, "weft_l7_stock_events_total", "asked")                                                              \
+    X(stock_unwanted, "weft_l7_stock_events_total", "unwanted_closed")                                                 \
+    X(series_overflow, "weft_l7_series_overflows_total", "")
+
+namespace weft::l7 {
+
+enum class Counter : uint8_t {
+#define WEFT_L7_COUNTER_ENUM(id, name, reason) id,
+    WEFT_L7_COUNTERS(WEFT_L7_COUNTER_ENUM)
+#undef WEFT_L7_COUNTER_ENUM
+};
+
+struct CounterName {
+    std::string_view name;
+    std::string_view reason;
+};
+inline constexpr CounterName counter_names[] = {
+#define WEFT_L7_COUNTER_NAME(id, name, reason) {name, reason},
+    WEFT_L7_COUNTERS(WEFT_L7_COUNTER_NAME)
+#undef WEFT_L7_COUNTER_NAME
+};
+inline constexpr size_t counter_count = std::size(counter_names);
+
+/// One worker's counters: plain numbers, touched by its thread only.
+class Counters {
+public:
+    void add(Counter counter, uint64_t count = 1) { values_[static_cast<size_t>(counter)] += count; }
+    [[nodiscard]] uint64_t operator[](Counter counter) const { return values_[static_cast<size_t>(counter)]; }
+    [[nodiscard]] const std::array<uint64_t, counter_count>& values() const { return values_; }
+
+private:
+    std::array<uint64_t, counter_count> values_{};
+};
+
+} // namespace weft::l7

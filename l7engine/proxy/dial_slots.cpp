@@ -1,0 +1,79 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "l7engine/proxy/dial_slots.hpp"
+
+#include <arpa/inet.h>
+
+#include <algorithm>
+#include <atomic>
+#include <cstring>
+
+namespace weft::l7 {
+
+namespace {
+
+constexpr uint16_t slot_port = 1; ///< any but 0: the hook replaces it
+
+void fill(abi::weft_dial_slot& slot, const SocketAddress& client, const SocketAddress& destination) {
+    std::memcpy(slot.client.bytes, client.address.bytes.data(), sizeof slot.client.bytes);
+    std::memcpy(slot.destination.bytes, destination.address.bytes.data(), sizeof slot.destination.bytes);
+    slot.client_port = htons(client.port);
+    slot.destination_port = htons(destination.port);
+    // The hook runs on this thread, inside connect; the order is for readers of the map from elsewhere.
+    std::atomic_ref(slot.used).store(1, std::memory_order_release);
+}
+
+} // namespace
+
+SocketAddress DialSlots::Slot::address() const {
+    if (!ipv6_)
+        return {.address = IpAddress::v4(htonl(uint32_t{WEFT_DIAL_PREFIX4} << 24 | index_)), .port = slot_port};
+    IpAddress address;
+    address.bytes[0] = WEFT_DIAL_PREFIX6 >> 8;
+    address.bytes[1] = WEFT_DIAL_PREFIX6 & 0xff;
+    const uint32_t index = htonl(index_);
+    std::memcpy(address.bytes.data() + 12, &index, sizeof index);
+    return {.address = address, .port = slot_port};
+}
+
+void DialSlots::map(DialSlotTable table) {
+    table_ = std::move(table);
+    const uint32_t share = table_.count / std::max(workers_, 1U);
+    begin_ = worker_ * share;
+    end_ = begin_ + share;
+    used_.resize(std::max<size_t>(used_.size(), end_));
+    free_.clear();
+    for (uint32_t index = end_; index > begin_; --index) {
+        if (!used_[index - 1])
+            free_.push_back(index - 1);
+    }
+}
+
+Result<DialSlots::Slot> DialSlots::take(uint32_t pod_id, const SocketAddress& client,
+                                        const SocketAddress& destination) {
+    if (free_.empty())
+        return fail(Code::unavailable, "dial slot");
+    uint32_t& of_pod = per_pod_[pod_id];
+    if (of_pod >= std::max((end_ - begin_) / 4, 1U))
+        return fail(Code::unavailable, "dial slot of pod");
+    const uint32_t index = free_.back();
+    free_.pop_back();
+    used_[index] = true;
+    ++of_pod;
+    ++in_use_;
+    fill(table_.slots[index], client, destination);
+    return Slot(*this, index, pod_id, !destination.address.is_v4());
+}
+
+void DialSlots::release(uint32_t index, uint32_t pod_id) {
+    used_[index] = false;
+    --in_use_;
+    const auto pod = per_pod_.find(pod_id);
+    if (pod != per_pod_.end() && --pod->second == 0)
+        per_pod_.erase(pod);
+    if (index < begin_ || index >= end_)
+        return; // of a mapping that is gone
+    std::atomic_ref(table_.slots[index].used).store(0, std::memory_order_release);
+    free_.push_back(index);
+}
+
+} // namespace weft::l7

@@ -1,0 +1,76 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <unordered_map>
+#include <utility>
+#include <vector>
+
+#include "bpf/abi.h"
+#include "config/base/error.hpp"
+#include "config/base/net.hpp"
+
+namespace weft::l7 {
+
+/// The mmapped dial_slots map (bpf/abi.h), shared by the workers; each uses a range of its own. `keep_alive` unmaps.
+struct DialSlotTable {
+    abi::weft_dial_slot* slots = nullptr;
+    uint32_t count = 0;
+    std::shared_ptr<void> keep_alive;
+};
+
+/// One worker's dial slots: a client's address and a destination in a slot that the connect hook reads when a socket
+/// connects to the slot's address. Its thread only.
+class DialSlots {
+public:
+    /// A filled slot. Empties it when it dies: after connect has returned.
+    class Slot {
+    public:
+        Slot(DialSlots& owner, uint32_t index, uint32_t pod_id, bool ipv6)
+            : owner_(&owner), index_(index), pod_id_(pod_id), ipv6_(ipv6) {}
+        Slot(Slot&& other) noexcept
+            : owner_(std::exchange(other.owner_, nullptr)), index_(other.index_), pod_id_(other.pod_id_),
+              ipv6_(other.ipv6_) {}
+        Slot& operator=(Slot&&) = delete;
+        ~Slot() {
+            if (owner_ != nullptr)
+                owner_->release(index_, pod_id_);
+        }
+        /// What to connect to: 240.s.s.s:1 or [100::s]:1.
+        [[nodiscard]] SocketAddress address() const;
+        [[nodiscard]] uint32_t index() const { return index_; }
+
+    private:
+        DialSlots* owner_;
+        uint32_t index_;
+        uint32_t pod_id_;
+        bool ipv6_;
+    };
+
+    DialSlots(uint32_t worker, uint32_t workers) : worker_(worker), workers_(workers) {}
+    DialSlots(const DialSlots&) = delete;
+    DialSlots& operator=(const DialSlots&) = delete;
+
+    /// A new mapping, perhaps of the same map: slots in use stay in use.
+    void map(DialSlotTable table);
+    /// Error: Code::unavailable if there is no table yet, all slots are taken, or the pod has its quarter of them
+    /// (so that one pod whose application does not accept cannot stop the dials of all others).
+    [[nodiscard]] Result<Slot> take(uint32_t pod_id, const SocketAddress& client, const SocketAddress& destination);
+    [[nodiscard]] size_t in_use() const { return in_use_; }
+
+private:
+    void release(uint32_t index, uint32_t pod_id);
+
+    uint32_t worker_;
+    uint32_t workers_;
+    DialSlotTable table_;
+    uint32_t begin_ = 0;
+    uint32_t end_ = 0;
+    std::vector<bool> used_; ///< by index
+    std::vector<uint32_t> free_;
+    std::unordered_map<uint32_t, uint32_t> per_pod_;
+    size_t in_use_ = 0;
+};
+
+} // namespace weft::l7

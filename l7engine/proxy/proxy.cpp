@@ -1,0 +1,338 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "l7engine/proxy/proxy.hpp"
+
+#include <sys/socket.h>
+
+#include <algorithm>
+#include <cassert>
+#include <ctime>
+
+#include "l7engine/proxy/connection.hpp"
+
+namespace weft::l7 {
+
+/// What one worker has of one pod.
+struct Proxy::Pod {
+    std::vector<std::unique_ptr<Acceptor>> acceptors;
+    size_t connections = 0;
+    size_t stopping = 0; ///< acceptors whose last completion is awaited
+    bool releasing = false;
+    Deadline cut_at = never;
+    std::move_only_function<void()> released;
+};
+
+class Proxy::Tick final : Timer {
+public:
+    explicit Tick(Proxy& proxy) : proxy_(proxy) { arm(); }
+    ~Tick() override = default;
+
+private:
+    void arm() { proxy_.worker_.timers().arm(*this, proxy_.worker_.in_ms(proxy_.settings_.tick_ms)); }
+    void expired() override {
+        proxy_.tick();
+        arm();
+    }
+    Proxy& proxy_;
+};
+
+Proxy::Proxy(Worker& worker, const ProxySettings& settings, uint32_t workers,
+             std::move_only_function<void(SocketStock::Wish)> ask_sockets)
+    : worker_(worker), settings_(settings), stats_(settings_.series_max, counters_), pool_(settings_, counters_),
+      stock_(worker, settings_, counters_, std::move(ask_sockets)), dial_slots_(worker.index(), workers),
+      picker_(uint64_t{worker.index()} << 32 | 0x5eedU), outbound_(make_chain(Direction::outbound, settings_.filters)),
+      inbound_(make_chain(Direction::inbound, settings_.filters)), tick_(std::make_unique<Tick>(*this)) {}
+
+Proxy::~Proxy() { assert(first_connection_ == nullptr && "drained before it dies"); }
+
+void Proxy::apply(ViewPtr view) {
+    // A control block of this worker's own: exchanges count references without sharing a cache line between cores.
+    auto holder = std::make_shared<ViewPtr>(std::move(view));
+    view_ = ViewPtr(holder, holder->get());
+    stats_.snapshot_changed();
+    picker_.forget_idle();
+    for (WaitingListener& waiting : std::exchange(waiting_listeners_, {}))
+        open_listener(std::move(waiting));
+}
+
+// ------------------------------------------------------------------ listeners
+
+void Proxy::add_listener(uint32_t pod_id, abi::weft_listener_kind kind, UniqueFd listener) {
+    std::unique_ptr<Pod>& pod = pods_[pod_id];
+    if (pod == nullptr)
+        pod = std::make_unique<Pod>();
+    if (draining_ || pod->releasing)
+        return;
+    stock_.add_pod(pod_id);
+    WaitingListener waiting{.pod_id = pod_id, .kind = kind, .listener = std::move(listener)};
+    // Without a snapshot nothing could be judged; the backlog keeps who comes.
+    if (view_ == nullptr)
+        waiting_listeners_.push_back(std::move(waiting));
+    else
+        open_listener(std::move(waiting));
+}
+
+void Proxy::open_listener(WaitingListener waiting) {
+    const uint32_t pod_id = waiting.pod_id;
+    const abi::weft_listener_kind kind = waiting.kind;
+    pods_[pod_id]->acceptors.push_back(std::make_unique<Acceptor>(
+        worker_, std::move(waiting.listener),
+        [this, pod_id, kind](UniqueFd socket) { accepted(pod_id, kind, std::move(socket)); }));
+}
+
+void Proxy::accepted(uint32_t pod_id, abi::weft_listener_kind kind, UniqueFd socket) {
+    sockaddr_storage local{};
+    sockaddr_storage peer{};
+    socklen_t local_size = sizeof local;
+    socklen_t peer_size = sizeof peer;
+    if (getsockname(socket.get(), reinterpret_cast<sockaddr*>(&local), &local_size) != 0 ||
+        getpeername(socket.get(), reinterpret_cast<sockaddr*>(&peer), &peer_size) != 0) {
+        counters_.add(Counter::refused_no_address); // reset before it was accepted
+        return;
+    }
+    const std::optional<SocketAddress> here = SocketAddress::from_sockaddr(local);
+    const std::optional<SocketAddress> there = SocketAddress::from_sockaddr(peer);
+    if (!here || !there) {
+        counters_.add(Counter::refused_no_address);
+        return;
+    }
+    const std::expected<Accepted, Counter> admitted = admit(kind, pod_id, *here, *there, *view_);
+    if (!admitted) {
+        counters_.add(admitted.error());
+        return;
+    }
+    serve(make_tcp_stream(worker_, std::move(socket), settings_.tcp), *admitted);
+}
+
+bool Proxy::has_room(uint32_t pod_id) {
+    const auto pod = pods_.find(pod_id);
+    if (pod != pods_.end() && pod->second->releasing) {
+        counters_.add(Counter::refused_releasing);
+        return false;
+    }
+    if (connections_ >= settings_.connections_max) {
+        counters_.add(Counter::refused_worker_limit);
+        return false;
+    }
+    if (pod != pods_.end() && pod->second->connections >= settings_.connections_per_pod_max) {
+        counters_.add(Counter::refused_pod_limit);
+        return false;
+    }
+    return true;
+}
+
+bool Proxy::serve(std::unique_ptr<ByteStream> stream, const Accepted& accepted) {
+    if (!has_room(accepted.pod_id)) {
+        // A reset, not a FIN: the client shall not take it for an empty answer.
+        stream->abort({.code = Code::unavailable, .during = "accept"}, true);
+        return false;
+    }
+    counters_.add(accepted.direction == Direction::outbound ? Counter::connections_outbound
+                                                            : Counter::connections_inbound);
+    worker_.tasks().spawn(Connection::run(std::make_unique<Connection>(*this, std::move(stream), accepted)));
+    return true;
+}
+
+void Proxy::joined(Connection& connection) {
+    connection.next_ = first_connection_;
+    connection.previous_ = &first_connection_;
+    if (first_connection_ != nullptr)
+        first_connection_->previous_ = &connection.next_;
+    first_connection_ = &connection;
+    ++connections_;
+    if (const auto pod = pods_.find(connection.pod_id()); pod != pods_.end())
+        ++pod->second->connections;
+}
+
+void Proxy::left(Connection& connection) {
+    *connection.previous_ = connection.next_;
+    if (connection.next_ != nullptr)
+        connection.next_->previous_ = connection.previous_;
+    --connections_;
+    // A pod may have come or gone since this connection began; its count never goes below zero.
+    if (const auto pod = pods_.find(connection.pod_id()); pod != pods_.end() && pod->second->connections > 0)
+        --pod->second->connections;
+}
+
+// ------------------------------------------------------------------ upstream
+
+Task<Result<UpstreamPtr>> Proxy::connect(UpstreamKey key, Direction direction, SocketAddress client) {
+    const Deadline deadline = worker_.in_ms(settings_.connect_timeout_ms);
+    const bool ipv6 = !key.address.address.is_v4();
+    Result<UniqueFd> socket = stock_.try_take(key.pod_id, ipv6);
+    if (!*socket)
+        socket = co_await stock_.wait(key.pod_id, ipv6, deadline);
+    if (!socket) {
+        counters_.add(Counter::connects_no_socket);
+        co_return std::unexpected(socket.error());
+    }
+    std::optional<DialSlots::Slot> slot;
+    SocketAddress target = key.address;
+    if (direction == Direction::inbound) {
+        Result<DialSlots::Slot> taken = dial_slots_.take(key.pod_id, client, key.address);
+        if (!taken) {
+            counters_.add(Counter::connects_no_slot);
+            co_return std::unexpected(taken.error());
+        }
+        slot.emplace(std::move(*taken));
+        target = slot->address();
+    }
+    Result<std::unique_ptr<ByteStream>> stream =
+        co_await connect_tcp(worker_, std::move(*socket), target, deadline, settings_.tcp);
+    if (!stream) {
+        const Code code = stream.error().code;
+        counters_.add(code == Code::refused   ? Counter::connects_refused
+                      : code == Code::timeout ? Counter::connects_timeout
+                                              : Counter::connects_failed);
+        Error error = stream.error();
+        error.side = Side::upstream;
+        error.during = "connect";
+        co_return std::unexpected(error);
+    }
+    counters_.add(Counter::connects_ok);
+    co_return std::make_unique<Upstream>(Upstream{.key = key, .stream = std::move(*stream),
+                                                  .codec = make_h1_client_codec(settings_.h1)});
+}
+
+// ------------------------------------------------------------------ ends
+
+void Proxy::tick() {
+    pool_.sweep(worker_.now_ms());
+    stock_.tick();
+    finish_releases();
+    finish_drain();
+}
+
+void Proxy::cut(Counter reason, uint32_t pod_id) {
+    for (Connection* connection = first_connection_; connection != nullptr; connection = connection->next_) {
+        if (pod_id != 0 && connection->pod_id() != pod_id)
+            continue;
+        if (connection->in_exchange())
+            counters_.add(reason);
+        connection->cut();
+    }
+}
+
+void Proxy::release_pod(uint32_t pod_id, std::move_only_function<void()> released) {
+    std::unique_ptr<Pod>& pod = pods_[pod_id];
+    if (pod == nullptr)
+        pod = std::make_unique<Pod>();
+    pod->releasing = true;
+    pod->released = std::move(released);
+    pod->cut_at = worker_.in_ms(settings_.release_ms);
+    std::erase_if(waiting_listeners_, [pod_id](const auto& one) { return one.pod_id == pod_id; });
+    Pod* released_pod = pod.get();
+    for (std::unique_ptr<Acceptor>& acceptor : pod->acceptors) {
+        ++pod->stopping;
+        acceptor->stop([released_pod] { --released_pod->stopping; });
+    }
+    stock_.release_pod(pod_id);
+    pool_.release_pod(pod_id);
+    for (Connection* connection = first_connection_; connection != nullptr; connection = connection->next_) {
+        if (connection->pod_id() == pod_id)
+            connection->drain();
+    }
+    finish_releases();
+}
+
+void Proxy::finish_releases() {
+    for (auto entry = pods_.begin(); entry != pods_.end();) {
+        Pod& pod = *entry->second;
+        if (!pod.releasing) {
+            ++entry;
+            continue;
+        }
+        if (worker_.now_ms() >= pod.cut_at)
+            cut(Counter::release_cut, entry->first);
+        const bool busy = pod.stopping > 0 || first_of(entry->first) != nullptr;
+        if (busy) {
+            ++entry;
+            continue;
+        }
+        pool_.release_pod(entry->first); // given back by the last exchanges
+        for (const auto& acceptor : pod.acceptors)
+            accept_shortages_ += acceptor->shortages();
+        std::move_only_function<void()> released = std::move(pod.released);
+        entry = pods_.erase(entry);
+        released();
+    }
+}
+
+Connection* Proxy::first_of(uint32_t pod_id) const {
+    Connection* connection = first_connection_;
+    while (connection != nullptr && connection->pod_id() != pod_id)
+        connection = connection->next_;
+    return connection;
+}
+
+void Proxy::drain(uint64_t timeout_ms, std::move_only_function<void()> drained) {
+    drain_deadline_ = std::min(drain_deadline_, worker_.in_ms(timeout_ms));
+    drained_.push_back(std::move(drained));
+    if (std::exchange(draining_, true)) {
+        finish_drain();
+        return;
+    }
+    waiting_listeners_.clear();
+    for (auto& [pod_id, pod] : pods_) {
+        if (pod->releasing)
+            continue; // stopped already
+        for (std::unique_ptr<Acceptor>& acceptor : pod->acceptors) {
+            ++stopping_acceptors_;
+            acceptor->stop([this] { --stopping_acceptors_; });
+        }
+    }
+    for (Connection* connection = first_connection_; connection != nullptr; connection = connection->next_)
+        connection->drain();
+    finish_drain();
+}
+
+void Proxy::finish_drain() {
+    if (drained_.empty())
+        return;
+    if (worker_.now_ms() >= drain_deadline_)
+        cut(Counter::drain_cut, 0);
+    if (first_connection_ != nullptr || stopping_acceptors_ > 0)
+        return;
+    finish_releases();
+    if (std::ranges::any_of(pods_, [](const auto& entry) { return entry.second->stopping > 0; }))
+        return;
+    pool_.clear();
+    for (const auto& [pod_id, pod] : pods_)
+        stock_.release_pod(pod_id);
+    for (std::move_only_function<void()>& drained : std::exchange(drained_, {}))
+        drained();
+}
+
+// ------------------------------------------------------------------ reports
+
+ProxyReport Proxy::report() {
+    ProxyReport report;
+    report.series = stats_.collect();
+    report.counters = counters_.values();
+    report.connections = connections_;
+    report.exchanges = exchanges_;
+    report.pooled = pool_.size();
+    report.stocked = stock_.size();
+    report.frame_bytes = FramePool::live_bytes();
+    report.largest_frame = FramePool::largest_frame();
+    report.accept_shortages = accept_shortages_;
+    for (const auto& [pod_id, pod] : pods_) {
+        for (const auto& acceptor : pod->acceptors)
+            report.accept_shortages += acceptor->shortages();
+    }
+    return report;
+}
+
+std::string_view Proxy::http_date() {
+    timespec now{};
+    clock_gettime(CLOCK_REALTIME_COARSE, &now);
+    if (now.tv_sec != date_second_ || date_size_ == 0) {
+        date_second_ = now.tv_sec;
+        tm parts{};
+        gmtime_r(&now.tv_sec, &parts);
+        // The program never calls setlocale(): the names are the C locale's, as the grammar wants.
+        date_size_ = strftime(date_, sizeof date_, "%a, %d %b %Y %H:%M:%S GMT", &parts);
+    }
+    return {date_, date_size_};
+}
+
+} // namespace weft::l7

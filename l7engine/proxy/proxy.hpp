@@ -1,0 +1,137 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string_view>
+#include <unordered_map>
+#include <vector>
+
+#include "config/base/unique_fd.hpp"
+#include "l7engine/filter/chain.hpp"
+#include "l7engine/filter/router.hpp"
+#include "l7engine/io/tcp.hpp"
+#include "l7engine/io/worker.hpp"
+#include "l7engine/proxy/admit.hpp"
+#include "l7engine/proxy/dial_slots.hpp"
+#include "l7engine/proxy/settings.hpp"
+#include "l7engine/proxy/socket_stock.hpp"
+#include "l7engine/proxy/stats.hpp"
+#include "l7engine/proxy/upstream.hpp"
+
+namespace weft::l7 {
+
+class Connection;
+using ViewPtr = std::shared_ptr<const SnapshotView>;
+
+/// What one worker can tell about itself.
+struct ProxyReport {
+    std::vector<StatsSeries> series; ///< since the last report
+    std::array<uint64_t, counter_count> counters{};
+    size_t connections = 0;
+    size_t exchanges = 0;
+    size_t pooled = 0;
+    size_t stocked = 0;
+    size_t frame_bytes = 0;
+    size_t largest_frame = 0;
+    uint64_t accept_shortages = 0;
+};
+
+/// Everything of the engine that hangs below one worker: listeners, connections, pool, stock, counters. Owned by the
+/// worker's thread and touched by it only; others post to the worker.
+class Proxy {
+public:
+    Proxy(Worker& worker, const ProxySettings& settings, uint32_t workers,
+          std::move_only_function<void(SocketStock::Wish)> ask_sockets);
+    /// After shut_down() has reported.
+    ~Proxy();
+    Proxy(const Proxy&) = delete;
+    Proxy& operator=(const Proxy&) = delete;
+
+    // from the control thread, posted
+    /// In force for every exchange that begins from now on. The first one opens the listeners that wait for it.
+    void apply(ViewPtr view);
+    void map_dial_slots(DialSlotTable table) { dial_slots_.map(std::move(table)); }
+    void add_listener(uint32_t pod_id, abi::weft_listener_kind kind, UniqueFd listener);
+    /// Closes everything of the pod; `released` runs when no descriptor of it is left here.
+    void release_pod(uint32_t pod_id, std::move_only_function<void()> released);
+    /// Stops accepting, lets exchanges end, cuts what is left after the timeout; then `drained` runs. A second call
+    /// may shorten the time.
+    void drain(uint64_t timeout_ms, std::move_only_function<void()> drained);
+    [[nodiscard]] ProxyReport report();
+
+    // connections
+    /// Serves an accepted connection. False: refused and counted, the stream is closed.
+    bool serve(std::unique_ptr<ByteStream> stream, const Accepted& accepted);
+
+    // for Connection
+    /// A new connection to the exchange's endpoint, through a dial slot if inbound.
+    [[nodiscard]] Task<Result<UpstreamPtr>> connect(UpstreamKey key, Direction direction, SocketAddress client);
+    void joined(Connection& connection);
+    void left(Connection& connection);
+    [[nodiscard]] Worker& worker() { return worker_; }
+    [[nodiscard]] const ProxySettings& settings() const { return settings_; }
+    [[nodiscard]] const ViewPtr& view() const { return view_; }
+    [[nodiscard]] const Chain& chain(Direction direction) const {
+        return direction == Direction::outbound ? outbound_ : inbound_;
+    }
+    [[nodiscard]] UpstreamPool& pool() { return pool_; }
+    [[nodiscard]] SocketStock& stock() { return stock_; }
+    [[nodiscard]] EndpointPicker& picker() { return picker_; }
+    [[nodiscard]] StatsShard& stats() { return stats_; }
+    [[nodiscard]] Counters& counters() { return counters_; }
+    [[nodiscard]] bool draining() const { return draining_; }
+    [[nodiscard]] size_t connections() const { return connections_; }
+    [[nodiscard]] size_t& exchanges() { return exchanges_; }
+    /// The time as IMF-fixdate, made once a second.
+    [[nodiscard]] std::string_view http_date();
+
+private:
+    struct Pod;
+    class Tick;
+    struct WaitingListener {
+        uint32_t pod_id;
+        abi::weft_listener_kind kind;
+        UniqueFd listener;
+    };
+
+    void open_listener(WaitingListener waiting);
+    void accepted(uint32_t pod_id, abi::weft_listener_kind kind, UniqueFd socket);
+    [[nodiscard]] bool has_room(uint32_t pod_id);
+    void tick();
+    void finish_releases();
+    void finish_drain();
+    Connection* first_of(uint32_t pod_id) const;
+    void cut(Counter reason, uint32_t pod_id);
+
+    Worker& worker_;
+    const ProxySettings settings_;
+    Counters counters_;
+    StatsShard stats_;
+    UpstreamPool pool_;
+    SocketStock stock_;
+    DialSlots dial_slots_;
+    EndpointPicker picker_;
+    Chain outbound_;
+    Chain inbound_;
+    ViewPtr view_;
+
+    std::unordered_map<uint32_t, std::unique_ptr<Pod>> pods_;
+    std::vector<WaitingListener> waiting_listeners_; ///< until the first snapshot
+    Connection* first_connection_ = nullptr;         ///< intrusive list
+    size_t connections_ = 0;
+    size_t exchanges_ = 0;
+    uint64_t accept_shortages_ = 0; ///< of acceptors that are gone
+
+    bool draining_ = false;
+    size_t stopping_acceptors_ = 0;
+    Deadline drain_deadline_ = never;
+    std::vector<std::move_only_function<void()>> drained_; ///< who waits for the end of the drain
+
+    std::unique_ptr<Tick> tick_;
+    char date_[40] = {};
+    size_t date_size_ = 0;
+    int64_t date_second_ = 0;
+};
+
+} // namespace weft::l7

@@ -1,0 +1,52 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "l7engine/filter/registry.hpp"
+#include "l7engine/http/h1_codec.hpp"
+#include "l7engine/io/tcp.hpp"
+
+namespace weft::l7 {
+
+/// Every time and every limit of the proxy, in one place. The limits are per worker.
+struct ProxySettings {
+    // downstream
+    uint64_t head_timeout_ms = 10'000;        ///< first byte of a request head to its last; then 408
+    uint64_t idle_timeout_ms = 300'000;       ///< no request on an open connection
+    uint64_t exchange_idle_timeout_ms = 300'000; ///< no byte of an exchange in either direction; then 504 or cut
+    uint64_t half_closed_timeout_ms = 60'000; ///< the same once the client has sent its FIN
+    uint64_t linger_timeout_ms = 2'000;       ///< after our FIN: wait for the client's, so that no reset eats the reply
+    size_t linger_bytes_max = 1024 * 1024;    ///< read and dropped while lingering
+    size_t connections_max = 32'768;
+    size_t connections_per_pod_max = 16'384;
+
+    // upstream
+    uint64_t connect_timeout_ms = 10'000; ///< waiting for a socket included
+    uint32_t connect_tries_max = 3;       ///< different endpoints, as long as no byte reached one
+    uint64_t pool_idle_ms = 55'000;       ///< below the 60 s after which many servers close
+    uint64_t pool_fresh_ms = 1'000; ///< a request that cannot be repeated takes no connection idle for longer
+    size_t pool_per_key_max = 256;
+    size_t pool_max = 8'192;
+    size_t relay_bytes_max = 64 * 1024; ///< gathered from one side before it is written to the other
+
+    // sockets of the agent
+    uint32_t stock_start = 8;
+    uint32_t stock_max = 256;
+    uint64_t stock_ask_again_ms = 1'000; ///< the agent has not answered
+    size_t stock_waiters_max = 4'096;    ///< exchanges of one pod waiting for a socket
+
+    // life-cycle
+    uint64_t drain_idle_ms = 1'000;  ///< draining: idle connections may still send a request for that long
+    uint64_t release_ms = 1'000;     ///< a released pod's exchanges may still end for that long
+    uint64_t tick_ms = 250;
+
+    size_t series_max = 10'000; ///< metric series; above: one series of overflow
+
+    H1Settings h1;
+    TcpSettings tcp;
+    FilterSettings filters;
+};
+
+} // namespace weft::l7

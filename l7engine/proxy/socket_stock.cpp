@@ -1,0 +1,188 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "l7engine/proxy/socket_stock.hpp"
+
+#include <algorithm>
+
+#include "l7engine/io/worker.hpp"
+#include "l7engine/proxy/settings.hpp"
+
+namespace weft::l7 {
+
+namespace {
+
+constexpr uint64_t decay_ms = 30'000; ///< a target above the start that was not needed for that long is halved
+
+constexpr Error pod_gone{.code = Code::unavailable, .side = Side::self, .during = "socket of pod"};
+
+} // namespace
+
+struct SocketStock::Shelf {
+    Shelf(Worker& worker, uint32_t start) : arrived(worker), target(start) {}
+
+    Signal arrived;
+    std::vector<UniqueFd> sockets;
+    uint32_t target;
+    uint32_t asked = 0; ///< of the wish that has no answer yet; 0: none
+    uint64_t asked_at_ms = 0;
+    uint64_t low_at_ms = 0; ///< when it last ran low
+    size_t waiters = 0;     ///< coroutines that still refer to this shelf
+    bool released = false;
+};
+
+SocketStock::SocketStock(Worker& worker, const ProxySettings& settings, Counters& counters,
+                         std::move_only_function<void(Wish)> ask)
+    : worker_(worker), settings_(settings), counters_(counters), ask_(std::move(ask)) {}
+SocketStock::~SocketStock() = default;
+
+SocketStock::Shelf* SocketStock::find(uint32_t pod_id, bool ipv6) const {
+    const auto found = shelves_.find({pod_id, ipv6});
+    return found == shelves_.end() ? nullptr : found->second.get();
+}
+
+void SocketStock::add_pod(uint32_t pod_id) {
+    for (const bool ipv6 : {false, true}) {
+        auto& shelf = shelves_[{pod_id, ipv6}];
+        if (shelf == nullptr)
+            shelf = std::make_unique<Shelf>(worker_, settings_.stock_start);
+    }
+}
+
+void SocketStock::release_pod(uint32_t pod_id) {
+    for (const bool ipv6 : {false, true}) {
+        const auto found = shelves_.find({pod_id, ipv6});
+        if (found == shelves_.end())
+            continue;
+        Shelf& shelf = *found->second;
+        shelf.released = true;
+        shelf.sockets.clear();
+        shelf.arrived.fail_all(pod_gone);
+        if (shelf.waiters > 0)
+            leaving_.push_back(std::move(found->second));
+        shelves_.erase(found);
+    }
+}
+
+void SocketStock::give(uint32_t pod_id, bool ipv6, std::vector<UniqueFd> sockets) {
+    Shelf* shelf = find(pod_id, ipv6);
+    if (shelf == nullptr) {
+        counters_.add(Counter::stock_unwanted, sockets.size());
+        return;
+    }
+    shelf->asked = 0;
+    for (UniqueFd& socket : sockets) {
+        if (shelf->sockets.size() >= settings_.stock_max) {
+            counters_.add(Counter::stock_unwanted);
+            continue;
+        }
+        shelf->sockets.push_back(std::move(socket));
+        shelf->arrived.notify_one();
+    }
+    if (shelf->waiters > shelf->sockets.size())
+        refill({pod_id, ipv6}, *shelf);
+}
+
+void SocketStock::refuse(uint32_t pod_id, bool ipv6) {
+    Shelf* shelf = find(pod_id, ipv6);
+    if (shelf == nullptr)
+        return;
+    // The wish is answered. The next request asks again: the pod may have been slow to appear.
+    shelf->asked = 0;
+    shelf->arrived.fail_all(pod_gone);
+}
+
+UniqueFd SocketStock::try_take(uint32_t pod_id, bool ipv6) {
+    Shelf* shelf = find(pod_id, ipv6);
+    if (shelf == nullptr)
+        return {};
+    UniqueFd socket;
+    // Not past those who wait already.
+    if (!shelf->sockets.empty() && shelf->waiters == 0) {
+        socket = std::move(shelf->sockets.back());
+        shelf->sockets.pop_back();
+    }
+    if (shelf->sockets.size() < shelf->target / 2 || !socket)
+        refill({pod_id, ipv6}, *shelf);
+    return socket;
+}
+
+void SocketStock::refill(Key key, Shelf& shelf) {
+    shelf.low_at_ms = worker_.now_ms();
+    if (shelf.asked > 0)
+        return;
+    // Emptied before the refill came: what was asked for is too little for this pod.
+    if (shelf.sockets.empty() && shelf.asked_at_ms != 0)
+        shelf.target = std::min(shelf.target * 2, settings_.stock_max);
+    const size_t wanted = std::max<size_t>(shelf.target, std::min<size_t>(shelf.waiters, settings_.stock_max));
+    if (wanted <= shelf.sockets.size())
+        return;
+    shelf.asked = static_cast<uint32_t>(wanted - shelf.sockets.size());
+    shelf.asked_at_ms = worker_.now_ms();
+    counters_.add(Counter::stock_asked);
+    ask_(Wish{.pod_id = key.first, .ipv6 = key.second, .count = shelf.asked});
+}
+
+Task<Result<UniqueFd>> SocketStock::wait(uint32_t pod_id, bool ipv6, Deadline deadline) {
+    Shelf* shelf = find(pod_id, ipv6);
+    if (shelf == nullptr)
+        co_return std::unexpected(pod_gone);
+    if (shelf->waiters >= settings_.stock_waiters_max)
+        co_return fail(Code::unavailable, "socket stock");
+    counters_.add(Counter::stock_waits);
+    ++shelf->waiters;
+    refill({pod_id, ipv6}, *shelf);
+    Result<UniqueFd> socket;
+    // A wake-up is no promise: the sockets may be gone again, or the pod.
+    while (socket && !*socket) {
+        const Result<void> woken = co_await shelf->arrived.wait(deadline);
+        if (shelf->released) {
+            socket = std::unexpected(pod_gone);
+        } else if (!shelf->sockets.empty()) {
+            *socket = std::move(shelf->sockets.back());
+            shelf->sockets.pop_back();
+        } else if (!woken) {
+            socket = std::unexpected(woken.error());
+        }
+    }
+    --shelf->waiters;
+    if (shelf->released && shelf->waiters == 0)
+        std::erase_if(leaving_, [shelf](const auto& one) { return one.get() == shelf; });
+    co_return socket;
+}
+
+void SocketStock::ask_again() {
+    for (auto& [key, shelf] : shelves_) {
+        shelf->asked = 0;
+        if (shelf->sockets.size() < shelf->target / 2 || shelf->waiters > 0)
+            refill(key, *shelf);
+    }
+}
+
+void SocketStock::tick() {
+    const uint64_t now = worker_.now_ms();
+    for (auto& [key, shelf] : shelves_) {
+        if (shelf->asked > 0 && now - shelf->asked_at_ms >= settings_.stock_ask_again_ms) {
+            shelf->asked = 0;
+            refill(key, *shelf);
+        }
+        if (shelf->target > settings_.stock_start && now - shelf->low_at_ms >= decay_ms) {
+            shelf->target = std::max(shelf->target / 2, settings_.stock_start);
+            shelf->low_at_ms = now;
+            if (shelf->sockets.size() > shelf->target)
+                shelf->sockets.resize(shelf->target);
+        }
+    }
+}
+
+size_t SocketStock::size() const {
+    size_t sum = 0;
+    for (const auto& [key, shelf] : shelves_)
+        sum += shelf->sockets.size();
+    return sum;
+}
+
+uint32_t SocketStock::target(uint32_t pod_id, bool ipv6) const {
+    const Shelf* shelf = find(pod_id, ipv6);
+    return shelf == nullptr ? 0 : shelf->target;
+}
+
+} // namespace weft::l7

@@ -1,0 +1,68 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <functional>
+#include <map>
+#include <memory>
+#include <utility>
+#include <vector>
+
+#include "config/base/unique_fd.hpp"
+#include "l7engine/io/signal.hpp"
+#include "l7engine/io/task.hpp"
+#include "l7engine/proxy/counters.hpp"
+
+namespace weft::l7 {
+
+struct ProxySettings;
+
+/// One worker's unconnected sockets, made by the agent inside the pods' network namespaces: a small stock per pod and
+/// family, refilled before it is empty. An absent agent delays a request instead of failing it. Worker's thread.
+class SocketStock {
+public:
+    struct Wish {
+        uint32_t pod_id;
+        bool ipv6;
+        uint32_t count;
+    };
+    /// `ask` sends the wish to the agent; it may be lost.
+    SocketStock(Worker& worker, const ProxySettings& settings, Counters& counters,
+                std::move_only_function<void(Wish)> ask);
+    ~SocketStock();
+
+    /// The pod's listeners are here: from now on it has a stock.
+    void add_pod(uint32_t pod_id);
+    /// Closes the stock; who waits gets Code::unavailable.
+    void release_pod(uint32_t pod_id);
+    /// Sockets of a pod that is not (or no longer) here are closed.
+    void give(uint32_t pod_id, bool ipv6, std::vector<UniqueFd> sockets);
+    /// The agent cannot make any: who waits fails now.
+    void refuse(uint32_t pod_id, bool ipv6);
+
+    /// A socket at once, or one without a descriptor: then `co_await wait()`.
+    [[nodiscard]] UniqueFd try_take(uint32_t pod_id, bool ipv6);
+    [[nodiscard]] Task<Result<UniqueFd>> wait(uint32_t pod_id, bool ipv6, Deadline deadline);
+
+    /// Another agent is there: it knows nothing of earlier wishes.
+    void ask_again();
+    /// Repeats wishes without answer and lets big targets shrink. Every tick.
+    void tick();
+    [[nodiscard]] size_t size() const;
+    [[nodiscard]] uint32_t target(uint32_t pod_id, bool ipv6) const;
+
+private:
+    struct Shelf;
+    using Key = std::pair<uint32_t, bool>;
+    Shelf* find(uint32_t pod_id, bool ipv6) const;
+    void refill(Key key, Shelf& shelf);
+
+    Worker& worker_;
+    const ProxySettings& settings_;
+    Counters& counters_;
+    std::move_only_function<void(Wish)> ask_;
+    std::map<Key, std::unique_ptr<Shelf>> shelves_;
+    /// Released with waiters that have not run yet: they still refer to the signal.
+    std::vector<std::unique_ptr<Shelf>> leaving_;
+};
+
+} // namespace weft::l7

@@ -1,0 +1,305 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <netinet/in.h>
+#include <sys/stat.h>
+
+#include <array>
+
+#include "config/base/net.hpp"
+#include "tests/unit/engine/fake_engine.hpp"
+#include "tests/unit/pods/lab.hpp"
+
+namespace weft::agent::engine {
+namespace {
+
+using Case = proto::ToEngine::MessageCase;
+
+proto::ToAgent applied(uint64_t generation) {
+    proto::ToAgent message;
+    message.mutable_snapshot_applied()->set_generation(generation);
+    return message;
+}
+
+CapturePtr capture(const LabNetns& lab, uint32_t id) {
+    auto netns = Netns::open(lab.name());
+    EXPECT_TRUE(netns);
+    auto listeners = make_listeners(*netns, {});
+    EXPECT_TRUE(listeners);
+    return std::make_shared<const Capture>(
+        Capture{.uid = "default/a", .id = id, .netns = *netns, .listeners = *std::move(listeners)});
+}
+
+TEST_F(ControlTest, TheSocketIsPrivate) {
+    struct stat status {};
+    ASSERT_EQ(stat(path_.c_str(), &status), 0);
+    EXPECT_EQ(status.st_mode & 0777, 0600U);
+    EXPECT_EQ(status.st_uid, 65532U);
+}
+
+TEST_F(ControlTest, HelloWelcomeSnapshotApplied) {
+    publish(7);
+    FakePeer engine(path_);
+    engine.hello();
+    EXPECT_EQ(engine.hear(Case::kWelcome).welcome().dial_slots(), 16U);
+    EXPECT_EQ(engine.fds().size(), 2U);
+    EXPECT_EQ(engine.hear(Case::kSnapshot).snapshot().generation(), 7U);
+    EXPECT_EQ(next<EngineArrived>().hello.version, "fake");
+    engine.say(applied(7));
+    EXPECT_EQ(next<EngineApplied>().generation, 7U);
+    publish(8);
+    EXPECT_EQ(engine.hear(Case::kSnapshot).snapshot().generation(), 8U);
+    EXPECT_TRUE(control_->engine().connected);
+}
+
+TEST_F(ControlTest, AnotherContractIsRefusedByName) {
+    FakePeer engine(path_);
+    proto::ToAgent message;
+    message.mutable_engine_hello()->set_contract(99);
+    engine.say(message);
+    EXPECT_NE(engine.hear(Case::kWelcome).welcome().error().find("99"), std::string::npos);
+    EXPECT_TRUE(engine.is_cut_off());
+    EXPECT_EQ(bad_messages(), 1U);
+}
+
+TEST_F(ControlTest, ASnapshotOfAnotherAgentsNumberIsNotSent) {
+    publish(5);
+    FakePeer engine(path_);
+    engine.hello(1, 5);
+    engine.hear(Case::kWelcome);
+    EXPECT_EQ(next<EngineArrived>().hello.applied_generation, 5U);
+    EXPECT_TRUE(engine.hears_nothing());
+    publish(6);
+    EXPECT_EQ(engine.hear(Case::kSnapshot).snapshot().generation(), 6U);
+}
+
+TEST_F(ControlTest, BadBytesCloseOnlyTheirConnection) {
+    publish(1);
+    FakePeer good(path_);
+    good.hello();
+    good.hear(Case::kWelcome);
+    good.hear(Case::kSnapshot);
+    const std::array<std::string, 5> bad = {
+        std::string("\xff\xff\xff\xff", 4),                 // longer than any frame
+        std::string("\x04\0\0\0\xff\xff\xff\xff", 8),       // no message
+        std::string("\0\0\0\0", 4),                         // an empty one
+        std::string("\x02\0\0\0\x3a\0", 6),                 // Draining before the hello
+        std::string("\x02\0\0\0\x12\0", 6),                 // SnapshotApplied before the hello
+    };
+    for (size_t i = 0; i < bad.size(); ++i) {
+        FakePeer peer(path_);
+        peer.say_raw(bad[i]);
+        EXPECT_TRUE(peer.is_cut_off()) << i;
+        EXPECT_EQ(bad_messages(), i + 1) << i;
+    }
+    {
+        const FakePeer truncated(path_);
+        truncated.say_raw(std::string("\x10\0\0\0half", 8));
+    }
+    publish(2);
+    EXPECT_EQ(good.hear(Case::kSnapshot).snapshot().generation(), 2U);
+}
+
+TEST_F(ControlTest, AnEngineThatBreaksTheContractIsCutOffAndMayComeBack) {
+    publish(1);
+    {
+        FakePeer engine(path_);
+        engine.hello();
+        next<EngineArrived>();
+        engine.say(applied(2)); // never sent
+        EXPECT_TRUE(engine.is_cut_off());
+        next<EngineGone>();
+    }
+    FakePeer again(path_);
+    again.hello();
+    again.hear(Case::kWelcome);
+    EXPECT_EQ(again.hear(Case::kSnapshot).snapshot().generation(), 1U);
+    again.hello(); // a second hello
+    EXPECT_TRUE(again.is_cut_off());
+    EXPECT_EQ(bad_messages(), 2U);
+}
+
+TEST_F(ControlTest, ListenersComeAfterTheSnapshotAndWork) {
+    const LabNetns lab("e");
+    const CapturePtr pod = capture(lab, 3);
+    publish(1);
+    control_->add_pod(pod);
+    FakePeer engine(path_);
+    engine.hello();
+    engine.hear(Case::kWelcome);
+    engine.hear(Case::kSnapshot);
+    const auto given = engine.hear(Case::kGiveListeners).give_listeners();
+    EXPECT_EQ(given.pod_id(), 3U);
+    ASSERT_EQ(engine.fds().size(), 4U);
+    for (int i = 0; i < 4; ++i)
+        EXPECT_EQ(inspect_listener(engine.fds()[static_cast<size_t>(i)].get(), given.kinds(i))->netns_cookie,
+                  pod->netns.cookie());
+    control_->remove_pod(3);
+    EXPECT_EQ(engine.hear(Case::kReleasePod).release_pod().pod_id(), 3U);
+}
+
+TEST_F(ControlTest, ListenersHandedBackAreJudgedAndNotGivenAgain) {
+    const LabNetns lab("e1");
+    const LabNetns other("e2");
+    const CapturePtr pod = capture(lab, 3);
+    const CapturePtr stranger = capture(other, 4);
+    control_->add_pod(pod);
+    FakePeer engine(path_);
+    proto::ToAgent message;
+    auto& hello = *message.mutable_engine_hello();
+    hello.set_contract(proto::CONTRACT_VERSION);
+    std::vector<int> fds;
+    const auto hand_back = [&](uint32_t pod_id, uint32_t kind, int fd) {
+        auto& listener = *hello.add_listeners();
+        listener.set_pod_id(pod_id);
+        listener.set_kind(kind);
+        fds.push_back(fd);
+    };
+    hand_back(3, 0, pod->listeners[0].get());      // ours: not given again
+    hand_back(3, 1, pod->listeners[2].get());      // another kind than it says
+    hand_back(3, 2, stranger->listeners[2].get()); // another pod's namespace
+    hand_back(9, 3, stranger->listeners[3].get()); // a pod that is not captured: an offer
+    hand_back(0, 0, pod->listeners[0].get());      // no pod
+    engine.say(message, fds);
+    engine.hear(Case::kWelcome);
+    const auto given = engine.hear(Case::kGiveListeners).give_listeners();
+    EXPECT_EQ(std::vector<uint32_t>(given.kinds().begin(), given.kinds().end()), (std::vector<uint32_t>{1, 2, 3}));
+    const EngineArrived arrived = next<EngineArrived>();
+    ASSERT_EQ(arrived.offers.size(), 1U);
+    EXPECT_EQ(arrived.offers[0].pod_id, 9U);
+    EXPECT_EQ(arrived.offers[0].facts.netns_cookie, stranger->netns.cookie());
+    EXPECT_EQ(bad_messages(), 3U);
+}
+
+TEST_F(ControlTest, FewerDescriptorsThanListenersIsAnError) {
+    FakePeer engine(path_);
+    proto::ToAgent message;
+    message.mutable_engine_hello()->set_contract(proto::CONTRACT_VERSION);
+    message.mutable_engine_hello()->add_listeners()->set_pod_id(1);
+    engine.say(message);
+    EXPECT_TRUE(engine.is_cut_off());
+    EXPECT_EQ(bad_messages(), 1U);
+}
+
+TEST_F(ControlTest, OfTwoEnginesTheNewcomerServes) {
+    const LabNetns lab("e");
+    control_->add_pod(capture(lab, 3));
+    FakePeer first(path_);
+    first.hello(1);
+    first.hear(Case::kWelcome);
+    first.hear(Case::kGiveListeners);
+    next<EngineArrived>();
+    FakePeer second(path_);
+    second.hello(2);
+    second.hear(Case::kWelcome);
+    second.hear(Case::kGiveListeners);
+    EXPECT_EQ(first.hear(Case::kDrain).drain().timeout_ms(), drain_timeout_ms);
+    EXPECT_EQ(next<EngineArrived>().hello.instance, 2U);
+    // What the old one says about snapshots counts no more, but policy changes still reach it.
+    publish(4);
+    first.hear(Case::kSnapshot);
+    second.hear(Case::kSnapshot);
+    first.say(applied(4));
+    proto::ToAgent refused = applied(4);
+    refused.mutable_snapshot_applied()->set_error("no");
+    second.say(refused);
+    EXPECT_EQ(next<EngineApplied>().error, "no");
+}
+
+TEST_F(ControlTest, SocketsAreMadeInThePodAndMarked) {
+    const LabNetns lab("e");
+    const CapturePtr pod = capture(lab, 3);
+    control_->add_pod(pod);
+    FakePeer engine(path_);
+    engine.hello();
+    engine.hear(Case::kWelcome);
+    engine.hear(Case::kGiveListeners);
+    proto::ToAgent message;
+    auto& wanted = *message.mutable_sockets_wanted();
+    wanted.set_pod_id(3);
+    wanted.set_worker(1);
+    wanted.set_count(6);
+    engine.say(message);
+    const auto given = engine.hear(Case::kGiveSockets).give_sockets();
+    EXPECT_EQ(given.count(), 6U);
+    EXPECT_EQ(given.worker(), 1U);
+    ASSERT_EQ(engine.fds().size(), 6U);
+    EXPECT_EQ(marked_, 6);
+    EXPECT_EQ(netns_cookie_of(engine.fds()[0].get()).value_or(0), pod->netns.cookie());
+    wanted.set_pod_id(99);
+    engine.say(message);
+    EXPECT_FALSE(engine.hear(Case::kGiveSockets).give_sockets().error().empty());
+    EXPECT_TRUE(engine.fds().empty());
+}
+
+TEST_F(ControlTest, StatsAreCollectedFoldedAndNotWaitedForWithoutEnd) {
+    EXPECT_TRUE(control_->collect(wait_ms)); // nobody to ask
+    FakePeer engine(path_);
+    engine.hello(5);
+    engine.hear(Case::kWelcome);
+    next<EngineArrived>();
+    EXPECT_FALSE(control_->collect(50)); // asked, says nothing
+    bool whole = false;
+    std::jthread scrape([&] { whole = control_->collect(wait_ms); });
+    engine.hear(Case::kStatsWanted);
+    const uint64_t id = engine.hear(Case::kStatsWanted).stats_wanted().request_id();
+    proto::ToAgent message;
+    auto& report = *message.mutable_report();
+    report.set_request_id(id);
+    report.set_instance(5);
+    auto& counter = *report.add_counters();
+    counter.set_name("weft_proxy_x_total");
+    counter.set_value(42);
+    report.add_requests()->add_labels("too few");
+    engine.say(message);
+    scrape.join();
+    EXPECT_TRUE(whole);
+    const std::string page = collector_.page(std::nullopt, {});
+    EXPECT_NE(page.find("\nweft_proxy_x_total 42\n"), std::string::npos);
+    EXPECT_NE(page.find("\nweft_agent_engine_series_left_out_total 1\n"), std::string::npos);
+    report.set_instance(6); // not this engine's
+    engine.say(message);
+    EXPECT_TRUE(engine.is_cut_off());
+}
+
+TEST_F(ControlTest, CtlIsAskedAndAnswered) {
+    FakePeer ctl(path_);
+    proto::ToAgent message;
+    message.mutable_ctl()->set_verb(proto::CtlRequest::SYNC);
+    message.mutable_ctl()->set_timeout_ms(1234);
+    ctl.say(message);
+    const CtlAsked asked = next<CtlAsked>();
+    EXPECT_EQ(asked.request.verb, CtlRequest::Verb::sync);
+    EXPECT_EQ(asked.request.timeout_ms, 1234U);
+    control_->reply(asked.token, {.ok = false, .error = "engine not connected", .json = "{}"});
+    const auto reply = ctl.hear(Case::kCtl).ctl();
+    EXPECT_FALSE(reply.ok());
+    EXPECT_EQ(reply.error(), "engine not connected");
+    control_->reply(asked.token + 1000, {}); // nobody waits for it
+}
+
+TEST_F(ControlTest, DrainingEngineGivesWay) {
+    FakePeer engine(path_);
+    engine.hello();
+    engine.hear(Case::kWelcome);
+    next<EngineArrived>();
+    proto::ToAgent message;
+    message.mutable_draining();
+    engine.say(message);
+    next<EngineGone>();
+    engine.hear(Case::kStatsWanted);
+    EXPECT_FALSE(control_->engine().connected);
+}
+
+TEST_F(ControlTest, StopDrainsAndRemovesTheSocket) {
+    FakePeer engine(path_);
+    engine.hello();
+    engine.hear(Case::kWelcome);
+    next<EngineArrived>();
+    std::jthread stop([&] { control_->stop(Control::Ending::stop_engine); });
+    engine.hear(Case::kDrain);
+    { const FakePeer gone = std::move(engine); }
+    stop.join();
+    EXPECT_NE(access(path_.c_str(), F_OK), 0);
+}
+
+} // namespace
+} // namespace weft::agent::engine

@@ -1,0 +1,617 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "l7engine/io/tcp.hpp"
+
+#include <fcntl.h>
+#include <poll.h>
+
+#include <thread>
+
+#include "l7engine/io/frame_pool.hpp"
+#include "l7engine/io/tcp_socket.hpp"
+#include "tests/unit/io/world.hpp"
+
+namespace weft::l7 {
+namespace {
+
+constexpr TcpSettings small_window{.receive_high_bytes = 32 * 1024, .receive_low_bytes = 8 * 1024};
+
+/// Everything that came until FIN or an error.
+struct Received {
+    size_t bytes = 0;
+    size_t wrong = 0;
+    size_t buffered_max = 0;
+    Result<void> end;
+    bool done = false;
+};
+
+Task<void> read_pattern(Worker& worker, ByteStream& stream, uint64_t pause_every, Deadline deadline, Received& out) {
+    uint64_t reads = 0;
+    for (;;) {
+        Result<Slice> read = co_await stream.read(deadline);
+        if (!read) {
+            out.end = std::unexpected(read.error());
+            break;
+        }
+        if (read->empty())
+            break;
+        for (const std::byte byte : read->bytes())
+            out.wrong += byte == pattern(out.bytes++) ? 0 : 1;
+        out.buffered_max = std::max(out.buffered_max, stream.buffered());
+        if (pause_every != 0 && ++reads % pause_every == 0)
+            co_await sleep(worker, 1);
+    }
+    out.done = true;
+}
+
+Task<void> write_bytes(ByteStream& stream, std::string_view text, bool fin, Result<void>& out) {
+    out = co_await write_all(stream, text, never);
+    if (fin)
+        stream.shutdown_write();
+}
+
+Task<void> write_once(ByteStream& stream, std::span<const Slice> slices, Deadline deadline, Result<size_t>& out) {
+    out = co_await stream.write(slices, deadline);
+}
+Task<void> read_once(ByteStream& stream, Deadline deadline, Result<Slice>& out, bool& done) {
+    out = co_await stream.read(deadline);
+    done = true;
+}
+
+/// Gives back what it reads, FIN included.
+Task<void> echo(std::unique_ptr<ByteStream> stream) {
+    for (;;) {
+        Result<Slice> read = co_await stream->read();
+        if (!read)
+            co_return;
+        if (read->empty()) {
+            stream->shutdown_write();
+            co_return;
+        }
+        while (!read->empty()) {
+            const Result<size_t> written = co_await stream->write({&*read, 1});
+            if (!written)
+                co_return;
+            read->remove_prefix(*written);
+        }
+    }
+}
+
+struct Pair {
+    explicit Pair(Worker& worker, const TcpSettings& settings = {}) {
+        auto [one, two] = tcp_pair();
+        near = make_tcp_stream(worker, std::move(one), settings);
+        far = make_tcp_stream(worker, std::move(two), settings);
+    }
+    std::unique_ptr<ByteStream> near;
+    std::unique_ptr<ByteStream> far;
+};
+
+TEST(tcp, sizes_are_bounded) {
+    EXPECT_LE(sizeof(TcpSocket), 400U) << "bytes of one idle connection's socket state";
+    RecordProperty("tcp_socket_bytes", static_cast<int>(sizeof(TcpSocket)));
+    EXPECT_LE(sizeof(ByteStream::Read) + sizeof(ByteStream::Write), 160U) << "these sit in coroutine frames";
+}
+
+TEST(tcp, ten_megabytes_with_a_slow_reader_stay_within_the_watermark) {
+    auto worker = make_worker({.entries = 64, .buffers = 256, .buffer_bytes = 4096});
+    Pair pair(*worker, small_window);
+    const std::vector<std::byte> source = pattern_bytes(10 * 1024 * 1024);
+    Received received;
+    Result<void> written;
+    worker->tasks().spawn(read_pattern(*worker, *pair.far, 16, never, received));
+    worker->tasks().spawn(write_bytes(*pair.near, as_text(source), true, written));
+    ASSERT_TRUE(finish_tasks(*worker));
+    EXPECT_TRUE(written.has_value());
+    EXPECT_TRUE(received.end.has_value());
+    EXPECT_EQ(received.bytes, source.size());
+    EXPECT_EQ(received.wrong, 0U);
+    // What one round of the ring can deliver before the cancellation counts on top: at most all its buffers.
+    EXPECT_LE(received.buffered_max, small_window.receive_high_bytes + 256 * 4096);
+    EXPECT_TRUE(pair.far->peer_closed());
+    EXPECT_FALSE(pair.near->peer_closed());
+}
+
+TEST(tcp, an_unread_stream_stops_receiving) {
+    auto worker = make_worker({.entries = 64, .buffers = 64, .buffer_bytes = 4096});
+    Pair pair(*worker, small_window);
+    const std::string source(64 * 1024 * 1024, 'z');
+    Result<Slice> first;
+    bool done = false;
+    Result<void> written;
+    worker->tasks().spawn(read_once(*pair.far, never, first, done));
+    worker->tasks().spawn(write_bytes(*pair.near, source, false, written));
+    ASSERT_TRUE(turn_until(*worker, [&] { return pair.far->buffered() > small_window.receive_high_bytes; }));
+    size_t before = 0;
+    do { // until nothing more comes
+        before = pair.far->buffered();
+        for (int i = 0; i < 10; ++i)
+            worker->turn(5);
+    } while (pair.far->buffered() != before);
+    EXPECT_LE(before, small_window.receive_high_bytes + 64 * 4096);
+    EXPECT_EQ(worker->tasks().size(), 1U) << "the writer is held back";
+    pair.near->abort(Error{.code = Code::canceled, .during = "test"}, true);
+    ASSERT_TRUE(finish_tasks(*worker));
+    ASSERT_FALSE(written.has_value());
+    EXPECT_EQ(written.error().code, Code::canceled);
+}
+
+TEST(tcp, half_close_leaves_the_other_direction_open) {
+    auto worker = make_worker();
+    Pair pair(*worker);
+    Result<void> written;
+    Received received;
+    worker->tasks().spawn(write_bytes(*pair.near, "", true, written));
+    worker->tasks().spawn(read_pattern(*worker, *pair.far, 0, never, received));
+    ASSERT_TRUE(turn_until(*worker, [&] { return received.done; }));
+    EXPECT_TRUE(received.end.has_value());
+    EXPECT_TRUE(pair.far->peer_closed());
+
+    const std::vector<std::byte> source = pattern_bytes(100'000);
+    Received back;
+    worker->tasks().spawn(write_bytes(*pair.far, as_text(source), true, written));
+    worker->tasks().spawn(read_pattern(*worker, *pair.near, 0, never, back));
+    ASSERT_TRUE(finish_tasks(*worker));
+    EXPECT_EQ(back.bytes, source.size());
+    EXPECT_EQ(back.wrong, 0U);
+    Result<size_t> late;
+    const std::array slices{Slice::of_static("x")};
+    worker->tasks().spawn(write_once(*pair.near, slices, never, late));
+    ASSERT_TRUE(finish_tasks(*worker));
+    ASSERT_FALSE(late.has_value());
+    EXPECT_EQ(late.error().code, Code::invalid);
+}
+
+TEST(tcp, fin_and_errors_stay) {
+    auto worker = make_worker();
+    Pair pair(*worker);
+    pair.near.reset();
+    for (int i = 0; i < 3; ++i) {
+        Result<Slice> out = fail(Code::invalid, "unset");
+        bool done = false;
+        worker->tasks().spawn(read_once(*pair.far, never, out, done));
+        ASSERT_TRUE(turn_until(*worker, [&] { return done; }));
+        ASSERT_TRUE(out.has_value());
+        EXPECT_TRUE(out->empty());
+    }
+}
+
+TEST(tcp, a_reset_is_an_error_for_reader_and_writer) {
+    auto worker = make_worker();
+    Pair pair(*worker);
+    Received received;
+    worker->tasks().spawn(read_pattern(*worker, *pair.far, 0, never, received));
+    worker->turn(0);
+    pair.near->abort(Error{.code = Code::canceled, .during = "test"}, true);
+    ASSERT_TRUE(turn_until(*worker, [&] { return received.done; }));
+    ASSERT_FALSE(received.end.has_value());
+    EXPECT_EQ(received.end.error().code, Code::reset);
+    EXPECT_TRUE(pair.far->peer_closed());
+    Result<size_t> written = 0;
+    const std::array slices{Slice::of_static("hello")};
+    for (int i = 0; i < 2; ++i) {
+        worker->tasks().spawn(write_once(*pair.far, slices, never, written));
+        ASSERT_TRUE(finish_tasks(*worker));
+        ASSERT_FALSE(written.has_value());
+        EXPECT_EQ(written.error().code, Code::reset);
+    }
+}
+
+TEST(tcp, bytes_before_a_reset_are_still_read) {
+    auto worker = make_worker();
+    auto [client, server] = tcp_pair();
+    const auto stream = make_tcp_stream(*worker, std::move(server), {});
+    Result<Slice> first;
+    bool done = false;
+    worker->tasks().spawn(read_once(*stream, never, first, done));
+    ASSERT_EQ(send(client.get(), "abc", 3, 0), 3);
+    ASSERT_TRUE(turn_until(*worker, [&] { return done; }));
+    EXPECT_EQ(first->text(), "abc");
+    ASSERT_EQ(send(client.get(), "def", 3, 0), 3);
+    ASSERT_TRUE(turn_until(*worker, [&] { return stream->buffered() == 3; }));
+    const linger hard{.l_onoff = 1, .l_linger = 0};
+    setsockopt(client.get(), SOL_SOCKET, SO_LINGER, &hard, sizeof hard);
+    client.reset();
+    ASSERT_TRUE(turn_until(*worker, [&] { return stream->peer_closed(); }));
+    done = false;
+    worker->tasks().spawn(read_once(*stream, never, first, done));
+    ASSERT_TRUE(done) << "buffered bytes need no wait";
+    EXPECT_EQ(first->text(), "def");
+    done = false;
+    worker->tasks().spawn(read_once(*stream, never, first, done));
+    ASSERT_TRUE(done);
+    ASSERT_FALSE(first.has_value());
+    EXPECT_EQ(first.error().code, Code::reset);
+}
+
+TEST(tcp, a_read_deadline_loses_nothing) {
+    auto worker = make_worker();
+    Pair pair(*worker);
+    Result<Slice> out;
+    bool done = false;
+    worker->tasks().spawn(read_once(*pair.far, worker->in_ms(15), out, done));
+    ASSERT_TRUE(turn_until(*worker, [&] { return done; }));
+    ASSERT_FALSE(out.has_value());
+    EXPECT_EQ(out.error().code, Code::timeout);
+    EXPECT_FALSE(pair.far->peer_closed());
+    Result<void> written;
+    done = false;
+    worker->tasks().spawn(read_once(*pair.far, worker->in_ms(10'000), out, done));
+    worker->tasks().spawn(write_bytes(*pair.near, "later", false, written));
+    ASSERT_TRUE(finish_tasks(*worker));
+    ASSERT_TRUE(out.has_value());
+    EXPECT_EQ(out->text(), "later");
+    EXPECT_EQ(worker->timers().size(), 0U);
+}
+
+TEST(tcp, a_write_deadline_ends_the_stream) {
+    auto worker = make_worker();
+    Pair pair(*worker);
+    const std::string source(64 * 1024 * 1024, 'z'); // more than any socket buffer
+    const std::array slices{Slice::of_static(source)};
+    Result<size_t> written = 0;
+    worker->tasks().spawn(write_once(*pair.near, slices, worker->in_ms(20), written));
+    ASSERT_TRUE(finish_tasks(*worker));
+    ASSERT_FALSE(written.has_value());
+    EXPECT_EQ(written.error().code, Code::timeout);
+    worker->tasks().spawn(write_once(*pair.near, slices, never, written));
+    EXPECT_EQ(worker->tasks().size(), 0U);
+    ASSERT_FALSE(written.has_value());
+    EXPECT_EQ(written.error().code, Code::timeout);
+}
+
+TEST(tcp, many_slices_go_in_order) {
+    auto worker = make_worker();
+    Pair pair(*worker);
+    const std::vector<std::byte> source = pattern_bytes(50'000);
+    std::vector<Slice> slices;
+    for (size_t at = 0; at < source.size();) {
+        const size_t size = std::min(source.size() - at, at % 777);
+        slices.push_back(Slice::of_static(as_text(Bytes(source).subspan(at, size)))); // some are empty
+        at += std::max<size_t>(size, 1);
+        if (size == 0)
+            slices.push_back(Slice::of_static(as_text(Bytes(source).subspan(at - 1, 1))));
+    }
+    Received received;
+    worker->tasks().spawn(read_pattern(*worker, *pair.far, 0, never, received));
+    size_t done = 0;
+    std::span<Slice> rest = slices;
+    while (done < source.size()) {
+        Result<size_t> written = 0;
+        worker->tasks().spawn(write_once(*pair.near, rest, never, written));
+        ASSERT_TRUE(turn_until(*worker, [&] { return worker->tasks().size() == 1; }));
+        ASSERT_TRUE(written.has_value());
+        ASSERT_GT(*written, 0U);
+        done += *written;
+        for (size_t gone = *written; gone > 0 || (!rest.empty() && rest.front().empty());) {
+            const size_t part = std::min(gone, rest.front().size());
+            rest.front().remove_prefix(part);
+            gone -= part;
+            if (rest.front().empty())
+                rest = rest.subspan(1);
+        }
+    }
+    pair.near.reset();
+    ASSERT_TRUE(finish_tasks(*worker));
+    EXPECT_EQ(received.bytes, source.size());
+    EXPECT_EQ(received.wrong, 0U);
+}
+
+TEST(tcp, writing_nothing_is_done_at_once) {
+    auto worker = make_worker();
+    Pair pair(*worker);
+    Result<size_t> written = 7U;
+    const std::array<Slice, 2> slices{};
+    worker->tasks().spawn(write_once(*pair.near, slices, never, written));
+    EXPECT_EQ(worker->tasks().size(), 0U);
+    ASSERT_TRUE(written.has_value());
+    EXPECT_EQ(*written, 0U);
+}
+
+TEST(tcp, abort_with_both_directions_in_flight) {
+    for (const bool hard : {false, true}) {
+        auto worker = make_worker();
+        Pair pair(*worker);
+        const std::string source(64 * 1024 * 1024, 'z');
+        const std::array slices{Slice::of_static(source)};
+        Result<size_t> written = 0;
+        Result<Slice> out;
+        bool done = false;
+        worker->tasks().spawn(read_once(*pair.near, worker->in_ms(60'000), out, done));
+        worker->tasks().spawn(write_once(*pair.near, slices, worker->in_ms(60'000), written));
+        worker->turn(0);
+        worker->turn(0);
+        pair.near->abort(Error{.code = Code::denied, .during = "policy"}, hard);
+        ASSERT_TRUE(finish_tasks(*worker));
+        ASSERT_FALSE(written.has_value());
+        EXPECT_EQ(written.error().code, Code::denied);
+        ASSERT_FALSE(out.has_value());
+        EXPECT_EQ(out.error().code, Code::denied);
+        EXPECT_EQ(worker->timers().size(), 0U);
+        Received received;
+        worker->tasks().spawn(read_pattern(*worker, *pair.far, 0, never, received));
+        ASSERT_TRUE(finish_tasks(*worker));
+        EXPECT_EQ(received.end.has_value(), !hard) << "a FIN, or a reset";
+    }
+}
+
+TEST(tcp, destroyed_while_the_receive_is_in_flight) {
+    auto worker = make_worker();
+    for (int i = 0; i < 50; ++i) {
+        Pair pair(*worker);
+        Result<Slice> out;
+        bool done = false;
+        worker->tasks().spawn(read_once(*pair.near, worker->now_ms(), out, done));
+        if (i % 2 == 0)
+            worker->turn(0);
+        ASSERT_TRUE(finish_tasks(*worker));
+    }
+    ASSERT_TRUE(turn_until(*worker, [&] { return worker->ring().in_flight() == 1; })) << "only the mailbox is left";
+    EXPECT_EQ(worker->ring().counts().close_failures, 0U);
+}
+
+TEST(tcp, tiny_pools_recover_from_enobufs) {
+    for (const uint32_t buffers : {1U, 2U, 4U}) {
+        auto worker = make_worker({.entries = 8, .buffers = buffers, .buffer_bytes = 256});
+        constexpr size_t connections = 12;
+        std::vector<std::unique_ptr<Pair>> pairs;
+        std::vector<Received> received(connections);
+        std::vector<Result<void>> written(connections);
+        const std::vector<std::byte> source = pattern_bytes(60'000);
+        for (size_t i = 0; i < connections; ++i) {
+            pairs.push_back(std::make_unique<Pair>(*worker, small_window));
+            worker->tasks().spawn(write_bytes(*pairs[i]->near, as_text(source), true, written[i]));
+            worker->tasks().spawn(read_pattern(*worker, *pairs[i]->far, i % 3, never, received[i]));
+        }
+        ASSERT_TRUE(finish_tasks(*worker));
+        for (const Received& one : received) {
+            EXPECT_EQ(one.bytes, source.size());
+            EXPECT_EQ(one.wrong, 0U);
+        }
+        EXPECT_GT(worker->ring().counts().buffer_shortages, 0U) << buffers;
+        EXPECT_EQ(worker->ring().free_buffers(), buffers);
+    }
+}
+
+/// Reads one slice and keeps it.
+Task<void> hold(ByteStream& stream, std::vector<Slice>& held) {
+    Result<Slice> read = co_await stream.read();
+    if (read)
+        held.push_back(std::move(*read));
+}
+
+TEST(tcp, slices_held_for_ever_do_not_starve_others) {
+    constexpr uint32_t buffers = 16;
+    auto worker = make_worker({.entries = 64, .buffers = buffers, .buffer_bytes = 1024});
+    std::vector<std::unique_ptr<Pair>> pairs;
+    std::vector<Slice> held;
+    std::array<Result<void>, 40> written;
+    for (size_t i = 0; i < written.size(); ++i) {
+        pairs.push_back(std::make_unique<Pair>(*worker));
+        worker->tasks().spawn(hold(*pairs[i]->far, held));
+        worker->tasks().spawn(write_bytes(*pairs[i]->near, "held", false, written[i]));
+    }
+    ASSERT_TRUE(finish_tasks(*worker));
+    EXPECT_EQ(held.size(), written.size());
+    EXPECT_GE(worker->ring().free_buffers(), buffers / 4);
+    EXPECT_GT(worker->ring().counts().buffer_copies, 0U);
+    Pair other(*worker);
+    Received received;
+    Result<void> done;
+    const std::vector<std::byte> source = pattern_bytes(500'000);
+    worker->tasks().spawn(read_pattern(*worker, *other.far, 0, never, received));
+    worker->tasks().spawn(write_bytes(*other.near, as_text(source), true, done));
+    ASSERT_TRUE(finish_tasks(*worker));
+    EXPECT_EQ(received.bytes, source.size());
+    EXPECT_EQ(received.wrong, 0U);
+    for (const Slice& slice : held)
+        EXPECT_EQ(slice.text(), "held");
+}
+
+TEST(tcp, a_full_submission_queue_drops_nothing) {
+    auto worker = make_worker({.entries = 2, .buffers = 64, .buffer_bytes = 512});
+    constexpr size_t connections = 100;
+    std::vector<std::unique_ptr<Pair>> pairs;
+    std::vector<Received> received(connections);
+    std::vector<Result<void>> written(connections);
+    const std::vector<std::byte> source = pattern_bytes(3000);
+    for (size_t i = 0; i < connections; ++i)
+        pairs.push_back(std::make_unique<Pair>(*worker));
+    for (size_t i = 0; i < connections; ++i) { // 200 submissions before the first turn
+        worker->tasks().spawn(write_bytes(*pairs[i]->near, as_text(source), true, written[i]));
+        worker->tasks().spawn(read_pattern(*worker, *pairs[i]->far, 0, never, received[i]));
+    }
+    ASSERT_TRUE(finish_tasks(*worker));
+    for (const Received& one : received) {
+        EXPECT_EQ(one.bytes, source.size());
+        EXPECT_EQ(one.wrong, 0U);
+    }
+}
+
+// ---- connect and accept
+
+struct Dialled {
+    Result<std::unique_ptr<ByteStream>> stream = fail(Code::invalid, "not yet");
+    bool done = false;
+};
+Task<void> dial(Worker& worker, UniqueFd socket, SocketAddress peer, Deadline deadline, Dialled& out) {
+    out.stream = co_await connect_tcp(worker, std::move(socket), peer, deadline, {});
+    out.done = true;
+}
+
+TEST(tcp, accept_connect_and_echo) {
+    auto worker = make_worker({.entries = 64, .buffers = 128});
+    SocketAddress address;
+    UniqueFd door = listener(address);
+    size_t accepted = 0;
+    Acceptor acceptor(*worker, std::move(door), [&](UniqueFd socket) {
+        ++accepted;
+        EXPECT_EQ(fcntl(socket.get(), F_GETFD) & FD_CLOEXEC, FD_CLOEXEC);
+        worker->tasks().spawn(echo(make_tcp_stream(*worker, std::move(socket), small_window)));
+    });
+    constexpr size_t clients = 8;
+    std::array<Dialled, clients> dialled;
+    for (Dialled& one : dialled)
+        worker->tasks().spawn(dial(*worker, tcp_socket(), address, worker->in_ms(patience_ms), one));
+    ASSERT_TRUE(turn_until(*worker, [&] { return std::ranges::all_of(dialled, &Dialled::done); }));
+    const std::vector<std::byte> source = pattern_bytes(1024 * 1024);
+    std::array<Received, clients> received;
+    std::array<Result<void>, clients> written;
+    for (size_t i = 0; i < clients; ++i) {
+        ASSERT_TRUE(dialled[i].stream.has_value());
+        worker->tasks().spawn(write_bytes(**dialled[i].stream, as_text(source), true, written[i]));
+        worker->tasks().spawn(read_pattern(*worker, **dialled[i].stream, 0, never, received[i]));
+    }
+    ASSERT_TRUE(finish_tasks(*worker));
+    EXPECT_EQ(accepted, clients);
+    for (const Received& one : received) {
+        EXPECT_EQ(one.bytes, source.size());
+        EXPECT_EQ(one.wrong, 0U);
+    }
+    bool stopped = false;
+    acceptor.stop([&] { stopped = true; });
+    EXPECT_FALSE(stopped) << "never on the caller's stack";
+    ASSERT_TRUE(turn_until(*worker, [&] { return stopped; }));
+    EXPECT_EQ(acceptor.listener(), -1);
+}
+
+TEST(tcp, connect_refused) {
+    auto worker = make_worker();
+    SocketAddress address;
+    listener(address).reset(); // a port that was free a moment ago
+    Dialled dialled;
+    worker->tasks().spawn(dial(*worker, tcp_socket(), address, worker->in_ms(patience_ms), dialled));
+    ASSERT_TRUE(finish_tasks(*worker));
+    ASSERT_FALSE(dialled.stream.has_value());
+    EXPECT_EQ(dialled.stream.error().code, Code::refused);
+    EXPECT_EQ(dialled.stream.error().side, Side::upstream);
+    EXPECT_TRUE(dialled.stream.error().retryable);
+    EXPECT_EQ(dialled.stream.error().detail, ECONNREFUSED);
+}
+
+TEST(tcp, connect_deadline) {
+    auto worker = make_worker();
+    SocketAddress address;
+    const UniqueFd door = listener(address, 0); // the backlog takes one or two, nobody accepts
+    std::array<Dialled, 4> dialled;
+    for (Dialled& one : dialled)
+        worker->tasks().spawn(dial(*worker, tcp_socket(), address, worker->in_ms(100), one));
+    ASSERT_TRUE(finish_tasks(*worker));
+    size_t late = 0;
+    for (const Dialled& one : dialled) {
+        if (one.stream)
+            continue;
+        EXPECT_EQ(one.stream.error().code, Code::timeout);
+        EXPECT_TRUE(one.stream.error().retryable);
+        ++late;
+    }
+    EXPECT_GE(late, 2U);
+}
+
+TEST(tcp, connect_on_a_descriptor_that_is_no_socket) {
+    auto worker = make_worker();
+    Dialled dialled;
+    SocketAddress address;
+    const UniqueFd door = listener(address);
+    worker->tasks().spawn(dial(*worker, UniqueFd(open("/dev/null", O_RDWR | O_CLOEXEC)), address, never, dialled));
+    ASSERT_TRUE(finish_tasks(*worker));
+    ASSERT_FALSE(dialled.stream.has_value());
+    EXPECT_EQ(dialled.stream.error().code, Code::kernel);
+}
+
+TEST(acceptor, gives_the_rest_of_the_backlog_to_the_next) {
+    auto worker = make_worker();
+    SocketAddress address;
+    UniqueFd door = listener(address);
+    const UniqueFd duplicate(fcntl(door.get(), F_DUPFD_CLOEXEC, 0));
+    int first = 0;
+    int second = 0;
+    {
+        Acceptor acceptor(*worker, std::move(door), [&](UniqueFd) { ++first; });
+        const UniqueFd client = plain_connect(address);
+        ASSERT_TRUE(turn_until(*worker, [&] { return first == 1; }));
+        bool stopped = false;
+        acceptor.stop([&] { stopped = true; });
+        ASSERT_TRUE(turn_until(*worker, [&] { return stopped; }));
+    }
+    const UniqueFd waiting = plain_connect(address); // nobody accepts now; the duplicate keeps the backlog
+    worker->turn(0);
+    EXPECT_EQ(first, 1);
+    Acceptor next(*worker, UniqueFd(fcntl(duplicate.get(), F_DUPFD_CLOEXEC, 0)), [&](UniqueFd) { ++second; });
+    ASSERT_TRUE(turn_until(*worker, [&] { return second == 1; }));
+}
+
+TEST(acceptor, may_be_destroyed_by_its_handler) {
+    auto worker = make_worker();
+    SocketAddress address;
+    UniqueFd door = listener(address);
+    int accepted = 0;
+    std::unique_ptr<Acceptor> acceptor;
+    acceptor = std::make_unique<Acceptor>(*worker, std::move(door), [&](UniqueFd) {
+        ++accepted;
+        acceptor.reset();
+    });
+    const UniqueFd one = plain_connect(address);
+    ASSERT_TRUE(turn_until(*worker, [&] { return accepted == 1; }));
+    ASSERT_TRUE(turn_until(*worker, [&] { return worker->ring().in_flight() == 1; }));
+    EXPECT_EQ(accepted, 1);
+}
+
+TEST(acceptor, a_listener_that_fails_is_counted_and_tried_slowly) {
+    auto worker = make_worker();
+    Acceptor acceptor(*worker, tcp_socket(), [](UniqueFd) { ADD_FAILURE(); }); // not listening: EINVAL
+    ASSERT_TRUE(turn_until(*worker, [&] { return acceptor.shortages() == 2; }));
+    EXPECT_LE(worker->turns(), 100U) << "no busy loop";
+    bool stopped = false;
+    acceptor.stop([&] { stopped = true; });
+    ASSERT_TRUE(turn_until(*worker, [&] { return stopped; }));
+}
+
+TEST(worker, run_ends_when_acceptors_and_streams_have_gone) {
+    auto worker = make_worker();
+    SocketAddress address;
+    auto acceptor = std::make_unique<Acceptor>(*worker, listener(address), [&](UniqueFd socket) {
+        worker->tasks().spawn(echo(make_tcp_stream(*worker, std::move(socket), {})));
+    });
+    std::jthread client([&] {
+        UniqueFd socket = plain_connect(address);
+        EXPECT_EQ(send(socket.get(), "ping", 4, 0), 4);
+        std::array<char, 4> back{};
+        EXPECT_EQ(recv(socket.get(), back.data(), back.size(), MSG_WAITALL), 4);
+        EXPECT_TRUE(worker->post([&] {
+            acceptor.reset();
+            worker->stop();
+        }));
+    });
+    worker->run();
+    EXPECT_EQ(worker->ring().in_flight(), 0U);
+    EXPECT_EQ(worker->tasks().size(), 0U);
+    EXPECT_EQ(FramePool::live_bytes(), 0U);
+}
+
+TEST(tcp_death, a_frame_that_reads_is_not_destroyed) {
+    EXPECT_DEATH(
+        {
+            auto worker = make_worker();
+            Pair pair(*worker);
+            ByteStream::Read read = pair.near->read();
+            if (!read.await_ready())
+                read.await_suspend(std::noop_coroutine());
+        },
+        "frame was destroyed while it read");
+}
+
+TEST(tcp_death, a_stream_that_is_read_is_not_destroyed) {
+    EXPECT_DEATH(
+        {
+            auto worker = make_worker();
+            Pair pair(*worker);
+            ByteStream::Read read = pair.near->read();
+            if (!read.await_ready())
+                read.await_suspend(std::noop_coroutine());
+            pair.near.reset();
+        },
+        "a stream dies after its reads");
+}
+
+} // namespace
+} // namespace weft::l7

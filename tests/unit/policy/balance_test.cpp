@@ -1,0 +1,137 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "l7engine/policy/balance.hpp"
+
+#include <gtest/gtest.h>
+
+#include <map>
+#include <numeric>
+
+namespace weft::l7 {
+namespace {
+
+std::vector<config::WeightedCluster> backends(const std::vector<uint32_t>& weights) {
+    std::vector<config::WeightedCluster> out;
+    for (uint32_t i = 0; i < weights.size(); ++i)
+        out.push_back({.cluster = i, .weight = weights[i]});
+    return out;
+}
+
+TEST(WeightedChoice, every_window_of_one_period_is_exact) {
+    const std::vector<uint32_t> tables[] = {{90, 10},    {1},       {1, 1, 1}, {5, 1, 1},
+                                            {70, 30, 0}, {3, 5, 7}, {1, 1000}, {2, 4, 6}};
+    for (const auto& weights : tables) {
+        const auto given = backends(weights);
+        const uint32_t divisor = std::accumulate(weights.begin(), weights.end(), 0U, std::gcd<uint32_t, uint32_t>);
+        const size_t period = std::accumulate(weights.begin(), weights.end(), 0U) / divisor;
+        WeightedChoice choice;
+        std::vector<size_t> picks;
+        for (size_t i = 0; i < 3 * period; ++i)
+            picks.push_back(choice.pick(given).value());
+        for (size_t from = 0; from + period <= picks.size(); ++from) {
+            std::vector<uint32_t> counts(weights.size());
+            for (size_t i = from; i < from + period; ++i)
+                counts[picks[i]] += divisor;
+            ASSERT_EQ(counts, weights) << "window at " << from;
+        }
+    }
+}
+
+TEST(WeightedChoice, is_smooth) {
+    WeightedChoice choice;
+    const auto given = backends({5, 1, 1});
+    std::string picks;
+    for (int i = 0; i < 7; ++i)
+        picks += static_cast<char>('a' + choice.pick(given).value());
+    EXPECT_EQ(picks, "aabacaa"); // nginx's own example
+}
+
+TEST(WeightedChoice, nothing_to_choose_from) {
+    WeightedChoice choice;
+    EXPECT_EQ(choice.pick({}), std::nullopt);
+    EXPECT_EQ(choice.pick(backends({0, 0})), std::nullopt);
+    EXPECT_EQ(choice.pick(backends({0, 1})), 1U);
+}
+
+TEST(WeightedChoice, survives_a_change_of_clusters_and_starts_afresh_with_other_weights) {
+    WeightedChoice choice;
+    auto given = backends({2, 1});
+    EXPECT_EQ(choice.pick(given), 0U);
+    for (auto& backend : given)
+        backend.cluster += 10; // a new snapshot: other indices, the same weights
+    EXPECT_EQ(choice.pick(given), 1U);
+    EXPECT_EQ(choice.pick(given), 0U);
+    EXPECT_EQ(choice.pick(given), 0U);
+    EXPECT_EQ(choice.pick(backends({1, 2})), 1U);
+    EXPECT_EQ(choice.pick(backends({1})), 0U);
+}
+
+TEST(WeightedChoice, the_largest_weights_do_not_overflow) {
+    WeightedChoice choice;
+    const auto given = backends(std::vector<uint32_t>(64, UINT32_MAX));
+    std::vector<int> counts(64);
+    for (int i = 0; i < 640; ++i)
+        ++counts[choice.pick(given).value()];
+    EXPECT_EQ(counts, std::vector<int>(64, 10));
+}
+
+std::vector<config::Endpoint> endpoints(size_t count) {
+    return std::vector<config::Endpoint>(count);
+}
+
+TEST(PickEndpoint, none_and_one) {
+    RandomState random{1};
+    const auto idle = [](size_t) { return 0; };
+    EXPECT_EQ(pick_endpoint(endpoints(0), idle, random, std::nullopt), std::nullopt);
+    EXPECT_EQ(pick_endpoint(endpoints(1), idle, random, std::nullopt), 0U);
+    EXPECT_EQ(pick_endpoint(endpoints(1), idle, random, 0), 0U); // nothing else to try
+}
+
+TEST(PickEndpoint, takes_the_less_loaded_of_two) {
+    RandomState random{7};
+    const std::vector<int> load = {9, 0};
+    const auto in_flight = [&](size_t index) { return load[index]; };
+    for (int i = 0; i < 100; ++i)
+        ASSERT_EQ(pick_endpoint(endpoints(2), in_flight, random, std::nullopt), 1U); // both are always drawn
+}
+
+TEST(PickEndpoint, the_most_loaded_is_never_picked) {
+    RandomState random{3};
+    const auto in_flight = [](size_t index) { return index == 4 ? 100 : 1; };
+    std::map<size_t, int> counts;
+    for (int i = 0; i < 10'000; ++i)
+        ++counts[pick_endpoint(endpoints(5), in_flight, random, std::nullopt).value()];
+    EXPECT_EQ(counts.count(4), 0U);
+    EXPECT_EQ(counts.size(), 4U);
+    for (const auto& [index, count] : counts)
+        EXPECT_NEAR(count, 2500, 250) << index;
+}
+
+TEST(PickEndpoint, avoids_the_excluded) {
+    RandomState random{5};
+    const auto idle = [](size_t) { return 0; };
+    for (size_t exclude = 0; exclude < 4; ++exclude) {
+        std::map<size_t, int> counts;
+        for (int i = 0; i < 3000; ++i)
+            ++counts[pick_endpoint(endpoints(4), idle, random, exclude).value()];
+        EXPECT_EQ(counts.count(exclude), 0U);
+        EXPECT_EQ(counts.size(), 3U);
+    }
+    EXPECT_EQ(pick_endpoint(endpoints(2), idle, random, 1), 0U);
+    EXPECT_TRUE(pick_endpoint(endpoints(2), idle, random, 9).has_value()); // an index of an older snapshot
+}
+
+TEST(PickEndpoint, is_deterministic_and_draws_two_different_ones) {
+    RandomState a{42};
+    RandomState b{42};
+    for (int i = 0; i < 1000; ++i) {
+        const auto left = draw_two(5, std::nullopt, a);
+        const auto right = draw_two(5, std::nullopt, b);
+        ASSERT_EQ(left.first, right.first);
+        ASSERT_EQ(left.second, right.second);
+        ASSERT_NE(left.first, left.second);
+        ASSERT_LT(std::max(left.first, left.second), 5U);
+    }
+}
+
+} // namespace
+} // namespace weft::l7

@@ -1,0 +1,125 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "l7engine/policy/view.hpp"
+
+#include <gtest/gtest.h>
+
+#include "tests/unit/policy/requests.hpp"
+
+namespace weft::l7 {
+namespace {
+
+IpAddress ip(std::string_view text) {
+    return IpAddress::parse(text).value();
+}
+
+config::SnapshotPtr example() {
+    auto snapshot = std::make_shared<config::Snapshot>();
+    snapshot->workloads.resize(4);
+    snapshot->workloads[0].addresses = {ip("10.0.0.1"), ip("fd00::1")};
+    snapshot->workloads[1].addresses = {ip("10.0.0.2"), ip("10.0.0.2")};
+    snapshot->workloads[2].addresses = {ip("192.0.2.1")}; // two pods of the host network
+    snapshot->workloads[3].addresses = {ip("192.0.2.1")};
+    snapshot->clusters.resize(1);
+    snapshot->route_tables.resize(2);
+    snapshot->route_tables[0].rules.emplace_back().route = "default/r";
+    snapshot->route_tables[0].entries.emplace_back();
+    auto& frontend = snapshot->frontends.emplace_back();
+    frontend.id = 0x10005;
+    frontend.addresses = {ip("10.96.0.1"), ip("fd00:96::1")};
+    frontend.port = 80;
+    frontend.routes = 0;
+    frontend.consumer_routes = {{.client_namespace = "consumer", .table = 1}};
+    snapshot->frontends.emplace_back().id = 0xffffff;
+    auto& pod = snapshot->pods.emplace_back();
+    pod.id = 7;
+    const config::Guard of_port{.policies = 0, .destination_port = 80, .frontend = 0};
+    const config::Guard of_rest{.policies = 0, .destination_port = 1, .frontend = config::none};
+    pod.inbound = {{.port = 0, .guards = {of_rest}}, {.port = 8080, .guards = {of_port}}, {.port = 9090, .guards = {}}};
+    snapshot->pods.emplace_back().id = 9;
+    snapshot->policies.resize(1); // an ALLOW without rules
+    snapshot->policy_sets.push_back({.deny = {}, .allow = {0}});
+    return snapshot;
+}
+
+TEST(SnapshotView, finds_by_every_key) {
+    const auto snapshot = example();
+    const SnapshotView view(snapshot);
+    EXPECT_EQ(view.frontend(0x10005U), &snapshot->frontends[0]);
+    EXPECT_EQ(view.frontend(0xffffffU), &snapshot->frontends[1]);
+    EXPECT_EQ(view.frontend(0U), nullptr);
+    EXPECT_EQ(view.frontend(SocketAddress{ip("10.96.0.1"), 80}), &snapshot->frontends[0]);
+    EXPECT_EQ(view.frontend(SocketAddress{ip("fd00:96::1"), 80}), &snapshot->frontends[0]);
+    EXPECT_EQ(view.frontend(SocketAddress{ip("10.96.0.1"), 81}), nullptr);
+    EXPECT_EQ(view.pod(9), &snapshot->pods[1]);
+    EXPECT_EQ(view.pod(8), nullptr);
+    EXPECT_EQ(view.workload(ip("fd00::1")), &snapshot->workloads[0]);
+    EXPECT_EQ(view.workload(ip("10.0.0.2")), &snapshot->workloads[1]);
+    EXPECT_EQ(view.workload(ip("10.0.0.3")), nullptr);
+    EXPECT_EQ(view.workload(1U), &snapshot->workloads[1]);
+    EXPECT_EQ(view.workload(config::none), nullptr);
+    EXPECT_EQ(view.cluster(0), &snapshot->clusters[0]);
+    EXPECT_EQ(view.cluster(config::none), nullptr);
+}
+
+TEST(SnapshotView, an_address_of_two_workloads_proves_nothing) {
+    EXPECT_EQ(SnapshotView(example()).workload(ip("192.0.2.1")), nullptr);
+}
+
+TEST(SnapshotView, consumer_routes_replace_for_their_namespace_only) {
+    const auto snapshot = example();
+    const SnapshotView view(snapshot);
+    const auto& frontend = snapshot->frontends[0];
+    EXPECT_EQ(view.route_table(frontend, "consumer"), 1U);
+    EXPECT_EQ(view.route_table(frontend, "default"), 0U);
+    EXPECT_EQ(view.route_table(frontend, ""), 0U);
+    EXPECT_EQ(view.route_table(snapshot->frontends[1], "consumer"), config::none);
+    const test::Request request("/any");
+    const auto hit = view.router(0).route(request.view());
+    ASSERT_TRUE(hit.has_value());
+    EXPECT_EQ(view.rule(0, *hit).route, "default/r");
+    EXPECT_FALSE(view.router(1).route(request.view()).has_value()); // never falls through to the producer's
+}
+
+TEST(SnapshotView, guards_of_a_port) {
+    const auto snapshot = example();
+    const SnapshotView view(snapshot);
+    EXPECT_EQ(view.guards(snapshot->pods[0], 8080).front().destination_port, 80);
+    EXPECT_EQ(view.guards(snapshot->pods[0], 1234).front().destination_port, 1); // by the entry for all others
+    EXPECT_TRUE(view.guards(snapshot->pods[0], 9090).empty());                   // an entry of its own, without guards
+    EXPECT_TRUE(view.guards(snapshot->pods[1], 8080).empty());
+}
+
+TEST(SnapshotView, authorizers_judge_and_the_view_keeps_the_snapshot_alive) {
+    std::weak_ptr<const config::Snapshot> alive;
+    {
+        auto snapshot = example();
+        alive = snapshot;
+        const SnapshotView view(std::move(snapshot));
+        const test::Request request("/");
+        AuthzInput input;
+        input.request = request.view();
+        EXPECT_FALSE(view.authorizer(0).judge(input).allowed);
+        EXPECT_FALSE(alive.expired());
+    }
+    EXPECT_TRUE(alive.expired());
+}
+
+TEST(SnapshotView, many_of_everything) {
+    auto snapshot = std::make_shared<config::Snapshot>();
+    for (uint32_t i = 0; i < 20'000; ++i) {
+        auto& frontend = snapshot->frontends.emplace_back();
+        frontend.id = 0x10000 + i;
+        frontend.addresses = {IpAddress::v4(htonl(0x0a600000 + i))};
+        frontend.port = 80;
+        snapshot->workloads.emplace_back().addresses = {IpAddress::v4(htonl(0x0a000000 + i))};
+    }
+    const SnapshotView view(snapshot);
+    for (uint32_t i = 0; i < 20'000; ++i) {
+        ASSERT_EQ(view.frontend(0x10000 + i), &snapshot->frontends[i]);
+        ASSERT_EQ(view.frontend(SocketAddress{IpAddress::v4(htonl(0x0a600000 + i)), 80}), &snapshot->frontends[i]);
+        ASSERT_EQ(view.workload(IpAddress::v4(htonl(0x0a000000 + i))), &snapshot->workloads[i]);
+    }
+}
+
+} // namespace
+} // namespace weft::l7
