@@ -64,8 +64,11 @@ public:
     }
 
     void stop(bool keep) {
-        if (server_)
-            server_->stop();
+        // Beside the rest: the library takes up to two seconds to end its threads.
+        const std::jthread server_stop([this] {
+            if (server_)
+                server_->stop();
+        });
         if (thread_.joinable()) {
             inbox_.put(StopWanted{});
             thread_.join();

@@ -74,14 +74,36 @@ Result<void> EngineLink::give_listeners(const Capture& capture) {
         kinds.push_back(kind);
         fds.push_back(listener.get());
     }
-    if (kinds.empty() || draining_)
-        return {};
-    return queue(give_listeners_message(capture.id, kinds), fds);
+    if (!kinds.empty() && !draining_)
+        if (Result<void> given = queue(give_listeners_message(capture.id, kinds), fds); !given)
+            return given;
+    return give_postponed(capture.id);
 }
 
 Result<void> EngineLink::release_pod(uint32_t pod_id) {
     std::erase_if(serves_, [&](const auto& item) { return item.first.first == pod_id; });
+    if (Result<void> answered = give_postponed(pod_id); !answered)
+        return answered;
     return queue(release_pod_message(pod_id), {});
+}
+
+/// Handed back by this engine, and the loop has not decided yet: right after a restart of the agent.
+bool EngineLink::awaits_capture(uint32_t pod_id) const {
+    const auto first = serves_.lower_bound({pod_id, 0});
+    return first != serves_.end() && first->first.first == pod_id && !supply_.pods.contains(pod_id);
+}
+
+Result<void> EngineLink::give_postponed(uint32_t pod_id) {
+    std::vector<SocketsWanted> due;
+    std::erase_if(postponed_, [&](const SocketsWanted& wanted) {
+        if (wanted.pod_id == pod_id)
+            due.push_back(wanted);
+        return wanted.pod_id == pod_id;
+    });
+    for (const SocketsWanted& wanted : due)
+        if (Result<void> given = give_sockets(wanted); !given)
+            return given;
+    return {};
 }
 
 Result<void> EngineLink::give_sockets(const SocketsWanted& wanted) {
@@ -90,6 +112,10 @@ Result<void> EngineLink::give_sockets(const SocketsWanted& wanted) {
         return queue(give_sockets_message(wanted, 0, error), {});
     };
     const auto pod = supply_.pods.find(wanted.pod_id);
+    if (awaits_capture(wanted.pod_id) && postponed_.size() < postponed_max) {
+        postponed_.push_back(wanted);
+        return {};
+    }
     if (pod == supply_.pods.end())
         return refuse("unknown_pod", "no such pod is captured");
     Result<std::vector<UniqueFd>> made = make_upstream_sockets(pod->second->netns, wanted.ipv6, wanted.count);

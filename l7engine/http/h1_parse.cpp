@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-#include <llhttp.h>
-
 #include "l7engine/http/h1_message.hpp"
+
+#include <llhttp.h>
 
 namespace weft::l7::h1 {
 namespace {

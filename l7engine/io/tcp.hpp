@@ -21,6 +21,8 @@ struct TcpSettings {
 /// A connected TCP socket on the worker's ring: multishot receive into provided buffers, queued and bounded; sends
 /// through the ring. Receiving starts with the first read. Destroying it closes the socket (a FIN; a reset after
 /// abort(hard)); what is in flight lives on until its last completion.
+/// As everywhere in TCP, closing while received bytes are unread tells the peer a reset, and may cost it the last bytes
+/// sent: who needs them delivered calls shutdown_write() and reads up to the FIN first.
 [[nodiscard]] std::unique_ptr<ByteStream> make_tcp_stream(Worker& worker, UniqueFd socket, const TcpSettings& settings);
 
 /// Connects a socket (made elsewhere) and gives the stream. Errors: refused, timeout, unavailable, kernel; side
@@ -42,7 +44,8 @@ public:
     ~Acceptor();
 
     /// No new accept is started; connections whose completion still comes are handed over. `stopped` runs after the
-    /// last one; the listener is closed then unless another duplicate exists.
+    /// last one, never on the caller's stack; our descriptor of the listener is closed then. The acceptor may be
+    /// destroyed from `stopped` and from the handler.
     void stop(std::move_only_function<void()> stopped);
     [[nodiscard]] int listener() const;
     [[nodiscard]] uint64_t shortages() const;

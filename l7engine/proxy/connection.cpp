@@ -70,6 +70,11 @@ Task<void> Connection::run(std::unique_ptr<Connection> self) {
         if (c.phase_ == Phase::closing && !c.linger(bytes->size()))
             break;
         while (!bytes->empty() && c.phase_ != Phase::closing && !c.client_gone_) {
+            if (c.active_ != nullptr && c.active_->reply_given()) {
+                // For the codec the reply has ended, and it would take the next request; but it is still being written.
+                (void)co_await c.turn_.wait();
+                continue;
+            }
             const Result<size_t> taken = c.take(*bytes);
             if (!taken) {
                 co_await c.refuse_request(taken.error());

@@ -124,11 +124,14 @@ class Demo:
         for line in metrics.text.splitlines():
             if line.startswith("istio_requests_total{"):
                 self.say(f"    {line}")
-        common = {"source_workload": "client", "source_principal": "spiffe://cluster.local/ns/default/sa/client",
-                  "destination_service": "reviews.default.svc.cluster.local", "reporter": "waypoint"}
-        served = metrics.total("istio_requests_total", response_code=200, **common)
-        refused = metrics.total("istio_requests_total", response_code=403, **common)
-        self.check(served >= REQUESTS, f"served to client: {served:g}")
+        client = {"reporter": "waypoint", "source_workload": "client",
+                  "source_principal": "spiffe://cluster.local/ns/default/sa/client"}
+        for version in ("v1", "v2"):
+            served = metrics.total("istio_requests_total", response_code=200, destination_version=version,
+                                   destination_workload=f"reviews-{version}", **client)
+            self.check(served >= {"v1": 880, "v2": 80}[version], f"served to client by reviews-{version}: {served:g}")
+        refused = metrics.total("istio_requests_total", response_code=403, **client,
+                                destination_service="reviews.default.svc.cluster.local")
         self.check(refused >= 2, f"refused to client: {refused:g}")
         outside = metrics.total("istio_requests_total", response_code=403, source_workload_namespace="elsewhere")
         self.check(outside >= 2, f"refused to the outsider: {outside:g}")

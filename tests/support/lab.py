@@ -275,7 +275,9 @@ class Lab:
         return {kind: netns.bpf_objects(kind, names) for kind, names in self._names.items()}
 
     def pins(self):
-        return sorted(str(path.relative_to(self.bpffs)) for path in self.bpffs.rglob("*") if not path.is_dir())
+        """What is pinned. The kernel itself puts two iterators into the root of every bpffs."""
+        return sorted(str(path.relative_to(self.bpffs)) for path in self.bpffs.rglob("*")
+                      if not path.is_dir() and path.name not in ("maps.debug", "progs.debug"))
 
     def weft_objects(self):
         """Programs and maps with our names that were not there when the lab began."""

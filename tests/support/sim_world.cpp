@@ -20,6 +20,13 @@ uint64_t file_of(int descriptor) {
     return fstat(descriptor, &status) == 0 ? status.st_ino : 0;
 }
 
+/// Neighbouring seeds must not give the same numbers one place further on: the seed is mixed too.
+uint64_t mixed(uint64_t value) {
+    value = (value ^ (value >> 30U)) * 0xbf58476d1ce4e5b9U;
+    value = (value ^ (value >> 27U)) * 0x94d049bb133111ebU;
+    return value ^ (value >> 31U);
+}
+
 } // namespace
 
 // ---- Peer
@@ -52,7 +59,7 @@ bool Peer::over() const {
 
 // ---- World: life, chance, time
 
-World::World(uint64_t seed, const Faults& faults) : seed_(seed), state_(seed * 0x9e3779b97f4a7c15U + 1), faults_(faults) {
+World::World(uint64_t seed, const Faults& faults) : seed_(seed), state_(mixed(seed)), faults_(faults) {
     if (current_world != nullptr) {
         std::fputs("sim: one world per thread\n", stderr);
         std::abort();
@@ -73,11 +80,8 @@ World& World::current() {
 /// splitmix64: the same everywhere, unlike the distributions of the standard library.
 uint64_t World::random(uint64_t below) {
     state_ += 0x9e3779b97f4a7c15U;
-    uint64_t mixed = state_;
-    mixed = (mixed ^ (mixed >> 30U)) * 0xbf58476d1ce4e5b9U;
-    mixed = (mixed ^ (mixed >> 27U)) * 0x94d049bb133111ebU;
-    mixed ^= mixed >> 31U;
-    return below == 0 ? 0 : mixed % below;
+    const uint64_t value = mixed(state_);
+    return below == 0 ? 0 : value % below;
 }
 
 void World::after(uint64_t delay_ms, std::function<void()> script) {
@@ -123,7 +127,8 @@ UniqueFd World::open_descriptor(Socket& socket) {
         std::perror("sim: memfd_create");
         std::abort();
     }
-    sweep(); // the number may have been another socket's
+    if (descriptors_.contains(descriptor.get()))
+        sweep(); // the number was another socket's
     socket.descriptor = descriptor.get();
     socket.file = file_of(descriptor.get());
     descriptors_[descriptor.get()] = socket.id;
@@ -145,9 +150,14 @@ void World::sweep() {
 }
 
 World::Socket* World::by_descriptor(int descriptor) {
-    sweep();
     const auto found = descriptors_.find(descriptor);
-    return found == descriptors_.end() ? nullptr : &by_id(found->second);
+    if (found == descriptors_.end())
+        return nullptr;
+    Socket& socket = by_id(found->second);
+    if (file_of(descriptor) == socket.file)
+        return &socket;
+    sweep();
+    return nullptr;
 }
 
 World::Socket& World::by_id(uint64_t id) { return *sockets_.at(id); }

@@ -60,7 +60,7 @@ class Agent:
                         "--metrics-address", f"127.0.0.1:{self.metrics_port}"]
         if engine:
             self.command += ["--engine", binary("weft-l7engine"), "--engine-user", ENGINE_USER]
-            for argument in (f"--workers={workers}", f"--user={ENGINE_USER}", *engine_arguments):
+            for argument in (f"--workers={workers}", *engine_arguments):
                 self.command += ["--engine-arg", argument]
         self.command += arguments
 

@@ -310,7 +310,7 @@ TEST(sim_relay, peers_that_break_off_never_yield_wrong_bytes) {
 }
 
 TEST(sim_relay, short_deadlines_race_with_completions) {
-    Plan plan{.relay = {.tcp = {.receive_high_bytes = 2048, .receive_low_bytes = 512}, .deadline_ms = 12, .yields = true},
+    Plan plan{.relay = {.tcp = {.receive_high_bytes = 2048, .receive_low_bytes = 512}, .deadline_ms = 18, .yields = true},
               .endings = true};
     plan.faults.delay_ms_max = 15;
     plan.faults.window_bytes_max = 3000;

@@ -230,6 +230,31 @@ TEST_F(ControlTest, SocketsAreMadeInThePodAndMarked) {
     EXPECT_TRUE(engine.fds().empty());
 }
 
+TEST_F(ControlTest, SocketsOfAPodThatWasHandedBackWaitForItsCapture) {
+    const LabNetns lab("e");
+    const CapturePtr pod = capture(lab, 3);
+    FakePeer engine(path_);
+    proto::ToAgent hello;
+    hello.mutable_engine_hello()->set_contract(proto::CONTRACT_VERSION);
+    for (const uint32_t id : {3U, 4U})
+        hello.mutable_engine_hello()->add_listeners()->set_pod_id(id);
+    engine.say(hello, {pod->listeners[0].get(), pod->listeners[0].get()});
+    engine.hear(Case::kWelcome);
+    proto::ToAgent message;
+    for (const uint32_t id : {3U, 4U}) {
+        message.mutable_sockets_wanted()->set_pod_id(id);
+        message.mutable_sockets_wanted()->set_count(2);
+        engine.say(message);
+    }
+    EXPECT_TRUE(engine.hears_nothing());
+    control_->add_pod(pod);
+    engine.hear(Case::kGiveListeners);
+    EXPECT_EQ(engine.hear(Case::kGiveSockets).give_sockets().count(), 2U);
+    control_->remove_pod(4); // nobody wanted it: answered, and not left waiting
+    EXPECT_FALSE(engine.hear(Case::kGiveSockets).give_sockets().error().empty());
+    engine.hear(Case::kReleasePod);
+}
+
 TEST_F(ControlTest, StatsAreCollectedFoldedAndNotWaitedForWithoutEnd) {
     EXPECT_TRUE(control_->collect(wait_ms)); // nobody to ask
     FakePeer engine(path_);

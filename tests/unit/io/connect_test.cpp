@@ -1,0 +1,214 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <fcntl.h>
+#include <sys/resource.h>
+
+#include <thread>
+
+#include "l7engine/io/frame_pool.hpp"
+#include "tests/unit/io/streams.hpp"
+
+namespace weft::l7 {
+namespace {
+
+struct Dialled {
+    Result<std::unique_ptr<ByteStream>> stream = fail(Code::invalid, "not yet");
+    bool done = false;
+};
+Task<void> dial(Worker& worker, UniqueFd socket, SocketAddress peer, Deadline deadline, Dialled& out) {
+    out.stream = co_await connect_tcp(worker, std::move(socket), peer, deadline, {});
+    out.done = true;
+}
+
+TEST(connect, accept_connect_and_echo) {
+    auto worker = make_worker({.entries = 64, .buffers = 128});
+    SocketAddress address;
+    UniqueFd door = listener(address);
+    size_t accepted = 0;
+    Acceptor acceptor(*worker, std::move(door), [&](UniqueFd socket) {
+        ++accepted;
+        EXPECT_EQ(fcntl(socket.get(), F_GETFD) & FD_CLOEXEC, FD_CLOEXEC);
+        worker->tasks().spawn(echo(make_tcp_stream(*worker, std::move(socket), small_window)));
+    });
+    constexpr size_t clients = 8;
+    std::array<Dialled, clients> dialled;
+    for (Dialled& one : dialled)
+        worker->tasks().spawn(dial(*worker, tcp_socket(), address, worker->in_ms(patience_ms), one));
+    ASSERT_TRUE(turn_until(*worker, [&] { return std::ranges::all_of(dialled, &Dialled::done); }));
+    const std::vector<std::byte> source = pattern_bytes(1024 * 1024);
+    std::array<Received, clients> received;
+    std::array<Result<void>, clients> written;
+    for (size_t i = 0; i < clients; ++i) {
+        ASSERT_TRUE(dialled[i].stream.has_value());
+        worker->tasks().spawn(write_bytes(**dialled[i].stream, as_text(source), true, written[i]));
+        worker->tasks().spawn(read_pattern(*worker, **dialled[i].stream, 0, never, received[i]));
+    }
+    ASSERT_TRUE(finish_tasks(*worker));
+    EXPECT_EQ(accepted, clients);
+    for (const Received& one : received) {
+        EXPECT_EQ(one.bytes, source.size());
+        EXPECT_EQ(one.wrong, 0U);
+    }
+    bool stopped = false;
+    acceptor.stop([&] { stopped = true; });
+    EXPECT_FALSE(stopped) << "never on the caller's stack";
+    ASSERT_TRUE(turn_until(*worker, [&] { return stopped; }));
+    EXPECT_EQ(acceptor.listener(), -1);
+}
+
+TEST(connect, refused) {
+    auto worker = make_worker();
+    SocketAddress address;
+    listener(address).reset(); // a port that was free a moment ago
+    Dialled dialled;
+    worker->tasks().spawn(dial(*worker, tcp_socket(), address, worker->in_ms(patience_ms), dialled));
+    ASSERT_TRUE(finish_tasks(*worker));
+    ASSERT_FALSE(dialled.stream.has_value());
+    EXPECT_EQ(dialled.stream.error().code, Code::refused);
+    EXPECT_EQ(dialled.stream.error().side, Side::upstream);
+    EXPECT_TRUE(dialled.stream.error().retryable);
+    EXPECT_EQ(dialled.stream.error().detail, ECONNREFUSED);
+}
+
+TEST(connect, deadline) {
+    auto worker = make_worker();
+    SocketAddress address;
+    const UniqueFd door = listener(address, 0); // the backlog takes one or two, nobody accepts
+    std::array<Dialled, 4> dialled;
+    for (Dialled& one : dialled)
+        worker->tasks().spawn(dial(*worker, tcp_socket(), address, worker->in_ms(100), one));
+    ASSERT_TRUE(finish_tasks(*worker));
+    size_t late = 0;
+    for (const Dialled& one : dialled) {
+        if (one.stream)
+            continue;
+        EXPECT_EQ(one.stream.error().code, Code::timeout);
+        EXPECT_TRUE(one.stream.error().retryable);
+        ++late;
+    }
+    EXPECT_GE(late, 2U);
+}
+
+TEST(connect, on_a_descriptor_that_is_no_socket) {
+    auto worker = make_worker();
+    Dialled dialled;
+    SocketAddress address;
+    const UniqueFd door = listener(address);
+    worker->tasks().spawn(dial(*worker, UniqueFd(open("/dev/null", O_RDWR | O_CLOEXEC)), address, never, dialled));
+    ASSERT_TRUE(finish_tasks(*worker));
+    ASSERT_FALSE(dialled.stream.has_value());
+    EXPECT_EQ(dialled.stream.error().code, Code::kernel);
+}
+
+TEST(acceptor, gives_the_rest_of_the_backlog_to_the_next) {
+    auto worker = make_worker();
+    SocketAddress address;
+    UniqueFd door = listener(address);
+    const UniqueFd duplicate(fcntl(door.get(), F_DUPFD_CLOEXEC, 0));
+    int first = 0;
+    int second = 0;
+    {
+        Acceptor acceptor(*worker, std::move(door), [&](UniqueFd) { ++first; });
+        const UniqueFd client = plain_connect(address);
+        ASSERT_TRUE(turn_until(*worker, [&] { return first == 1; }));
+        bool stopped = false;
+        acceptor.stop([&] { stopped = true; });
+        ASSERT_TRUE(turn_until(*worker, [&] { return stopped; }));
+    }
+    const UniqueFd waiting = plain_connect(address); // nobody accepts now; the duplicate keeps the backlog
+    worker->turn(0);
+    EXPECT_EQ(first, 1);
+    Acceptor next(*worker, UniqueFd(fcntl(duplicate.get(), F_DUPFD_CLOEXEC, 0)), [&](UniqueFd) { ++second; });
+    ASSERT_TRUE(turn_until(*worker, [&] { return second == 1; }));
+}
+
+TEST(acceptor, may_be_destroyed_by_its_handler) {
+    auto worker = make_worker();
+    SocketAddress address;
+    UniqueFd door = listener(address);
+    int accepted = 0;
+    std::unique_ptr<Acceptor> acceptor;
+    acceptor = std::make_unique<Acceptor>(*worker, std::move(door), [&](UniqueFd) {
+        ++accepted;
+        acceptor.reset();
+    });
+    const UniqueFd one = plain_connect(address);
+    ASSERT_TRUE(turn_until(*worker, [&] { return accepted == 1; }));
+    ASSERT_TRUE(turn_until(*worker, [&] { return worker->ring().in_flight() == 1; }));
+    EXPECT_EQ(accepted, 1);
+}
+
+TEST(acceptor, a_listener_that_fails_is_counted_and_tried_slowly) {
+    auto worker = make_worker();
+    Acceptor acceptor(*worker, tcp_socket(), [](UniqueFd) { ADD_FAILURE(); }); // not listening: EINVAL
+    ASSERT_TRUE(turn_until(*worker, [&] { return acceptor.shortages() == 2; }));
+    EXPECT_LE(worker->turns(), 100U) << "no busy loop";
+    bool stopped = false;
+    acceptor.stop([&] { stopped = true; });
+    ASSERT_TRUE(turn_until(*worker, [&] { return stopped; }));
+}
+
+TEST(worker, run_ends_when_acceptors_and_streams_have_gone) {
+    auto worker = make_worker();
+    SocketAddress address;
+    auto acceptor = std::make_unique<Acceptor>(*worker, listener(address), [&](UniqueFd socket) {
+        worker->tasks().spawn(echo(make_tcp_stream(*worker, std::move(socket), {})));
+    });
+    std::jthread client([&] {
+        UniqueFd socket = plain_connect(address);
+        EXPECT_EQ(send(socket.get(), "ping", 4, 0), 4);
+        std::array<char, 4> back{};
+        EXPECT_EQ(recv(socket.get(), back.data(), back.size(), MSG_WAITALL), 4);
+        EXPECT_TRUE(worker->post([&] {
+            acceptor.reset();
+            worker->stop();
+        }));
+    });
+    worker->run();
+    EXPECT_EQ(worker->ring().in_flight(), 0U);
+    EXPECT_EQ(worker->tasks().size(), 0U);
+    EXPECT_EQ(FramePool::live_bytes(), 0U);
+}
+
+/// The soft limit of descriptors of this process, for one scope.
+class DescriptorLimit {
+public:
+    explicit DescriptorLimit(rlim_t limit) {
+        getrlimit(RLIMIT_NOFILE, &before_);
+        const rlimit now{.rlim_cur = limit, .rlim_max = before_.rlim_max};
+        EXPECT_EQ(setrlimit(RLIMIT_NOFILE, &now), 0);
+    }
+    DescriptorLimit(const DescriptorLimit&) = delete;
+    DescriptorLimit& operator=(const DescriptorLimit&) = delete;
+    ~DescriptorLimit() { setrlimit(RLIMIT_NOFILE, &before_); }
+
+private:
+    rlimit before_{};
+};
+
+TEST(acceptor, a_shortage_of_descriptors_is_counted_and_ends) {
+    auto worker = make_worker();
+    SocketAddress address;
+    int accepted = 0;
+    UniqueFd door = listener(address);
+    const UniqueFd client = plain_connect(address);
+    Acceptor acceptor(*worker, std::move(door), [&](UniqueFd) { ++accepted; });
+    {
+        const UniqueFd lowest_free(fcntl(client.get(), F_DUPFD_CLOEXEC, 0));
+        const DescriptorLimit none_left(static_cast<rlim_t>(lowest_free.get()));
+        ASSERT_TRUE(turn_until(*worker, [&] { return acceptor.shortages() >= 2; }));
+        EXPECT_EQ(accepted, 0);
+    }
+    ASSERT_TRUE(turn_until(*worker, [&] { return accepted == 1; }));
+}
+
+TEST(ring, says_which_step_failed) {
+    const DescriptorLimit none_left(0);
+    const auto ring = Ring::create({});
+    ASSERT_FALSE(ring.has_value());
+    EXPECT_STREQ(ring.error().during, "io_uring_setup");
+    EXPECT_EQ(ring.error().detail, EMFILE);
+    EXPECT_EQ(ring.error().code, Code::unavailable);
+}
+
+} // namespace
+} // namespace weft::l7

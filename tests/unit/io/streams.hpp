@@ -1,0 +1,82 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include "tests/unit/io/world.hpp"
+
+/// Coroutines that read and write, for the tests of streams.
+namespace weft::l7 {
+
+inline constexpr TcpSettings small_window{.receive_high_bytes = 32 * 1024, .receive_low_bytes = 8 * 1024};
+
+/// Everything that came until FIN or an error.
+struct Received {
+    size_t bytes = 0;
+    size_t wrong = 0;
+    size_t buffered_max = 0;
+    Result<void> end;
+    bool done = false;
+};
+
+inline Task<void> read_pattern(Worker& worker, ByteStream& stream, uint64_t pause_every, Deadline deadline, Received& out) {
+    uint64_t reads = 0;
+    for (;;) {
+        Result<Slice> read = co_await stream.read(deadline);
+        if (!read) {
+            out.end = std::unexpected(read.error());
+            break;
+        }
+        if (read->empty())
+            break;
+        for (const std::byte byte : read->bytes())
+            out.wrong += byte == pattern(out.bytes++) ? 0 : 1;
+        out.buffered_max = std::max(out.buffered_max, stream.buffered());
+        if (pause_every != 0 && ++reads % pause_every == 0)
+            co_await sleep(worker, 1);
+    }
+    out.done = true;
+}
+
+inline Task<void> write_bytes(ByteStream& stream, std::string_view text, bool fin, Result<void>& out) {
+    out = co_await write_all(stream, text, never);
+    if (fin)
+        stream.shutdown_write();
+}
+
+inline Task<void> write_once(ByteStream& stream, std::span<const Slice> slices, Deadline deadline, Result<size_t>& out) {
+    out = co_await stream.write(slices, deadline);
+}
+inline Task<void> read_once(ByteStream& stream, Deadline deadline, Result<Slice>& out, bool& done) {
+    out = co_await stream.read(deadline);
+    done = true;
+}
+
+/// Gives back what it reads, FIN included.
+inline Task<void> echo(std::unique_ptr<ByteStream> stream) {
+    for (;;) {
+        Result<Slice> read = co_await stream->read();
+        if (!read)
+            co_return;
+        if (read->empty()) {
+            stream->shutdown_write();
+            co_return;
+        }
+        while (!read->empty()) {
+            const Result<size_t> written = co_await stream->write({&*read, 1});
+            if (!written)
+                co_return;
+            read->remove_prefix(*written);
+        }
+    }
+}
+
+struct Pair {
+    explicit Pair(Worker& worker, const TcpSettings& settings = {}) {
+        auto [one, two] = tcp_pair();
+        near = make_tcp_stream(worker, std::move(one), settings);
+        far = make_tcp_stream(worker, std::move(two), settings);
+    }
+    std::unique_ptr<ByteStream> near;
+    std::unique_ptr<ByteStream> far;
+};
+
+} // namespace weft::l7
