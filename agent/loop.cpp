@@ -37,8 +37,8 @@ void Loop::run() {
 }
 
 void Loop::turn() {
-    std::array<pollfd, 2> items = {{{.fd = inbox_.fd(), .events = POLLIN, .revents = 0},
-                                    {.fd = watch_.fd(), .events = POLLIN, .revents = 0}}};
+    std::array<pollfd, 2> items = {
+        {{.fd = inbox_.fd(), .events = POLLIN, .revents = 0}, {.fd = watch_.fd(), .events = POLLIN, .revents = 0}}};
     const uint64_t now = monotonic_ms();
     const uint64_t wait = next_tick_ms_ > now ? next_tick_ms_ - now : 0;
     poll(items.data(), items.size(), static_cast<int>(wait));
@@ -226,8 +226,7 @@ void Loop::converge() {
     kernel_.start_round();
     kernel_retry_at_ms_ = monotonic_ms() + kernel_retry_ms;
     const bool loosen = acknowledged() || (!engine_.connected && engine_.error.empty());
-    KernelState target =
-        acknowledged() ? compiled_.kernel : before_engine(kernel_.now(), compiled_.kernel, !loosen);
+    KernelState target = acknowledged() ? compiled_.kernel : before_engine(kernel_.now(), compiled_.kernel, !loosen);
     target = with_retained(std::move(target), kernel_.now(), retained());
     const CapturedPods captured = pods_.captured();
     const std::vector<CapturePtr> held = pods_.held();

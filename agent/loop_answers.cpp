@@ -15,7 +15,9 @@ using metrics::Event;
 namespace {
 
 /// Text of manifests and of the engine may hold any bytes: replaced, not thrown on.
-std::string text_of(const Json& json) { return json.dump(-1, ' ', false, Json::error_handler_t::replace); }
+std::string text_of(const Json& json) {
+    return json.dump(-1, ' ', false, Json::error_handler_t::replace);
+}
 
 } // namespace
 

@@ -3,6 +3,7 @@
 
 #include <cstdio>
 
+#include "config/base/net.hpp"
 #include "config/settings/flags.hpp"
 
 namespace weft::agent {
@@ -37,7 +38,9 @@ int refuse(const std::string& why) {
 
 } // namespace
 
-const char* agent_version() { return WEFT_VERSION; }
+const char* agent_version() {
+    return WEFT_VERSION;
+}
 
 std::optional<int> parse_options(int argc, const char* const* argv, Options& options) {
     config::Flags flags("weft-agent", "The node agent of Weft.", agent_version());
@@ -53,6 +56,8 @@ std::optional<int> parse_options(int argc, const char* const* argv, Options& opt
     if (!options.source.starts_with("dir:") || options.source.size() == 4)
         return refuse(options.source.empty() ? "--source is missing (--source dir:PATH)"
                                              : "--source: not dir:PATH: " + options.source);
+    if (!SocketAddress::parse(options.metrics_address))
+        return refuse("--metrics-address: not ADDRESS:PORT (IPv6 in brackets): " + options.metrics_address);
     options.directory = options.source.substr(4);
     return std::nullopt;
 }

@@ -20,8 +20,8 @@ namespace {
 
 /// The process that unlinked the file may have been its last owner: then what we locked is nobody's any more.
 bool is_same_file(const UniqueFd& fd, const std::string& path) {
-    struct stat opened {};
-    struct stat named {};
+    struct stat opened{};
+    struct stat named{};
     return fstat(fd.get(), &opened) == 0 && stat(path.c_str(), &named) == 0 && opened.st_ino == named.st_ino &&
            opened.st_dev == named.st_dev;
 }

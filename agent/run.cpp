@@ -53,8 +53,8 @@ public:
         if (!control)
             return std::unexpected(control.error());
         control_ = *std::move(control);
-        loop_ = std::make_unique<Loop>(loop_settings(), DirectorySource(options_.directory), std::move(watch_), datapath_,
-                                       inbox_, *control_, counters_);
+        loop_ = std::make_unique<Loop>(loop_settings(), DirectorySource(options_.directory), std::move(watch_),
+                                       datapath_, inbox_, *control_, counters_);
         auto server = metrics::HttpServer::start(options_.metrics_address, handlers());
         if (!server)
             return std::unexpected(server.error());
@@ -88,13 +88,12 @@ public:
 
 private:
     engine::Control::Settings control_settings() {
-        engine::Control::Settings settings{.socket_path = options_.socket,
-                                           .engine_user = static_cast<uid_t>(options_.engine_user),
-                                           .supply = {},
-                                           .engine = std::nullopt,
-                                           .post = [this](engine::ControlEvent event) {
-                                               return inbox_.put(std::move(event));
-                                           }};
+        engine::Control::Settings settings{
+            .socket_path = options_.socket,
+            .engine_user = static_cast<uid_t>(options_.engine_user),
+            .supply = {},
+            .engine = std::nullopt,
+            .post = [this](engine::ControlEvent event) { return inbox_.put(std::move(event)); }};
         settings.supply.version = agent_version();
         settings.supply.engine_state_fd = datapath_.engine_state_fd();
         settings.supply.dial_slots_fd = datapath_.dial_slots_fd();
@@ -173,12 +172,7 @@ int wait_for_signal() {
     return number;
 }
 
-} // namespace
-
-int run_agent(const Options& options) {
-    const auto lock = lock_socket(options.lock_file());
-    if (!lock)
-        return complain(lock.error(), exit_failure);
+int run_locked(const Options& options) {
     std::string cgroup = options.cgroup;
     if (cgroup.empty()) {
         auto mount = bpf::find_cgroup2_mount();
@@ -195,9 +189,8 @@ int run_agent(const Options& options) {
     if (!watch)
         return complain("--source " + options.source + ": " + to_string(watch.error()), exit_failure);
     const bool adopted = !bpf::list_pins(options.pin_dir).empty();
-    auto datapath = bpf::Datapath::open({.pin_dir = options.pin_dir,
-                                         .cgroup = cgroup,
-                                         .engine_timeout_ns = options.engine_timeout_ms * 1'000'000U});
+    auto datapath = bpf::Datapath::open(
+        {.pin_dir = options.pin_dir, .cgroup = cgroup, .engine_timeout_ns = options.engine_timeout_ms * 1'000'000U});
     if (!datapath)
         return complain(datapath.error(), exit_failure);
     log::info("agent_started", log::kv("version", agent_version()), log::kv("source", options.source),
@@ -211,9 +204,19 @@ int run_agent(const Options& options) {
     const int number = wait_for_signal();
     log::info("agent_stopping", log::kv("signal", number), log::kv("keep", options.keep));
     agent.stop(options.keep);
-    if (!options.keep)
-        ::unlink(options.lock_file().c_str());
     return 0;
+}
+
+} // namespace
+
+int run_agent(const Options& options) {
+    const auto lock = lock_socket(options.lock_file());
+    if (!lock)
+        return complain(lock.error(), exit_failure);
+    const int exit_code = run_locked(options);
+    if (bpf::list_pins(options.pin_dir).empty()) // nothing of ours is in force: nothing of ours is left
+        ::unlink(options.lock_file().c_str());
+    return exit_code;
 }
 
 int clean_up(const Options& options) {

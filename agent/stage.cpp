@@ -33,7 +33,9 @@ PortAction effective(const KernelState& state, const PortKey& key) {
 }
 
 /// pass < steer < refuse
-PortAction stricter(PortAction a, PortAction b) { return std::to_underlying(a) > std::to_underlying(b) ? a : b; }
+PortAction stricter(PortAction a, PortAction b) {
+    return std::to_underlying(a) > std::to_underlying(b) ? a : b;
+}
 
 void keep_strictness(const KernelState& now, const KernelState& wanted, KernelState& target) {
     for (const auto* side : {&now.inbound_ports, &wanted.inbound_ports})

@@ -23,8 +23,12 @@ Json json_of(const Diagnostic& diagnostic) {
 }
 
 Json new_object(std::string_view kind, std::string_view ns, std::string_view object, std::string_view parent) {
-    return {{"kind", kind},   {"namespace", ns},           {"name", object},
-            {"parent", parent}, {"conditions", Json::array()}, {"diagnostics", Json::array()}};
+    return {{"kind", kind},
+            {"namespace", ns},
+            {"name", object},
+            {"parent", parent},
+            {"conditions", Json::array()},
+            {"diagnostics", Json::array()}};
 }
 
 struct ObjectKey {
@@ -76,10 +80,8 @@ Json objects_json(const std::vector<ObjectStatus>& statuses, const std::vector<D
 Json faults_json(const std::vector<SourceFault>& faults) {
     Json list = Json::array();
     for (const SourceFault& fault : faults)
-        list.push_back({{"origin", fault.origin},
-                        {"object", fault.object},
-                        {"field", fault.field},
-                        {"message", fault.message}});
+        list.push_back(
+            {{"origin", fault.origin}, {"object", fault.object}, {"field", fault.field}, {"message", fault.message}});
     return list;
 }
 
@@ -134,15 +136,15 @@ Json status_json(const StatusFacts& facts) {
     Json read_at = nullptr;
     if (facts.source_read_s != 0)
         read_at = facts.source_read_s;
-    return {{"version", facts.version},
-            {"source",
-             {{"path", facts.source_path}, {"faults", faults_json(facts.source_faults)}, {"last_read", read_at}}},
-            {"generation",
-             {{"wanted", facts.generation_wanted}, {"applied", facts.generation_applied}, {"missing", facts.missing}}},
-            {"engine", engine_json(facts)},
-            {"datapath", datapath_json(facts)},
-            {"objects", objects_json(facts.statuses, facts.diagnostics)},
-            {"pods", pods_json(facts.pods)}};
+    return {
+        {"version", facts.version},
+        {"source", {{"path", facts.source_path}, {"faults", faults_json(facts.source_faults)}, {"last_read", read_at}}},
+        {"generation",
+         {{"wanted", facts.generation_wanted}, {"applied", facts.generation_applied}, {"missing", facts.missing}}},
+        {"engine", engine_json(facts)},
+        {"datapath", datapath_json(facts)},
+        {"objects", objects_json(facts.statuses, facts.diagnostics)},
+        {"pods", pods_json(facts.pods)}};
 }
 
 std::string line_of(const Diagnostic& diagnostic) {

@@ -54,7 +54,8 @@ Rows fault_rows(const Json& status) {
     std::vector<std::string> said; // an object with several parents repeats its diagnostics
     for (const Json& object : list(status, "objects")) {
         for (const Json& diagnostic : list(object, "diagnostics")) {
-            const std::string line = joined({object_name(object), text(diagnostic, "field"), text(diagnostic, "message")});
+            const std::string line =
+                joined({object_name(object), text(diagnostic, "field"), text(diagnostic, "message")});
             if (std::ranges::find(said, line) != said.end())
                 continue;
             said.push_back(line);
@@ -115,8 +116,7 @@ Rows object_rows(const Json& status) {
 
 std::string printable(std::string_view raw) {
     std::string clean(raw);
-    std::ranges::replace_if(
-        clean, [](char c) { return static_cast<unsigned char>(c) < 0x20 || c == 0x7f; }, '?');
+    std::ranges::replace_if(clean, [](char c) { return static_cast<unsigned char>(c) < 0x20 || c == 0x7f; }, '?');
     return clean;
 }
 

@@ -10,7 +10,8 @@
 namespace weft::agent::ctl {
 
 /// Aligned columns; the last one is not padded. No rows: nothing.
-[[nodiscard]] std::string table(const std::vector<std::string>& head, const std::vector<std::vector<std::string>>& rows);
+[[nodiscard]] std::string table(const std::vector<std::string>& head,
+                                const std::vector<std::vector<std::string>>& rows);
 
 /// Bytes that could move a terminal's cursor become '?': names and messages come from manifests.
 [[nodiscard]] std::string printable(std::string_view text);

@@ -17,8 +17,8 @@ namespace weft::agent::engine {
 
 using metrics::Event;
 
-std::expected<std::unique_ptr<Control>, std::string>
-Control::start(Settings settings, metrics::Counters& counters, metrics::Collector& collector) {
+std::expected<std::unique_ptr<Control>, std::string> Control::start(Settings settings, metrics::Counters& counters,
+                                                                    metrics::Collector& collector) {
     auto listener = listen_at(settings.socket_path, settings.engine_user);
     if (!listener)
         return std::unexpected(listener.error());
@@ -36,7 +36,9 @@ Control::Control(Settings settings, UniqueFd listener, UniqueFd wake, metrics::C
     : settings_(std::move(settings)), listener_(std::move(listener)), wake_(std::move(wake)), counters_(counters),
       collector_(collector), supply_(std::move(settings_.supply)) {}
 
-Control::~Control() { stop(Ending::keep_engine); }
+Control::~Control() {
+    stop(Ending::keep_engine);
+}
 
 // ---------------------------------------------------------------- from other threads
 
@@ -95,9 +97,7 @@ bool Control::collect(uint32_t timeout_ms) {
     std::unique_lock lock(mutex_);
     const uint64_t id = ++stats_asked_;
     lock.unlock();
-    command([this, id] {
-        each_engine([&](EngineLink& link) { return link.ask_stats(id); });
-    });
+    command([this, id] { each_engine([&](EngineLink& link) { return link.ask_stats(id); }); });
     lock.lock();
     return stats_done_.wait_for(lock, std::chrono::milliseconds(timeout_ms), [&] { return stats_answered_ >= id; });
 }
@@ -158,13 +158,14 @@ void Control::turn() {
         accept_peers();
     sweep_peers();
     tend_engine();
+    kill_stuck_engine(monotonic_ms());
     stats_progress();
     update_view();
 }
 
 int Control::wait_ms() const {
     const uint64_t now = monotonic_ms();
-    uint64_t due = process_ ? process_->due_ms() : UINT64_MAX;
+    uint64_t due = process_ ? std::min(process_->due_ms(), connect_by_ms_) : UINT64_MAX;
     for (const auto& peer : peers_)
         due = std::min(due, peer->deadline_ms);
     if (due == UINT64_MAX)
@@ -237,6 +238,20 @@ void Control::tend_engine() {
         last_start_fault_ = process_->last_end();
         return;
     case ended: log::error("engine_ended", log::kv("how", process_->last_end())); return;
+    }
+}
+
+void Control::kill_stuck_engine(uint64_t now_ms) {
+    if (current_ != nullptr || !process_ || !process_->running()) {
+        connect_by_ms_ = UINT64_MAX;
+    } else if (connect_by_ms_ == UINT64_MAX) {
+        connect_by_ms_ = now_ms + connect_wait_ms;
+    } else if (connect_by_ms_ <= now_ms) {
+        log::error("engine_stuck", log::kv("pid", process_->running()->pid),
+                   log::kv("connect_wait_ms", connect_wait_ms));
+        counters_.add(Event::engine_loss, "stuck");
+        process_->kill_running();
+        connect_by_ms_ = UINT64_MAX;
     }
 }
 

@@ -23,8 +23,10 @@ namespace weft::agent::engine {
 
 inline constexpr size_t peers_max = 64;
 inline constexpr uint64_t first_message_wait_ms = 5000; ///< a connection that says nothing is closed
-inline constexpr uint32_t drain_timeout_ms = 5000;      ///< given to engines that shall finish
-inline constexpr uint64_t drain_grace_ms = 1000;        ///< beyond it, before they are terminated
+/// An engine process of ours that is not connected for so long is stuck: it is killed, and started anew.
+inline constexpr uint64_t connect_wait_ms = 15'000;
+inline constexpr uint32_t drain_timeout_ms = 5000; ///< given to engines that shall finish
+inline constexpr uint64_t drain_grace_ms = 1000;   ///< beyond it, before they are terminated
 
 /// What the control thread tells the loop.
 struct EngineArrived {
@@ -61,9 +63,9 @@ public:
     struct Settings {
         std::string socket_path;
         uid_t engine_user = 0;
-        Supply supply;                                  ///< without pods and snapshot
-        std::optional<EngineProcess::Settings> engine;  ///< absent: an engine comes by itself
-        std::function<bool(ControlEvent)> post;         ///< called on the control thread; must not wait. False: no room
+        Supply supply;                                 ///< without pods and snapshot
+        std::optional<EngineProcess::Settings> engine; ///< absent: an engine comes by itself
+        std::function<bool(ControlEvent)> post;        ///< called on the control thread; must not wait. False: no room
     };
 
     /// Binds the socket and starts the thread. The error is one line.
@@ -115,6 +117,7 @@ private:
     void each_engine(const std::function<Result<void>(EngineLink&)>& act);
 
     void tend_engine();
+    void kill_stuck_engine(uint64_t now_ms);
     void finish_engines();
     void stats_progress();
     void update_view();
@@ -131,7 +134,8 @@ private:
     Peer* current_ = nullptr; ///< the engine at work; the others drain
     uint64_t last_peer_id_ = 0;
     std::optional<EngineProcess> process_;
-    std::string last_start_fault_; ///< said once
+    uint64_t connect_by_ms_ = UINT64_MAX; ///< while the process runs and is not connected
+    std::string last_start_fault_;        ///< said once
     bool accepting_ = true;
 
     // shared
@@ -145,7 +149,8 @@ private:
     std::jthread thread_;
 };
 
-/// Binds and listens at `path`, readable by root and `owner` only; takes the place of a socket that a former agent left.
+/// Binds and listens at `path`, readable by root and `owner` only; takes the place of a socket that a former agent
+/// left.
 [[nodiscard]] std::expected<UniqueFd, std::string> listen_at(const std::string& path, uid_t owner);
 
 } // namespace weft::agent::engine

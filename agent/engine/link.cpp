@@ -36,8 +36,8 @@ Result<void> EngineLink::greet(const EngineHello& hello, std::vector<UniqueFd> f
 void EngineLink::take_back(ListenerName name, UniqueFd fd, std::vector<OfferedListener>& offers) {
     const Result<ListenerFacts> facts = inspect_listener(fd.get(), name.kind);
     const auto captured = supply_.pods.find(name.pod_id);
-    const bool foreign = facts && captured != supply_.pods.end() &&
-                         captured->second->netns.cookie() != facts->netns_cookie;
+    const bool foreign =
+        facts && captured != supply_.pods.end() && captured->second->netns.cookie() != facts->netns_cookie;
     if (!facts || foreign || name.pod_id == 0) {
         counters_.add(Event::bad_message, "listener");
         log::warn("listener_handed_back_refused", log::kv("pod_id", name.pod_id), log::kv("kind", name.kind),

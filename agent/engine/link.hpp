@@ -38,15 +38,15 @@ struct Supply {
     uint64_t generation = 0;
 };
 
-/// One connection of one engine after its hello: gives what the supply has, answers its wishes. It never waits; an error
-/// means that the connection is of no more use. Owned by Control, on its thread.
+/// One connection of one engine after its hello: gives what the supply has, answers its wishes. It never waits; an
+/// error means that the connection is of no more use. Owned by Control, on its thread.
 class EngineLink {
 public:
     EngineLink(wire::FrameChannel& channel, const Supply& supply, metrics::Counters& counters);
 
-    /// The answer to the hello, then the snapshot (unless the engine already applied one of its number or above: then the
-    /// loop has to publish a higher one) and every listener. Listeners that were handed back for pods that are
-    /// not captured (yet) go to `offers`.
+    /// The answer to the hello, then the snapshot (unless the engine already applied one of its number or above: then
+    /// the loop has to publish a higher one) and every listener. Listeners that were handed back for pods that are not
+    /// captured (yet) go to `offers`.
     Result<void> greet(const EngineHello& hello, std::vector<UniqueFd> fds, std::vector<OfferedListener>& offers);
     /// If the engine does not have the newest yet. Call again when the channel has nothing to write.
     Result<void> send_snapshot();

@@ -26,7 +26,7 @@ std::expected<UniqueFd, std::string> listen_at(const std::string& path, uid_t ow
     if (path.size() >= sizeof(address.sun_path))
         return std::unexpected("--socket " + path + ": longer than a Unix socket's path can be");
     std::memcpy(address.sun_path, path.c_str(), path.size() + 1);
-    struct stat there {};
+    struct stat there{};
     if (lstat(path.c_str(), &there) == 0) {
         if (!S_ISSOCK(there.st_mode))
             return std::unexpected("--socket " + path + ": something is there that is no socket");

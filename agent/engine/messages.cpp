@@ -10,7 +10,9 @@
 namespace weft::agent::engine {
 namespace {
 
-std::string serialized(const proto::ToEngine& message) { return message.SerializeAsString(); }
+std::string serialized(const proto::ToEngine& message) {
+    return message.SerializeAsString();
+}
 
 /// A peer's text for logs and status: bounded, and one line.
 std::string bounded(const std::string& text, size_t bytes_max) {
@@ -103,7 +105,9 @@ Result<ToAgent> decode(std::string_view bytes) {
     return fail(Code::invalid, "message: of no known kind");
 }
 
-uint32_t contract_version() { return proto::CONTRACT_VERSION; }
+uint32_t contract_version() {
+    return proto::CONTRACT_VERSION;
+}
 
 std::string welcome_message(std::string_view version, uint32_t dial_slots) {
     proto::ToEngine message;

@@ -24,7 +24,9 @@ extern char** environ;
 namespace weft::agent::engine {
 namespace {
 
-UniqueFd open_pidfd(pid_t pid) { return UniqueFd(static_cast<int>(syscall(SYS_pidfd_open, pid, 0))); }
+UniqueFd open_pidfd(pid_t pid) {
+    return UniqueFd(static_cast<int>(syscall(SYS_pidfd_open, pid, 0)));
+}
 
 bool wait_end(const UniqueFd& pidfd, uint64_t wait_ms) {
     const uint64_t deadline = monotonic_ms() + wait_ms;
@@ -172,6 +174,11 @@ void EngineProcess::plan_next(uint64_t now_ms) {
     const bool lived = now_ms - started_ms_ >= lived_well_ms;
     next_start_ms_ = now_ms + (lived ? 0 : wait_ms_);
     wait_ms_ = lived ? restart_wait_min_ms : std::clamp(wait_ms_ * 2, restart_wait_min_ms, restart_wait_max_ms);
+}
+
+void EngineProcess::kill_running() {
+    if (watch_)
+        syscall(SYS_pidfd_send_signal, watch_.get(), SIGKILL, nullptr, 0);
 }
 
 void EngineProcess::hand_over(uint64_t now_ms) {

@@ -52,6 +52,8 @@ public:
     Change tend(uint64_t now_ms);
     /// The running one is finishing by itself: it is left alone, and another starts at once.
     void hand_over(uint64_t now_ms);
+    /// SIGKILL; tend() notices the end.
+    void kill_running();
     /// No start any more; the running one stays.
     void retire() { retired_ = true; }
 

@@ -14,7 +14,8 @@ struct Meaning {
 };
 
 constexpr std::array<Meaning, 12> meanings = {{
-    {Event::source_fault, "weft_agent_source_faults_total", "Faults of the source: files that cannot be read or parsed."},
+    {Event::source_fault, "weft_agent_source_faults_total",
+     "Faults of the source: files that cannot be read or parsed."},
     {Event::object_refused, "weft_agent_refused_objects_total", "Objects refused whole because of a fault in them."},
     {Event::engine_start, "weft_agent_engine_starts_total", "Engine processes started by this agent."},
     {Event::engine_loss, "weft_agent_engine_losses_total", "Engine connections that ended, by cause."},
@@ -28,7 +29,9 @@ constexpr std::array<Meaning, 12> meanings = {{
     {Event::connection_refused, "weft_agent_connections_refused_total", "Connections to the control socket refused."},
 }};
 
-const Meaning& meaning_of(Event event) { return meanings[std::to_underlying(event)]; }
+const Meaning& meaning_of(Event event) {
+    return meanings[std::to_underlying(event)];
+}
 
 consteval bool in_enum_order() {
     for (size_t i = 0; i < meanings.size(); ++i)
@@ -71,7 +74,9 @@ std::vector<Count> Counters::read() const {
     return counts;
 }
 
-const char* Counters::name(Event event) { return meaning_of(event).name; }
+const char* Counters::name(Event event) {
+    return meaning_of(event).name;
+}
 
 const char* Counters::help(std::string_view name) {
     for (const Meaning& meaning : meanings)

@@ -59,15 +59,16 @@ ClientMetric::Histogram cumulative(const Histogram& histogram) {
 
 void add_requests(const std::vector<RequestSeries>& requests, std::vector<MetricFamily>& out) {
     MetricFamily total = family("istio_requests_total", "Requests handled.", MetricType::Counter);
-    MetricFamily duration = family("istio_request_duration_milliseconds", "Duration of requests.", MetricType::Histogram);
+    MetricFamily duration =
+        family("istio_request_duration_milliseconds", "Duration of requests.", MetricType::Histogram);
     MetricFamily received = family("istio_request_bytes", "Request sizes, heads included.", MetricType::Histogram);
     MetricFamily sent = family("istio_response_bytes", "Response sizes, heads included.", MetricType::Histogram);
     for (const RequestSeries& series : requests) {
         const auto labels = istio_label_set(series.labels);
         total.metric.push_back(sample(labels, MetricType::Counter, static_cast<double>(series.totals.requests)));
-        for (const auto& [to, from] : {std::pair{&duration, &series.totals.duration_ms},
-                                       std::pair{&received, &series.totals.request_bytes},
-                                       std::pair{&sent, &series.totals.response_bytes}}) {
+        for (const auto& [to, from] :
+             {std::pair{&duration, &series.totals.duration_ms}, std::pair{&received, &series.totals.request_bytes},
+              std::pair{&sent, &series.totals.response_bytes}}) {
             ClientMetric metric;
             metric.label = labels;
             metric.histogram = cumulative(*from);
@@ -121,7 +122,8 @@ void add_datapath(const DatapathReport& report, std::vector<MetricFamily>& out) 
         out.push_back(family("weft_datapath_" + total.name + "_total", total.help, MetricType::Counter));
         out.back().metric.push_back(sample({}, MetricType::Counter, static_cast<double>(total.value)));
     }
-    MetricFamily refusals = family("weft_datapath_pod_refusals_total", "Refusals by pod and reason.", MetricType::Counter);
+    MetricFamily refusals =
+        family("weft_datapath_pod_refusals_total", "Refusals by pod and reason.", MetricType::Counter);
     for (const DatapathReport::Refusals& refusal : report.refusals)
         refusals.metric.push_back(sample({{"pod", refusal.pod}, {"reason", refusal.reason}}, MetricType::Counter,
                                          static_cast<double>(refusal.value)));
@@ -158,8 +160,7 @@ std::string exposition(const Scrape& scrape) {
     std::vector<MetricFamily> families;
     add_requests(scrape.requests, families);
     families.push_back(family("istio_build", "Version of the component.", MetricType::Gauge));
-    families.back().metric.push_back(
-        sample({{"component", "proxy"}, {"tag", scrape.version}}, MetricType::Gauge, 1));
+    families.back().metric.push_back(sample({{"component", "proxy"}, {"tag", scrape.version}}, MetricType::Gauge, 1));
     add_counts(scrape.agent_counters, true, families);
     add_agent(scrape.agent, families);
     if (scrape.datapath)

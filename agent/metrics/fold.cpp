@@ -70,9 +70,8 @@ void Fold::finish(uint64_t instance, uint64_t now_ms) {
 void Fold::make_room() {
     if (engines_.size() < engines_max)
         return;
-    const auto oldest = std::ranges::min_element(engines_, {}, [](const auto& item) {
-        return item.second.finished_ms.value_or(UINT64_MAX);
-    });
+    const auto oldest = std::ranges::min_element(
+        engines_, {}, [](const auto& item) { return item.second.finished_ms.value_or(UINT64_MAX); });
     retire(oldest);
 }
 
@@ -127,6 +126,8 @@ std::vector<Count> Fold::counters() const {
     return counts;
 }
 
-std::vector<Level> Fold::gauges() const { return gauges_; }
+std::vector<Level> Fold::gauges() const {
+    return gauges_;
+}
 
 } // namespace weft::agent::metrics

@@ -10,8 +10,8 @@
 namespace weft::agent::metrics {
 
 /// istio.md 3.1: upper bounds of all three histograms; one more bucket is +Inf.
-inline constexpr std::array<double, 19> istio_bounds = {0.5,  1,    5,    10,    25,    50,    100,    250,     500,    1000,
-                                                        2500, 5000, 10000, 30000, 60000, 300000, 600000, 1800000, 3600000};
+inline constexpr std::array<double, 19> istio_bounds = {
+    0.5, 1, 5, 10, 25, 50, 100, 250, 500, 1000, 2500, 5000, 10000, 30000, 60000, 300000, 600000, 1800000, 3600000};
 /// istio.md 3.2, in this order.
 inline constexpr std::array<const char*, 25> istio_labels = {
     "reporter",

@@ -31,7 +31,9 @@ bool is_read(mg_connection* connection) {
     return method == "GET" || method == "HEAD";
 }
 
-int refuse_method(mg_connection* connection) { return answer(connection, 405, "text/plain", "only GET\n"); }
+int refuse_method(mg_connection* connection) {
+    return answer(connection, 405, "text/plain", "only GET\n");
+}
 
 int serve_metrics(mg_connection* connection, void* handlers) {
     if (!is_read(connection))
@@ -72,7 +74,9 @@ struct HttpServer::Library {
 
 HttpServer::HttpServer(Handlers handlers) : handlers_(std::move(handlers)), library_(std::make_unique<Library>()) {}
 
-HttpServer::~HttpServer() { stop(); }
+HttpServer::~HttpServer() {
+    stop();
+}
 
 void HttpServer::stop() {
     if (library_->context != nullptr)
@@ -86,9 +90,9 @@ std::expected<std::unique_ptr<HttpServer>, std::string> HttpServer::start(std::s
         return std::unexpected("--metrics-address: not ADDRESS:PORT (IPv6 in brackets): " + std::string(address));
     std::unique_ptr<HttpServer> server(new HttpServer(std::move(handlers)));
     const std::string where = parsed->to_string();
-    std::array<const char*, 9> options = {"listening_ports",    where.c_str(),     "num_threads",
-                                                http_threads,         "request_timeout_ms", request_timeout_ms,
-                                                "max_request_size",   request_bytes_max, nullptr};
+    std::array<const char*, 9> options = {"listening_ports",  where.c_str(),        "num_threads",
+                                          http_threads,       "request_timeout_ms", request_timeout_ms,
+                                          "max_request_size", request_bytes_max,    nullptr};
     mg_callbacks callbacks{};
     callbacks.log_message = log_message;
     std::array<char, 256> text{};

@@ -15,8 +15,8 @@ namespace weft::agent::metrics {
 class HttpServer {
 public:
     struct Answer {
-        bool good = true;  ///< 200, else 503
-        std::string text;  ///< one line
+        bool good = true; ///< 200, else 503
+        std::string text; ///< one line
     };
     struct Handlers {
         std::function<std::string()> metrics;

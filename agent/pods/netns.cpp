@@ -24,7 +24,9 @@ const UniqueFd& own_netns() {
     return own;
 }
 
-std::unexpected<Error> fail_errno(const char* during) { return std::unexpected(from_errno(errno, during)); }
+std::unexpected<Error> fail_errno(const char* during) {
+    return std::unexpected(from_errno(errno, during));
+}
 
 Result<std::string> path_of(std::string_view name_or_path) {
     if (name_or_path.empty() || name_or_path.size() > netns_path_bytes_max ||
@@ -42,7 +44,7 @@ Result<UniqueFd> open_netns_file(const std::string& path) {
     const UniqueFd named(::open(path.c_str(), O_PATH | O_CLOEXEC));
     if (!named)
         return fail_errno("netns: cannot open the path");
-    struct statfs filesystem {};
+    struct statfs filesystem{};
     if (fstatfs(named.get(), &filesystem) != 0)
         return fail_errno("netns: fstatfs");
     if (filesystem.f_type != NSFS_MAGIC)
@@ -57,7 +59,7 @@ Result<UniqueFd> open_netns_file(const std::string& path) {
 }
 
 Result<struct stat> identity_of(const UniqueFd& netns) {
-    struct stat status {};
+    struct stat status{};
     if (fstat(netns.get(), &status) != 0)
         return fail_errno("netns: fstat");
     return status;
@@ -155,7 +157,7 @@ Result<NetnsScope> Netns::enter() const {
 }
 
 bool Netns::exists() const {
-    struct stat now {};
+    struct stat now{};
     return ::stat(path_.c_str(), &now) == 0 && now.st_dev == device_ && now.st_ino == inode_;
 }
 

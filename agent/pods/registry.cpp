@@ -109,13 +109,14 @@ void Pods::try_capture(Entry& entry, uint64_t now_ms, Changes& changes) {
     const bool absent = made.error().detail == ENOENT;
     entry.state = absent ? State::waiting : State::failed;
     entry.reason = std::move(reason);
-    entry.retry_after_ms =
-        absent ? capture_retry_min_ms : std::clamp(entry.retry_after_ms * 2, capture_retry_min_ms, capture_retry_max_ms);
+    entry.retry_after_ms = absent ? capture_retry_min_ms
+                                  : std::clamp(entry.retry_after_ms * 2, capture_retry_min_ms, capture_retry_max_ms);
     entry.retry_at_ms = now_ms + entry.retry_after_ms;
 }
 
 Result<CapturePtr> Pods::capture(const PodToCapture& pod) {
-    const auto captures = std::ranges::count_if(entries_, [](const auto& entry) { return entry.second.capture != nullptr; });
+    const auto captures =
+        std::ranges::count_if(entries_, [](const auto& entry) { return entry.second.capture != nullptr; });
     if (captures >= WEFT_PODS_MAX)
         return fail(Code::too_large, "pods: this node already has the most pods that the kernel maps hold");
     Result<Netns> netns = Netns::open(pod.netns);
@@ -123,15 +124,20 @@ Result<CapturePtr> Pods::capture(const PodToCapture& pod) {
         return std::unexpected(netns.error());
     if (holder_of(netns->cookie()))
         return fail(Code::refused, "netns: another pod already is captured in this network namespace");
-    const uint32_t id = id_for(netns->cookie());
-    Result<Listeners> listeners = make_listeners(*netns, claim_offers(id, netns->cookie()));
+    const auto known = adopted_ids_.find(netns->cookie());
+    Result<Listeners> listeners = make_listeners(
+        *netns, known == adopted_ids_.end() ? Listeners{} : claim_offers(known->second, netns->cookie()));
     if (!listeners)
         return std::unexpected(listeners.error());
+    // Only now: a capture that fails again and again uses up no numbers.
+    const uint32_t id = known == adopted_ids_.end() ? next_id_++ : known->second;
     return std::make_shared<const Capture>(
         Capture{.uid = pod.uid, .id = id, .netns = *std::move(netns), .listeners = *std::move(listeners)});
 }
 
 void Pods::release(const std::string& uid) {
+    if (const auto entry = entries_.find(uid); entry != entries_.end() && entry->second.capture)
+        adopted_ids_.erase(entry->second.capture->netns.cookie());
     entries_.erase(uid);
     if (const auto again = wanted_.find(uid); again != wanted_.end())
         entries_[uid].wanted = again->second;
@@ -142,14 +148,6 @@ std::optional<std::string> Pods::holder_of(uint64_t cookie) const {
         if (entry.capture && entry.capture->netns.cookie() == cookie)
             return uid;
     return std::nullopt;
-}
-
-uint32_t Pods::id_for(uint64_t cookie) {
-    // Remembered, so that a capture that fails half-way keeps its id when it is tried again.
-    const auto [entry, added] = adopted_ids_.try_emplace(cookie, next_id_);
-    if (added)
-        ++next_id_;
-    return entry->second;
 }
 
 Listeners Pods::claim_offers(uint32_t id, uint64_t cookie) {

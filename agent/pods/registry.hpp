@@ -71,7 +71,8 @@ public:
     /// Ids that pinned maps already use, by netns cookie, and the least one that was never used. Call before the first
     /// sweep.
     void adopt_ids(const std::map<uint64_t, uint32_t>& id_by_cookie, uint32_t next_id);
-    /// Kept for the capture of its pod. False: there is no room, or its pod is already captured; the listener is closed.
+    /// Kept for the capture of its pod. False: there is no room, or its pod is already captured; the listener is
+    /// closed.
     bool offer(OfferedListener listener);
     /// Closes the offers that no wanted pod claimed; returns the ids of their pods.
     [[nodiscard]] std::vector<uint32_t> drop_offers();
@@ -108,7 +109,6 @@ private:
     Result<CapturePtr> capture(const PodToCapture& pod);
     void try_capture(Entry& entry, uint64_t now_ms, Changes& changes);
     [[nodiscard]] std::optional<std::string> holder_of(uint64_t cookie) const;
-    uint32_t id_for(uint64_t cookie);
     Listeners claim_offers(uint32_t id, uint64_t cookie);
 
     std::map<std::string, PodToCapture> wanted_;

@@ -31,7 +31,9 @@ const std::array<ListenerForm, listener_kinds> forms = {{
     {AF_INET6, "::1", WEFT_INBOUND_PORT, false, "listener on [::1]:15006"},
 }};
 
-std::unexpected<Error> fail_errno(const char* during) { return std::unexpected(from_errno(errno, during)); }
+std::unexpected<Error> fail_errno(const char* during) {
+    return std::unexpected(from_errno(errno, during));
+}
 
 Result<void> set_flag(int fd, int level, int option, const char* during) {
     const int on = 1;

@@ -20,9 +20,9 @@ inline constexpr size_t listener_kinds = 4;
 /// A pod's listeners by weft_listener_kind. The IPv6 kinds are absent where the namespace has no ::1.
 using Listeners = std::array<UniqueFd, listener_kinds>;
 
-/// Makes the kinds that `present` lacks: beside a listener that already serves, a second one would take connections of its
-/// own. Fails without leaving any when one cannot be made, or when the loopback interface is down (nothing could reach
-/// them then).
+/// Makes the kinds that `present` lacks: beside a listener that already serves, a second one would take connections of
+/// its own. Fails without leaving any when one cannot be made, or when the loopback interface is down (nothing could
+/// reach them then).
 [[nodiscard]] Result<Listeners> make_listeners(const Netns& netns, Listeners present);
 
 /// Fresh TCP sockets inside the namespace, non-blocking. At least one, at most upstream_batch_max.

@@ -1,10 +1,26 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "l7engine/filter/router.hpp"
 
+#include <algorithm>
+
 #include "l7engine/filter/authz.hpp"
 #include "l7engine/filter/registry.hpp"
 
 namespace weft::l7 {
+
+namespace {
+
+/// As without Weft, a client of an IPv4 address reaches an IPv4 endpoint: the application must not see another family.
+/// Only a cluster without one gives the other. The agent sorts endpoints by address: IPv4 comes first.
+std::span<const config::Endpoint> of_family(std::span<const config::Endpoint> endpoints, bool ipv4) {
+    const auto border =
+        std::ranges::partition_point(endpoints, [](const auto& endpoint) { return endpoint.address.address.is_v4(); });
+    const auto count = static_cast<size_t>(border - endpoints.begin());
+    const auto same = ipv4 ? endpoints.first(count) : endpoints.subspan(count);
+    return same.empty() ? endpoints : same;
+}
+
+} // namespace
 
 std::optional<size_t> EndpointPicker::share(uint32_t table, uint32_t rule,
                                             std::span<const config::WeightedCluster> backends) {
@@ -15,14 +31,18 @@ std::optional<size_t> EndpointPicker::share(uint32_t table, uint32_t rule,
     return shares_[table][rule].pick(backends);
 }
 
-bool EndpointPicker::choose(const SnapshotView& view, RouteChoice& choice, std::optional<uint32_t> exclude) {
-    const std::vector<config::Endpoint>& endpoints = choice.cluster->endpoints;
+bool EndpointPicker::choose(const SnapshotView& view, RouteChoice& choice, bool ipv4, std::optional<uint32_t> exclude) {
+    const std::span<const config::Endpoint> all = choice.cluster->endpoints;
+    const std::span<const config::Endpoint> endpoints = of_family(all, ipv4);
+    const size_t start = static_cast<size_t>(endpoints.data() - all.data());
     const auto load = [&](size_t index) { return in_flight(endpoints[index].address); };
+    const bool is_here = exclude && *exclude >= start && *exclude - start < endpoints.size();
+    const std::optional<size_t> avoid = is_here ? std::optional<size_t>(*exclude - start) : std::nullopt;
     const std::optional<size_t> picked =
-        endpoints.size() == 1 ? std::optional<size_t>(0) : pick_endpoint(endpoints, load, random_, exclude);
+        endpoints.size() == 1 ? std::optional<size_t>(0) : pick_endpoint(endpoints, load, random_, avoid);
     if (!picked)
         return false;
-    choice.endpoint = static_cast<uint32_t>(*picked);
+    choice.endpoint = static_cast<uint32_t>(start + *picked);
     choice.address = endpoints[*picked].address;
     choice.workload = view.workload(endpoints[*picked].workload);
     return true;
@@ -69,7 +89,7 @@ public:
             return no_route("service_not_found");
         if (std::optional<Reply> reply = choose_cluster(exchange))
             return *reply;
-        if (!exchange.picker->choose(exchange.view, exchange.choice, std::nullopt))
+        if (!exchange.picker->choose(exchange.view, exchange.choice, exchange.destination.address.is_v4(), std::nullopt))
             return no_endpoint();
         if (std::optional<Reply> reply = judge_endpoint(exchange, trusted_hops_))
             return *reply;
@@ -119,7 +139,7 @@ private:
 
 std::optional<Reply> choose_again(Exchange& exchange, uint32_t trusted_hops) {
     const std::optional<uint32_t> failed = exchange.choice.endpoint;
-    if (!exchange.picker->choose(exchange.view, exchange.choice, failed))
+    if (!exchange.picker->choose(exchange.view, exchange.choice, exchange.destination.address.is_v4(), failed))
         return no_endpoint();
     return judge_endpoint(exchange, trusted_hops);
 }

@@ -19,7 +19,8 @@ public:
     [[nodiscard]] std::optional<size_t> share(uint32_t table, uint32_t rule,
                                               std::span<const config::WeightedCluster> backends);
     /// Chooses an endpoint of the choice's cluster and fills the choice; `exclude` just failed. False: none is ready.
-    [[nodiscard]] bool choose(const SnapshotView& view, RouteChoice& choice, std::optional<uint32_t> exclude);
+    [[nodiscard]] bool choose(const SnapshotView& view, RouteChoice& choice, bool ipv4,
+                              std::optional<uint32_t> exclude);
 
     void opened(const SocketAddress& endpoint);
     void closed(const SocketAddress& endpoint);

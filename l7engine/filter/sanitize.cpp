@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "l7engine/filter/registry.hpp"
+#include "l7engine/policy/normalize.hpp"
 
 namespace weft::l7 {
 
@@ -28,6 +29,9 @@ class Sanitize final : public Filter {
 public:
     std::string_view name() const override { return "sanitize"; }
     Outcome on_request(Exchange& exchange) override {
+        // Policy, route, metrics and application all see this one path (istio.md 1.5b, Istio's default level).
+        if (!normalize_target(exchange.request.path, PathNormalization::base))
+            return Reply{.status = 400, .flags = ResponseFlags::named("DPE"), .details = "path_not_canonical"};
         Headers& headers = exchange.request.headers;
         for (size_t index = 0; index < headers.size();) {
             if (!is_forged(headers.name(index))) {

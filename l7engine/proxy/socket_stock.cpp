@@ -25,6 +25,7 @@ struct SocketStock::Shelf {
     uint32_t asked = 0; ///< of the wish that has no answer yet; 0: none
     uint64_t asked_at_ms = 0;
     uint64_t low_at_ms = 0; ///< when it last ran low
+    bool emptied = false;   ///< since the last delivery
     size_t waiters = 0;     ///< coroutines that still refer to this shelf
     bool released = false;
 };
@@ -74,6 +75,7 @@ void SocketStock::give(uint32_t pod_id, bool ipv6, std::vector<UniqueFd> sockets
             counters_.add(Counter::stock_unwanted);
             continue;
         }
+        shelf->emptied = false;
         shelf->sockets.push_back(std::move(socket));
         shelf->arrived.notify_one();
     }
@@ -107,11 +109,11 @@ UniqueFd SocketStock::try_take(uint32_t pod_id, bool ipv6) {
 
 void SocketStock::refill(Key key, Shelf& shelf) {
     shelf.low_at_ms = worker_.now_ms();
+    // Emptied before the refill came: what was asked for is too little for this pod. Not so at the very first.
+    if (shelf.sockets.empty() && !std::exchange(shelf.emptied, true) && shelf.asked_at_ms != 0)
+        shelf.target = std::min(shelf.target * 2, settings_.stock_max);
     if (shelf.asked > 0)
         return;
-    // Emptied before the refill came: what was asked for is too little for this pod.
-    if (shelf.sockets.empty() && shelf.asked_at_ms != 0)
-        shelf.target = std::min(shelf.target * 2, settings_.stock_max);
     const size_t wanted = std::max<size_t>(shelf.target, std::min<size_t>(shelf.waiters, settings_.stock_max));
     if (wanted <= shelf.sockets.size())
         return;
@@ -152,7 +154,8 @@ Task<Result<UniqueFd>> SocketStock::wait(uint32_t pod_id, bool ipv6, Deadline de
 void SocketStock::ask_again() {
     for (auto& [key, shelf] : shelves_) {
         shelf->asked = 0;
-        if (shelf->sockets.size() < shelf->target / 2 || shelf->waiters > 0)
+        const bool in_use = shelf->asked_at_ms != 0; // a family that nobody dials gets no sockets
+        if (in_use && (shelf->sockets.size() < shelf->target / 2 || shelf->waiters > 0))
             refill(key, *shelf);
     }
 }

@@ -103,7 +103,8 @@ void Control::poll_once() {
         polled[1].events |= POLLOUT;
     (void)poll(polled, 2, static_cast<int>(poll_ms(now_ms)));
     inbox_.run_all();
-    if (inbox_.terminated() && !draining_)
+    // Also during a drain that the agent asked for: the signal may shorten it.
+    if (inbox_.terminated() && !std::exchange(terminating_, true))
         on_drain(settings_.drain_timeout_ms);
     if (channel_ && (polled[1].revents & (POLLIN | POLLHUP | POLLERR)) != 0)
         read_agent();
@@ -248,10 +249,10 @@ Result<void> Control::on_welcome(const proto::Welcome& message, std::vector<Uniq
     if (message.contract() != proto::CONTRACT_VERSION) {
         log::error("agent_contract_differs", log::kv("agent", message.contract()),
                    log::kv("engine", static_cast<uint32_t>(proto::CONTRACT_VERSION)));
-        return fail(Code::invalid, "Welcome.contract", static_cast<int32_t>(message.contract()));
+        return fail(Code::invalid, "Welcome.contract");
     }
     if (fds.size() != 2)
-        return fail(Code::invalid, "Welcome: descriptors", static_cast<int32_t>(fds.size()));
+        return fail(Code::invalid, "Welcome: descriptors");
     if (const Result<void> mapped = heartbeat_.map(fds[0]); !mapped)
         return mapped;
     const Result<DialSlotTable> slots = map_dial_slots(fds[1], message.dial_slots());

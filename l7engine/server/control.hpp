@@ -128,6 +128,7 @@ private:
     std::map<std::pair<std::string_view, std::string_view>, uint64_t> counters_;
 
     bool draining_ = false;
+    bool terminating_ = false; ///< the signal was heeded
     bool drained_ = false;
 };
 

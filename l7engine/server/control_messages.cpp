@@ -99,7 +99,7 @@ void Control::refused_snapshot(uint64_t generation, const std::string& why) {
 
 Result<void> Control::on_listeners(const proto::GiveListeners& message, std::vector<UniqueFd> fds) {
     if (static_cast<size_t>(message.kinds_size()) != fds.size())
-        return fail(Code::invalid, "GiveListeners: descriptors", static_cast<int32_t>(fds.size()));
+        return fail(Code::invalid, "GiveListeners: descriptors");
     if (draining_)
         return {}; // they close here; the agent has its own
     for (int index = 0; index < message.kinds_size(); ++index) {
@@ -128,14 +128,14 @@ Result<void> Control::on_listeners(const proto::GiveListeners& message, std::vec
 Result<void> Control::hold_listener(uint32_t pod_id, uint32_t kind, UniqueFd fd) {
     struct stat status {};
     if (pod_id == 0 || kind > abi::WEFT_LISTENER_INBOUND6)
-        return fail(Code::invalid, "GiveListeners: pod or kind", static_cast<int32_t>(kind));
+        return fail(Code::invalid, "GiveListeners: pod or kind");
     if (!is_tcp_listener(fd.get()) || fstat(fd.get(), &status) != 0)
-        return fail(Code::invalid, "GiveListeners: not a listening TCP socket", static_cast<int32_t>(kind));
+        return fail(Code::invalid, "GiveListeners: not a listening TCP socket");
     std::vector<HeldListener>& held = listeners_[pod_id];
     if (std::ranges::find(held, status.st_ino, &HeldListener::identity) != held.end())
         return {}; // handed back to a new agent, which gives it to us again
     if (held.size() >= settings_.listeners_per_pod_max || listener_count_ >= settings_.listeners_max)
-        return fail(Code::too_large, "GiveListeners: too many", static_cast<int32_t>(listener_count_));
+        return fail(Code::too_large, "GiveListeners: too many");
     for (const uint32_t worker : engine_.shard(pod_id)) {
         UniqueFd own(fcntl(fd.get(), F_DUPFD_CLOEXEC, 0));
         if (!own)
@@ -151,9 +151,9 @@ Result<void> Control::hold_listener(uint32_t pod_id, uint32_t kind, UniqueFd fd)
 
 Result<void> Control::on_sockets(const proto::GiveSockets& message, std::vector<UniqueFd> fds) {
     if (message.worker() >= engine_.workers())
-        return fail(Code::invalid, "GiveSockets.worker", static_cast<int32_t>(message.worker()));
+        return fail(Code::invalid, "GiveSockets.worker");
     if (message.count() != fds.size())
-        return fail(Code::invalid, "GiveSockets: descriptors", static_cast<int32_t>(fds.size()));
+        return fail(Code::invalid, "GiveSockets: descriptors");
     for (const UniqueFd& fd : fds) {
         if (!is_fresh_tcp(fd.get(), message.ipv6()))
             return fail(Code::invalid, "GiveSockets: not a fresh TCP socket of the family");
@@ -197,7 +197,7 @@ Result<void> Control::on_release(uint32_t pod_id) {
 
 Result<void> Control::on_stats(uint64_t request_id) {
     if (stats_waiting_ >= settings_.stats_waiting_max)
-        return fail(Code::too_large, "StatsWanted: too many at once", static_cast<int32_t>(stats_waiting_));
+        return fail(Code::too_large, "StatsWanted: too many at once");
     ++stats_waiting_;
     const auto report =
         std::make_shared<Report>(Report{.request_id = request_id, .left = engine_.workers(), .parts = {}});

@@ -20,7 +20,7 @@ Result<std::shared_ptr<void>> map_shared(const UniqueFd& fd, size_t size, const 
 
 Result<DialSlotTable> map_dial_slots(const UniqueFd& fd, uint32_t count) {
     if (count == 0 || count > WEFT_DIAL_SLOTS_MAX)
-        return fail(Code::invalid, "dial slots", static_cast<int32_t>(count));
+        return fail(Code::invalid, "dial slots");
     Result<std::shared_ptr<void>> memory = map_shared(fd, sizeof(abi::weft_dial_slot) * count, "map dial_slots");
     if (!memory)
         return std::unexpected(memory.error());

@@ -62,10 +62,10 @@ int serve(const Options& options) {
             inbox.post([&control, worker, wish] { control->ask_sockets(worker, wish); });
         });
     if (!engine) {
-        if (std::string_view(engine.error().during).starts_with("io_uring"))
-            std::fprintf(stderr, "weft-l7engine: io_uring is not permitted here (sysctl kernel.io_uring_disabled or a "
-                                 "container profile): ");
-        return say(exit_missing, engine.error());
+        const bool ring = std::string_view(engine.error().during).starts_with("io_uring");
+        std::fprintf(stderr, "weft-l7engine: %s%s\n", weft::to_string(engine.error()).c_str(),
+                     ring ? " - io_uring must be permitted (sysctl kernel.io_uring_disabled, container profile)" : "");
+        return exit_missing;
     }
     Control link({.socket_path = options.socket,
                   .version = std::string(weft::config::version),

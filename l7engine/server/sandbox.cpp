@@ -78,11 +78,24 @@ constexpr int allowed[] = {
 #endif
 };
 
+/// A ring gives back what it registered when its worker ends; it registers nothing new (linux/io_uring.h).
+constexpr scmp_datum_t unregister_ring_fds = 21;
+constexpr scmp_datum_t unregister_buffer_ring = 23;
+constexpr scmp_datum_t register_opcode_mask = 0x7fffffff; ///< the top bit says how the ring is named
+
+bool allow_unregister(scmp_filter_ctx filter, scmp_datum_t opcode) {
+    const scmp_arg_cmp this_one{
+        .arg = 1, .op = SCMP_CMP_MASKED_EQ, .datum_a = register_opcode_mask, .datum_b = opcode};
+    return seccomp_rule_add_array(filter, SCMP_ACT_ALLOW, SCMP_SYS(io_uring_register), 1, &this_one) == 0;
+}
+
 bool allow_calls(scmp_filter_ctx filter) {
     for (const int call : allowed) {
         if (seccomp_rule_add(filter, SCMP_ACT_ALLOW, call, 0) != 0)
             return false;
     }
+    if (!allow_unregister(filter, unregister_ring_fds) || !allow_unregister(filter, unregister_buffer_ring))
+        return false;
     // The only sockets of our own are to the agent.
     const scmp_arg_cmp unix_only{.arg = 0, .op = SCMP_CMP_EQ, .datum_a = AF_UNIX, .datum_b = 0};
     if (seccomp_rule_add_array(filter, SCMP_ACT_ALLOW, SCMP_SYS(socket), 1, &unix_only) != 0)

@@ -46,11 +46,13 @@ def test_application_sees_the_client_that_dialled_the_pod_address(world, family,
 
 
 @FAMILIES
-def test_application_sees_the_client_port_when_the_engine_dials_for_a_foreign_connection(world, family):
+def test_application_sees_the_port_of_the_foreign_connection_that_the_engine_dialled_for(world, family):
     world.policy("ALLOW", [{}])
-    with Session(world.stranger, address(world.a, family), PORT) as session:
+    fresh = world.lab.pod(f"fresh{family}", namespace="plain")  # no pooled connection carries its address yet
+    with Session(fresh, address(world.a, family), PORT) as session:
         own_port = session.sock.getsockname()[1]
-        assert seen_by_application(session.request()) == (address(world.stranger, family), own_port)
+        assert seen_by_application(session.request()) == (address(fresh, family), own_port)
+    fresh.delete()
 
 
 @FAMILIES

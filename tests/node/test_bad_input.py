@@ -70,8 +70,8 @@ OBJECTS = {
     "regular expression": (http_route("r", [service_parent("web")], [
         {"matches": [{"path": {"type": "RegularExpression", "value": "/.*"}}], **to("b")}]), "default/r",
         "spec.rules[0].matches[0].path.type"),
-    "bad address": (service("s", ["10.96.0.300"], PORT), "default/s", "spec.clusterIP"),
-    "loopback address": (service("s", ["127.0.0.1"], PORT), "default/s", "spec.clusterIP"),
+    "bad address": (service("s", ["10.96.0.300"], PORT), "default/s", "spec.clusterIPs[0]"),
+    "loopback address": (service("s", ["127.0.0.1"], PORT), "default/s", "spec.clusterIPs[0]"),
 }
 
 
@@ -170,12 +170,13 @@ def test_sync_gives_up_with_a_reason_when_the_engine_is_silent(own_lab):
     engine = world.agent.engine_pid()
     os.kill(engine, signal.SIGSTOP)
     try:
-        world.lab.apply("more.yaml", namespace("more"))
+        world.lab.apply("more.yaml", policy("more", "DENY", [{}]))
         done = world.agent.ctl("--timeout", 2, "sync", check=False)
         assert done.returncode == 1 and len(done.stderr.strip().splitlines()) == 1
     finally:
         os.kill(engine, signal.SIGCONT)
     world.agent.sync()
+    assert world.get().status == 403
 
 
 @pytest.mark.parametrize("name,text", [("empty", ""), ("comments", "# nothing\n---\n# here\n"),

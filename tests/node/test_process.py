@@ -104,7 +104,7 @@ def test_agent_without_an_engine_flag_waits_for_one_that_connects_by_itself(own_
     server.serve(PORT)
     own_lab.apply("all.yaml", namespace("default"), waypoint_gateway(), client.manifest(), server.manifest(),
                   service("s", ["10.96.2.1"], PORT, waypoint="waypoint"), policy("p", "ALLOW", [{}]))
-    agent = Agent(own_lab, engine=False)
+    agent = Agent(own_lab, engine=False, arguments=("--engine-user", ENGINE_USER))
     own_lab.agents.append(agent)
     agent.launch()
     wait_until(lambda: agent.http("/healthz")[0] == 200, "the agent runs", 15)

@@ -35,6 +35,7 @@ class Session:
         self.sock = pod.connect(address, port, timeout)
         self.connection = http.client.HTTPConnection(address, port, timeout=timeout)
         self.connection.sock = self.sock
+        self.connection.auto_open = 0  # never dial again by itself: that would leave the pod
 
     def __enter__(self):
         return self

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // One sentence per test: what a client sees of the proxy, over a simulated ring.
+#include "l7engine/proxy/connection.hpp"
 #include "tests/sim/proxy/stage.hpp"
 
 namespace weft::l7::test {
@@ -474,6 +475,27 @@ TEST(Proxy, closes_everything_of_a_released_pod_and_nothing_else) {
     late.push_back(stage.world.socket());
     stage.proxy->stock().give(Stage::client_pod, false, std::move(late));
     EXPECT_EQ(counted(stage, Counter::stock_unwanted), 1U);
+}
+
+TEST(Proxy, keeps_its_frames_small) {
+    Stage stage(24);
+    stage.add_endpoint("10.0.1.1:8080");
+    Backend backend;
+    stage.world.serve(address_of("10.0.1.1:8080"), [&](sim::Peer peer) { backend.peer = peer; });
+    const size_t before = FramePool::live_bytes();
+    const sim::Peer client = stage.client();
+    stage.until([] { return false; }, 100);
+    const size_t idle = FramePool::live_bytes() - before;
+    client.send(get);
+    ASSERT_TRUE(stage.until([&] { return whole_request(backend.received()) > 0; }));
+    const size_t busy = FramePool::live_bytes() - before - idle;
+    RecordProperty("idle_frame_bytes", static_cast<int>(idle));
+    RecordProperty("exchange_frame_bytes", static_cast<int>(busy));
+    RecordProperty("connection_bytes", static_cast<int>(sizeof(Connection)));
+    printf("frames: idle connection %zu, exchange %zu; Connection %zu bytes\n", idle, busy, sizeof(Connection));
+    EXPECT_LE(idle, 1024U);
+    EXPECT_LE(busy, 4096U);
+    EXPECT_LE(sizeof(Connection), 640U);
 }
 
 TEST(Proxy, uses_the_new_snapshot_from_the_next_request_on) {

@@ -15,8 +15,12 @@ namespace {
 
 using PortAction = KernelState::PortAction;
 
-SocketAddress at(const std::string& text) { return *SocketAddress::parse(text); }
-IpAddress ip(const std::string& text) { return *IpAddress::parse(text); }
+SocketAddress at(const std::string& text) {
+    return *SocketAddress::parse(text);
+}
+IpAddress ip(const std::string& text) {
+    return *IpAddress::parse(text);
+}
 
 TEST(BeforeEngine, AServiceDoesNotBecomeL7YetButStaysIt) {
     KernelState now;
@@ -37,9 +41,9 @@ TEST(BeforeEngine, AServiceDoesNotBecomeL7YetButStaysIt) {
     KernelState held = before_engine(now, wanted, true);
     EXPECT_EQ(held.services.at(at("10.1.0.1:80")), service(false, "10.0.0.9:80")); // becomes L7 later, endpoints now
     EXPECT_EQ(held.services.at(at("10.1.0.2:80")), service(true, "10.0.0.9:80"));
-    EXPECT_TRUE(held.services.at(at("10.1.0.3:80")).l7);      // loosening waits
-    EXPECT_TRUE(held.services.contains(at("10.1.0.4:80")));   // so does the removal of a redirect
-    EXPECT_FALSE(held.services.contains(at("10.1.0.5:80")));  // a plain one goes at once
+    EXPECT_TRUE(held.services.at(at("10.1.0.3:80")).l7);     // loosening waits
+    EXPECT_TRUE(held.services.contains(at("10.1.0.4:80")));  // so does the removal of a redirect
+    EXPECT_FALSE(held.services.contains(at("10.1.0.5:80"))); // a plain one goes at once
     EXPECT_FALSE(held.services.at(at("10.1.0.6:80")).l7);
 
     KernelState free = before_engine(now, wanted, false);

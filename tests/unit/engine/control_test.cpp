@@ -29,7 +29,7 @@ CapturePtr capture(const LabNetns& lab, uint32_t id) {
 }
 
 TEST_F(ControlTest, TheSocketIsPrivate) {
-    struct stat status {};
+    struct stat status{};
     ASSERT_EQ(stat(path_.c_str(), &status), 0);
     EXPECT_EQ(status.st_mode & 0777, 0600U);
     EXPECT_EQ(status.st_uid, 65532U);
@@ -78,11 +78,11 @@ TEST_F(ControlTest, BadBytesCloseOnlyTheirConnection) {
     good.hear(Case::kWelcome);
     good.hear(Case::kSnapshot);
     const std::array<std::string, 5> bad = {
-        std::string("\xff\xff\xff\xff", 4),                 // longer than any frame
-        std::string("\x04\0\0\0\xff\xff\xff\xff", 8),       // no message
-        std::string("\0\0\0\0", 4),                         // an empty one
-        std::string("\x02\0\0\0\x3a\0", 6),                 // Draining before the hello
-        std::string("\x02\0\0\0\x12\0", 6),                 // SnapshotApplied before the hello
+        std::string("\xff\xff\xff\xff", 4),           // longer than any frame
+        std::string("\x04\0\0\0\xff\xff\xff\xff", 8), // no message
+        std::string("\0\0\0\0", 4),                   // an empty one
+        std::string("\x02\0\0\0\x3a\0", 6),           // Draining before the hello
+        std::string("\x02\0\0\0\x12\0", 6),           // SnapshotApplied before the hello
     };
     for (size_t i = 0; i < bad.size(); ++i) {
         FakePeer peer(path_);
@@ -321,7 +321,9 @@ TEST_F(ControlTest, StopDrainsAndRemovesTheSocket) {
     next<EngineArrived>();
     std::jthread stop([&] { control_->stop(Control::Ending::stop_engine); });
     engine.hear(Case::kDrain);
-    { const FakePeer gone = std::move(engine); }
+    {
+        const FakePeer gone = std::move(engine);
+    }
     stop.join();
     EXPECT_NE(access(path_.c_str(), F_OK), 0);
 }

@@ -52,9 +52,9 @@ TEST(Exposition, IstioNamesLabelsAndBuckets) {
     EXPECT_TRUE(has_line(page, "# TYPE istio_request_duration_milliseconds histogram"));
     const std::string name = "istio_request_duration_milliseconds";
     for (const auto& [bound, count] : std::vector<std::pair<std::string, std::string>>{
-             {"0.5", "1"},    {"1", "1"},      {"5", "2"},      {"10", "2"},      {"25", "2"},
-             {"50", "2"},     {"100", "2"},    {"250", "2"},    {"500", "2"},     {"1000", "2"},
-             {"2500", "2"},   {"5000", "2"},   {"10000", "2"},  {"30000", "2"},   {"60000", "2"},
+             {"0.5", "1"},    {"1", "1"},      {"5", "2"},       {"10", "2"},      {"25", "2"},
+             {"50", "2"},     {"100", "2"},    {"250", "2"},     {"500", "2"},     {"1000", "2"},
+             {"2500", "2"},   {"5000", "2"},   {"10000", "2"},   {"30000", "2"},   {"60000", "2"},
              {"300000", "2"}, {"600000", "2"}, {"1800000", "2"}, {"3600000", "2"}, {"+Inf", "3"}})
         EXPECT_TRUE(has_line(page, name + "_bucket{" + labels + ",le=\"" + bound + "\"} " + count)) << bound << page;
     EXPECT_TRUE(has_line(page, name + "_sum{" + labels + "} 3600004.25"));
@@ -86,19 +86,18 @@ TEST(Exposition, DatapathAndAgent) {
     counters.add(Event::engine_loss, "connection", 2);
     Scrape scrape;
     scrape.agent_counters = counters.read();
-    scrape.datapath = DatapathReport{
-        .totals = {{.name = "inbound_steered", .help = "connections steered", .value = 12}},
-        .refusals = {{.pod = "default/a", .reason = "inbound_refused_protocol", .value = 4}},
-        .maps = {{.name = "services", .entries = 3, .entries_max = 65536}}};
+    scrape.datapath =
+        DatapathReport{.totals = {{.name = "inbound_steered", .help = "connections steered", .value = 12}},
+                       .refusals = {{.pod = "default/a", .reason = "inbound_refused_protocol", .value = 4}},
+                       .maps = {{.name = "services", .entries = 3, .entries_max = 65536}}};
     scrape.agent.engine_connected = true;
     const std::string page = exposition(scrape);
-    for (const char* line : {"# HELP weft_datapath_inbound_steered_total connections steered",
-                             "weft_datapath_inbound_steered_total 12",
-                             "weft_datapath_pod_refusals_total{pod=\"default/a\",reason=\"inbound_refused_protocol\"} 4",
-                             "weft_datapath_map_entries{map=\"services\"} 3",
-                             "weft_datapath_map_entries_max{map=\"services\"} 65536", "weft_agent_engine_connected 1",
-                             "weft_agent_engine_losses_total{reason=\"connection\"} 3",
-                             "weft_agent_bad_messages_total 0"})
+    for (const char* line :
+         {"# HELP weft_datapath_inbound_steered_total connections steered", "weft_datapath_inbound_steered_total 12",
+          "weft_datapath_pod_refusals_total{pod=\"default/a\",reason=\"inbound_refused_protocol\"} 4",
+          "weft_datapath_map_entries{map=\"services\"} 3", "weft_datapath_map_entries_max{map=\"services\"} 65536",
+          "weft_agent_engine_connected 1", "weft_agent_engine_losses_total{reason=\"connection\"} 3",
+          "weft_agent_bad_messages_total 0"})
         EXPECT_TRUE(has_line(page, line)) << line << "\n" << page;
     EXPECT_EQ(page.find("istio_requests_total"), std::string::npos);
 }

@@ -31,7 +31,9 @@ public:
     [[nodiscard]] const std::string& name() const { return name_; }
     [[nodiscard]] std::string path() const { return "/run/netns/" + name_; }
 
-    static int run(const std::string& command) { return WEXITSTATUS(std::system((command + " >/dev/null 2>&1").c_str())); }
+    static int run(const std::string& command) {
+        return WEXITSTATUS(std::system((command + " >/dev/null 2>&1").c_str()));
+    }
 
 private:
     std::string name_;

@@ -8,7 +8,9 @@
 namespace weft::agent {
 namespace {
 
-PodToCapture wanted(const std::string& uid, const LabNetns& lab) { return {.uid = uid, .netns = lab.name(), .addresses = {}}; }
+PodToCapture wanted(const std::string& uid, const LabNetns& lab) {
+    return {.uid = uid, .netns = lab.name(), .addresses = {}};
+}
 
 TEST(Pods, CaptureThenReleaseFreesTheNamespace) {
     LabNetns lab("r");

@@ -45,8 +45,6 @@ private:
 
 class ControlTest : public testing::Test {
 protected:
-    void SetUp() override { enter_own_network(); }
-
     /// Hello, welcome, snapshot, one outbound listener.
     void bring_up() {
         agent.start_engine();
@@ -78,6 +76,9 @@ protected:
         return UINT64_MAX;
     }
 
+    struct Network {
+        Network() { enter_own_network(); }
+    } network; ///< before the sockets
     Backend backend;
     FakeAgent agent;
     UniqueFd listener;

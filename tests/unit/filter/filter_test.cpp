@@ -1,0 +1,287 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <gmock/gmock.h>
+
+#include <map>
+#include <set>
+
+#include "l7engine/filter/authz.hpp"
+#include "l7engine/filter/chain.hpp"
+#include "l7engine/filter/registry.hpp"
+#include "l7engine/filter/router.hpp"
+#include "l7engine/io/task_group.hpp"
+
+namespace weft::l7::test {
+namespace {
+
+config::Snapshot small_snapshot() {
+    config::Snapshot snapshot;
+    snapshot.workloads = {{.ns = "default", .pod = "c", .service_account = "c", .name = "c",
+                           .canonical_service = "c", .canonical_revision = "v1", .app = {}, .version = {},
+                           .principal = "spiffe://cluster.local/ns/default/sa/c",
+                           .addresses = {*IpAddress::parse("10.0.0.1")}}};
+    snapshot.clusters = {{.ns = "default", .service = "s", .host = "s.default", .port = 80,
+                          .endpoints = {{.address = *SocketAddress::parse("10.0.1.1:80")},
+                                        {.address = *SocketAddress::parse("10.0.1.2:80")}}}};
+    snapshot.frontends = {{.id = 0x010000, .addresses = {*IpAddress::parse("10.96.0.1")}, .port = 80, .ns = "default",
+                           .service = "s", .host = "s.default", .l7 = true, .cluster = 0, .consumer_routes = {}}};
+    snapshot.pods = {{.id = 1, .workload = 0, .inbound = {}}};
+    return snapshot;
+}
+
+std::shared_ptr<const SnapshotView> view_of(config::Snapshot snapshot) {
+    return std::make_shared<const SnapshotView>(std::make_shared<const config::Snapshot>(std::move(snapshot)));
+}
+
+Exchange exchange_in(const SnapshotView& view, EndpointPicker& picker) {
+    Exchange exchange{.view = view};
+    exchange.pod_id = 1;
+    exchange.pod = view.pod(1);
+    exchange.frontend = view.frontend(0x010000);
+    exchange.peer = {.address = *SocketAddress::parse("10.0.0.1:4000"), .workload = view.workload(0U), .proven = true};
+    exchange.destination = *SocketAddress::parse("10.96.0.1:80");
+    exchange.picker = &picker;
+    exchange.request.method = "GET";
+    exchange.request.path = "/";
+    exchange.request.authority = "s";
+    return exchange;
+}
+
+/// Writes its name down; answers, fails or takes its time as told.
+class Probe final : public Filter {
+public:
+    enum class Kind : uint8_t { goes_on, replies, fails, goes_on_later, replies_later };
+    Probe(std::string name, Kind kind, std::vector<std::string>& trace)
+        : name_(std::move(name)), kind_(kind), trace_(trace) {}
+    std::string_view name() const override { return name_; }
+    Outcome on_request(Exchange&) override {
+        trace_.push_back(name_ + ">");
+        switch (kind_) {
+        case Kind::goes_on:
+            return Continue{};
+        case Kind::replies:
+            return Reply{.status = 418};
+        case Kind::fails:
+            return Result<Verdict>(fail(Code::unavailable, "probe"));
+        case Kind::goes_on_later:
+            return later(Continue{});
+        case Kind::replies_later:
+            return later(Reply{.status = 418});
+        }
+        return Continue{};
+    }
+    Outcome on_response(Exchange&) override {
+        trace_.push_back("<" + name_);
+        return kind_ == Kind::goes_on_later ? Outcome(later(Continue{})) : Outcome(Continue{});
+    }
+
+private:
+    static Task<Result<Verdict>> later(Verdict verdict) { co_return verdict; }
+    std::string name_;
+    Kind kind_;
+    std::vector<std::string>& trace_;
+};
+
+Task<void> run(const Chain& chain, Exchange& exchange, bool request, Result<Verdict>& out) {
+    Outcome outcome = request ? chain.on_request(exchange) : chain.on_response(exchange);
+    out = outcome.ready() ? outcome.take() : co_await outcome.task();
+}
+
+std::string run_chain(std::vector<Probe::Kind> kinds, bool request, std::vector<std::string>& trace) {
+    std::vector<std::unique_ptr<Filter>> filters;
+    for (const Probe::Kind kind : kinds)
+        filters.push_back(std::make_unique<Probe>(std::string(1, static_cast<char>('a' + filters.size())), kind, trace));
+    const Chain chain(std::move(filters));
+    const auto view = view_of(small_snapshot());
+    EndpointPicker picker(1);
+    Exchange exchange = exchange_in(*view, picker);
+    Result<Verdict> verdict;
+    TaskGroup group;
+    group.spawn(run(chain, exchange, request, verdict));
+    EXPECT_EQ(group.size(), 0U);
+    if (!verdict)
+        return "error";
+    const Reply* reply = std::get_if<Reply>(&*verdict);
+    return reply == nullptr ? "continue" : std::to_string(reply->status);
+}
+
+TEST(Chain, runs_in_order_and_ends_at_the_first_answer_whether_at_once_or_later) {
+    using enum Probe::Kind;
+    struct Case {
+        std::vector<Probe::Kind> kinds;
+        std::string result;
+        std::vector<std::string> trace;
+    };
+    const Case cases[] = {{{goes_on, goes_on}, "continue", {"a>", "b>"}},
+                          {{}, "continue", {}},
+                          {{goes_on, replies, goes_on}, "418", {"a>", "b>"}},
+                          {{fails, goes_on}, "error", {"a>"}},
+                          {{goes_on_later, goes_on, goes_on_later, goes_on}, "continue", {"a>", "b>", "c>", "d>"}},
+                          {{goes_on_later, replies_later, goes_on}, "418", {"a>", "b>"}},
+                          {{goes_on_later, replies, goes_on}, "418", {"a>", "b>"}}};
+    for (const Case& one : cases) {
+        std::vector<std::string> trace;
+        EXPECT_EQ(run_chain(one.kinds, true, trace), one.result);
+        EXPECT_EQ(trace, one.trace);
+    }
+}
+
+TEST(Chain, passes_responses_in_reverse_order) {
+    using enum Probe::Kind;
+    std::vector<std::string> trace;
+    EXPECT_EQ(run_chain({goes_on, goes_on_later, goes_on}, false, trace), "continue");
+    EXPECT_THAT(trace, testing::ElementsAre("<c", "<b", "<a"));
+}
+
+TEST(Registry, judges_before_it_routes_and_cleans_before_it_judges) {
+    std::vector<std::string_view> names;
+    for (const FilterEntry& entry : filter_table())
+        names.push_back(entry.name);
+    EXPECT_THAT(names, testing::ElementsAre("sanitize", "authz", "identify", "router"));
+    for (const Direction direction : {Direction::outbound, Direction::inbound}) {
+        const Chain chain = make_chain(direction, {});
+        ASSERT_EQ(chain.size(), names.size());
+        for (size_t index = 0; index < names.size(); ++index)
+            EXPECT_EQ(chain.at(index).name(), names[index]);
+    }
+}
+
+TEST(Sanitize, takes_out_every_name_that_a_mesh_trusts_and_no_other) {
+    const auto view = view_of(small_snapshot());
+    EndpointPicker picker(1);
+    Exchange exchange = exchange_in(*view, picker);
+    const char* gone[] = {"x-envoy-original-path", "X-Envoy-Internal", "x-envoy-peer-metadata",
+                          "X-ENVOY-PEER-METADATA-ID", "x-istio-attributes", "X-Forwarded-Client-Cert",
+                          "x-envoy-decorator-operation", "x-envoy-"};
+    const char* kept[] = {"x-envoy", "x-istio", "x-forwarded-for", "x-envoyed", "envoy-x", "x-", "X-HTTP-Method-Override"};
+    for (const char* name : gone) {
+        exchange.request.headers.add(name, "1");
+        exchange.request.headers.add(name, "2");
+    }
+    for (const char* name : kept)
+        exchange.request.headers.add(name, "1");
+    const auto filter = make_sanitize({});
+    EXPECT_TRUE(filter->on_request(exchange).ready());
+    for (const char* name : gone)
+        EXPECT_FALSE(exchange.request.headers.contains(name)) << name;
+    for (const char* name : kept)
+        EXPECT_TRUE(exchange.request.headers.contains(name)) << name;
+    EXPECT_EQ(exchange.request.headers.size(), std::size(kept));
+}
+
+TEST(Identify, keeps_given_ids_makes_new_ones_and_names_the_server) {
+    const auto view = view_of(small_snapshot());
+    EndpointPicker picker(1);
+    const auto filter = make_identify({.server_name = "weft", .debug_headers = true, .trusted_hops = 0});
+    std::set<std::string> ids;
+    for (int count = 0; count < 100; ++count) {
+        Exchange exchange = exchange_in(*view, picker);
+        (void)filter->on_request(exchange);
+        const std::string id(*exchange.request.headers.find("x-request-id"));
+        EXPECT_THAT(id, testing::MatchesRegex("[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}"));
+        ids.insert(id);
+    }
+    EXPECT_EQ(ids.size(), 100U);
+    Exchange exchange = exchange_in(*view, picker);
+    exchange.request.headers.add("X-Request-Id", "mine");
+    exchange.request.headers.add("x-forwarded-proto", "https");
+    exchange.response.headers.add("Server", "nginx");
+    exchange.times = {.start_ms = 1, .upstream_start_ms = 10, .upstream_head_ms = 35};
+    (void)filter->on_request(exchange);
+    (void)filter->on_response(exchange);
+    EXPECT_EQ(exchange.request.headers.find("x-request-id"), "mine");
+    EXPECT_EQ(exchange.request.headers.find("x-forwarded-proto"), "https");
+    EXPECT_EQ(exchange.response.headers.find("server"), "weft");
+    EXPECT_EQ(exchange.response.headers.find("x-envoy-upstream-service-time"), "25");
+    Exchange local = exchange_in(*view, picker);
+    (void)filter->on_response(local);
+    EXPECT_FALSE(local.response.headers.contains("x-envoy-upstream-service-time")) << "no backend was asked";
+}
+
+uint16_t status_of(Outcome outcome) {
+    Result<Verdict> verdict = outcome.take();
+    const Reply* reply = std::get_if<Reply>(&*verdict);
+    return reply == nullptr ? 0 : reply->status;
+}
+
+TEST(Authz, refuses_a_pod_that_the_snapshot_does_not_know) {
+    config::Snapshot snapshot = small_snapshot();
+    snapshot.pods.clear();
+    const auto view = view_of(snapshot);
+    EndpointPicker picker(1);
+    for (const Direction direction : {Direction::outbound, Direction::inbound}) {
+        Exchange exchange = exchange_in(*view, picker);
+        exchange.direction = direction;
+        EXPECT_EQ(status_of(make_authz({})->on_request(exchange)), 503);
+    }
+}
+
+TEST(Authz, gives_policies_the_dialled_address_and_the_pods_identity) {
+    config::Snapshot snapshot = small_snapshot();
+    config::PolicyRule rule;
+    rule.from.resize(1);
+    rule.from[0].principals.values = {{.kind = config::StringPattern::Kind::exact, .value = "cluster.local/ns/default/sa/c"}};
+    rule.from[0].ip_blocks.values = {*Cidr::parse("10.0.0.1/32")};
+    rule.to.resize(1);
+    rule.to[0].ports.values = {80};
+    rule.when = {{.key = config::PolicyCondition::Key::destination_ip, .header = {}, .strings = {}, .namespaces = {},
+                  .service_accounts = {}, .blocks = {.values = {*Cidr::parse("10.96.0.1/32")}, .not_values = {}},
+                  .ports = {}}};
+    snapshot.policies = {{.ns = "default", .name = "p", .action = config::Policy::Action::allow, .rules = {rule}}};
+    snapshot.policy_sets = {{.deny = {}, .allow = {0}}};
+    snapshot.frontends[0].policies = 0;
+    const auto view = view_of(snapshot);
+    EndpointPicker picker(1);
+    Exchange exchange = exchange_in(*view, picker);
+    EXPECT_EQ(status_of(make_authz({})->on_request(exchange)), 0);
+    exchange.peer.workload = nullptr;
+    EXPECT_EQ(status_of(make_authz({})->on_request(exchange)), 403);
+    EXPECT_EQ(exchange.details, "rbac_access_denied_matched_policy[none]");
+}
+
+TEST(Picker, spreads_by_open_requests_avoids_the_failed_and_forgets_the_idle) {
+    const auto view = view_of(small_snapshot());
+    EndpointPicker picker(1);
+    std::map<uint32_t, int> chosen;
+    RouteChoice choice;
+    choice.cluster = view->cluster(0);
+    for (int count = 0; count < 100; ++count) {
+        ASSERT_TRUE(picker.choose(*view, choice, true, std::nullopt));
+        picker.opened(choice.address);
+        ++chosen[*choice.endpoint];
+    }
+    EXPECT_NEAR(chosen[0], 50, 1) << "two endpoints: always the less busy one";
+    for (int count = 0; count < 20; ++count) {
+        ASSERT_TRUE(picker.choose(*view, choice, true, 0));
+        EXPECT_EQ(choice.endpoint, 1U);
+    }
+    const SocketAddress first = view->cluster(0)->endpoints[0].address;
+    while (picker.in_flight(first) > 0)
+        picker.closed(first);
+    picker.closed(first); // once too often does no harm
+    EXPECT_EQ(picker.in_flight(first), 0U);
+    picker.forget_idle();
+    EXPECT_EQ(picker.known_endpoints(), 1U);
+}
+
+TEST(Picker, stays_in_the_family_that_was_dialled_as_long_as_it_has_an_endpoint) {
+    config::Snapshot snapshot = small_snapshot();
+    snapshot.clusters[0].endpoints.push_back({.address = *SocketAddress::parse("[fd00::1]:80")});
+    const auto view = view_of(snapshot);
+    EndpointPicker picker(1);
+    RouteChoice choice;
+    choice.cluster = view->cluster(0);
+    for (int count = 0; count < 20; ++count) {
+        ASSERT_TRUE(picker.choose(*view, choice, true, 2));
+        EXPECT_TRUE(choice.address.address.is_v4());
+        ASSERT_TRUE(picker.choose(*view, choice, false, 0));
+        EXPECT_EQ(choice.endpoint, 2U);
+    }
+    snapshot.clusters[0].endpoints.pop_back();
+    const auto only_ipv4 = view_of(snapshot);
+    choice.cluster = only_ipv4->cluster(0);
+    ASSERT_TRUE(picker.choose(*only_ipv4, choice, false, std::nullopt));
+    EXPECT_TRUE(choice.address.address.is_v4());
+}
+
+} // namespace
+} // namespace weft::l7::test
