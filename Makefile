@@ -11,8 +11,8 @@ export PYTHONDONTWRITEBYTECODE := 1
 PYTEST := $(PYTHON) -m pytest -p no:cacheprovider -q
 SOURCES = $(shell git ls-files --cached --others --exclude-standard 'agent/*' 'bpf/*' 'config/*' 'l7engine/*' 'tests/*' | \
 	grep -E '\.(c|h|cpp|hpp)$$')
-# The tests whose threads meet: base, the agent's link and sources, the engine's workers and their hand-over.
-TSAN_TESTS := unit_base unit_io unit_source unit_pods unit_engine unit_metrics unit_server
+# The tests whose threads meet: base, the agent's loop, link and sources, the engine's workers and their hand-over.
+TSAN_TESTS := unit_base unit_io unit_source unit_pods unit_engine unit_metrics unit_agent unit_server
 
 .PHONY: setup build dev demo demo-clean test test-cxx test-node test-tsan bench format lint clean
 

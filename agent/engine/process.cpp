@@ -204,8 +204,9 @@ void EngineProcess::record() const {
 
 void EngineProcess::reap_leaving() {
     std::erase_if(leaving_, [](const ProcessId& process) {
-        waitpid(process.pid, nullptr, WNOHANG);
-        return process_with(process.pid) != process;
+        // A leader that has ended shows as a zombie before its other threads are gone; only then can it be reaped.
+        const pid_t reaped = waitpid(process.pid, nullptr, WNOHANG);
+        return reaped == process.pid || (reaped < 0 && process_with(process.pid) != process);
     });
 }
 
@@ -217,9 +218,11 @@ std::vector<ProcessId> EngineProcess::all() const {
 }
 
 uint64_t EngineProcess::due_ms() const {
+    // Nothing tells the end of an engine that leaves (its connection may close long before): look from time to time.
+    const uint64_t reap_ms = leaving_.empty() ? UINT64_MAX : monotonic_ms() + reap_every_ms;
     if (running_ || retired_)
-        return UINT64_MAX;
-    return next_start_ms_;
+        return reap_ms;
+    return std::min(next_start_ms_, reap_ms);
 }
 
 } // namespace weft::agent::engine

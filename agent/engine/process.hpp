@@ -18,6 +18,7 @@ inline constexpr uint64_t restart_wait_max_ms = 5000;
 /// An engine that lived this long was no failed start: the next one starts at once.
 inline constexpr uint64_t lived_well_ms = 10'000;
 inline constexpr uint64_t terminate_wait_ms = 5000;
+inline constexpr uint64_t reap_every_ms = 100;
 
 /// One process, told from another that later got the same number by its start time.
 struct ProcessId {

@@ -92,6 +92,7 @@ std::optional<Reply> judge_endpoint(Exchange& exchange, uint32_t trusted_hops) {
         return std::nullopt;
     AuthzInput input = authz_input(exchange, trusted_hops);
     input.destination = endpoint.address.address;
+    input.destination_port = endpoint.address.port; // what a guard of every port judges by
     const AuthzVerdict verdict = judge_guards(exchange.view.snapshot(), guards, input);
     if (verdict.allowed)
         return std::nullopt;

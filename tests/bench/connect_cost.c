@@ -2,11 +2,11 @@
 // What one TCP connection costs: socket + connect + close, over and over, from one thread.
 // usage: connect_cost ADDRESS PORT COUNT [BIND_ADDRESS BIND_PORT]   prints one JSON line: p50/p99 of connect in ns and
 // CPU of this process per connection (its own part of the handshake, hooks included).
-// With BIND_*: also listens there and accepts in a second thread's place (a child), so that every case of the table has
-// the same far end; the child's CPU is reported too.
+// With BIND_*: a child listens there and accepts, on core 0.
 #define _GNU_SOURCE
 #include <arpa/inet.h>
 #include <errno.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -39,6 +39,10 @@ static struct sockaddr_storage address(const char *host, int port, socklen_t *le
 
 static void serve(const char *host, int port, int ready) {
     prctl(PR_SET_PDEATHSIG, SIGKILL);
+    cpu_set_t core; // where the engine is in the redirected case: waking the far end must cost the same in every case
+    CPU_ZERO(&core);
+    CPU_SET(0, &core);
+    sched_setaffinity(0, sizeof core, &core);
     socklen_t length;
     struct sockaddr_storage local = address(host, port, &length);
     int listener = socket(local.ss_family, SOCK_STREAM, 0), one = 1;

@@ -190,7 +190,9 @@ def test_expect_continue_is_answered_before_the_body_is_sent(world):
     sock.sendall(b"POST / HTTP/1.1\r\nHost: web\r\nContent-Length: 5\r\nExpect: 100-continue\r\n\r\n")
     assert sock.recv(4096).startswith(b"HTTP/1.1 100")
     sock.sendall(b"hello")
-    assert b'"body_bytes": 5' in sock.recv(65536)
+    sock.shutdown(socket.SHUT_WR)
+    received = b"".join(iter(lambda: sock.recv(65536), b""))
+    assert b'"body_bytes": 5' in received
     sock.close()
 
 
