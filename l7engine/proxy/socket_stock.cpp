@@ -141,6 +141,9 @@ Task<Result<UniqueFd>> SocketStock::wait(uint32_t pod_id, bool ipv6, Deadline de
         } else if (!shelf->sockets.empty()) {
             *socket = std::move(shelf->sockets.back());
             shelf->sockets.pop_back();
+            // Who came between the delivery and now queued behind us, too late to be told of it.
+            if (!shelf->sockets.empty())
+                shelf->arrived.notify_one();
         } else if (!woken) {
             socket = std::unexpected(woken.error());
         }
