@@ -10,9 +10,11 @@
 #include <deque>
 #include <mutex>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "agent/engine/control.hpp"
+#include "config/base/clock.hpp"
 #include "config/proto/control.pb.h"
 #include "config/wire/channel.hpp"
 
@@ -127,6 +129,13 @@ protected:
             return std::move(*wanted);
         ADD_FAILURE() << "an event of another kind: " << event.index();
         return {};
+    }
+    /// The view follows at the end of the control thread's turn, a moment after its messages.
+    bool view_becomes_connected(bool connected) {
+        const uint64_t deadline = monotonic_ms() + wait_ms;
+        while (control_->engine().connected != connected && monotonic_ms() < deadline)
+            std::this_thread::yield();
+        return control_->engine().connected == connected;
     }
     void publish(uint64_t generation) {
         config::Snapshot snapshot;
