@@ -183,6 +183,39 @@ TEST(tcp, a_write_deadline_ends_the_stream) {
     EXPECT_EQ(written.error().code, Code::timeout);
 }
 
+TEST(tcp, a_deadline_ends_with_its_write) {
+    auto worker = make_worker();
+    Pair pair(*worker);
+    const std::array slices{Slice::of_static("quick")};
+    Result<size_t> written = 0;
+    worker->tasks().spawn(write_once(*pair.near, slices, worker->in_ms(60'000), written));
+    ASSERT_TRUE(finish_tasks(*worker));
+    ASSERT_TRUE(written.has_value());
+    EXPECT_EQ(*written, 5U);
+    EXPECT_EQ(worker->timers().size(), 0U) << "it must not cancel a later write";
+}
+
+TEST(tcp, receiving_goes_on_below_the_low_watermark_while_bytes_are_still_unread) {
+    auto worker = make_worker({.entries = 64, .buffers = 64, .buffer_bytes = 4096});
+    Pair pair(*worker, small_window);
+    const std::string source(4 * 1024 * 1024, 'z');
+    Result<Slice> out;
+    bool done = false;
+    Result<void> written;
+    worker->tasks().spawn(read_once(*pair.far, never, out, done));
+    worker->tasks().spawn(write_bytes(*pair.near, source, false, written));
+    ASSERT_TRUE(turn_until(*worker, [&] { return pair.far->buffered() > small_window.receive_high_bytes; }));
+    while (pair.far->buffered() > small_window.receive_low_bytes) {
+        done = false;
+        worker->tasks().spawn(read_once(*pair.far, never, out, done));
+        ASSERT_TRUE(done) << "bytes are there";
+    }
+    ASSERT_GT(pair.far->buffered(), 0U);
+    ASSERT_TRUE(turn_until(*worker, [&] { return pair.far->buffered() > small_window.receive_low_bytes; }));
+    pair.near->abort(Error{.code = Code::canceled, .during = "test"}, true);
+    ASSERT_TRUE(finish_tasks(*worker));
+}
+
 TEST(tcp, many_slices_go_in_order) {
     auto worker = make_worker();
     Pair pair(*worker);
