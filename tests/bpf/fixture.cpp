@@ -113,7 +113,8 @@ UniqueFd DatapathTest::listen_outbound6() {
 }
 
 UniqueFd DatapathTest::listen_inbound(uint32_t pod_id, const Netns& netns, bool v6) {
-    UniqueFd listener = listen_at(netns, at(v6 ? "::1" : "127.0.0.1", WEFT_INBOUND_PORT), {.v6_only = v6});
+    UniqueFd listener = listen_at(netns, at(v6 ? "::1" : "127.0.0.1", WEFT_INBOUND_PORT),
+                                  {.v6_only = v6, .reuse_port = true}); // as the agent makes it
     const auto set =
         datapath_->set_listener(pod_id, v6 ? abi::WEFT_LISTENER_INBOUND6 : abi::WEFT_LISTENER_INBOUND4, listener.get());
     EXPECT_TRUE(set) << to_string(set.error());

@@ -54,6 +54,23 @@ TEST_P(Steer, takes_a_port_that_needs_l7_to_the_engine) {
     expect_counters({{"inbound_steered", 1}});
 }
 
+TEST_P(Steer, shares_nothing_with_a_process_that_joins_the_listeners_reuseport_group) {
+    put_right(true);
+    set_action(port, steer);
+    beat();
+    const UniqueFd engine = listen_inbound(right_pod, cable_.right, GetParam());
+    const UniqueFd thief = listen_at(cable_.right, at(GetParam() ? "::1" : "127.0.0.1", WEFT_INBOUND_PORT),
+                                     {.v6_only = GetParam(), .reuse_port = true});
+    constexpr int dials = 40; // a group would give the thief none of them with probability 2^-40
+    for (int i = 0; i < dials; ++i) {
+        const Dialled client = dial(cable_.left, server());
+        ASSERT_EQ(client.error, 0);
+        EXPECT_FALSE(accept_at(thief.get(), false).fd);
+        ASSERT_TRUE(accept_at(engine.get(), false).fd);
+    }
+    expect_counters({{"inbound_steered", dials}});
+}
+
 TEST_P(Steer, takes_a_port_that_nobody_listens_on) {
     put_right(true);
     set_action(0, steer);
