@@ -3,6 +3,7 @@
 
 #include <arpa/inet.h>
 #include <sys/mman.h>
+#include <sys/socket.h>
 
 #include <cstring>
 
@@ -128,17 +129,32 @@ SocketOptions DatapathTest::engine_socket() {
     }};
 }
 
+SocketOptions DatapathTest::engine_socket_of_slot(uint32_t slot) {
+    return {.before = [this, slot, mark = engine_socket().before](int fd) {
+        mark(fd);
+        on_slot(slot, [fd](abi::weft_dial_slot& out) {
+            socklen_t bytes = sizeof(out.socket_cookie);
+            EXPECT_EQ(getsockopt(fd, SOL_SOCKET, SO_COOKIE, &out.socket_cookie, &bytes), 0);
+        });
+    }};
+}
+
 void DatapathTest::fill_slot(uint32_t slot, const SocketAddress& client, const SocketAddress& destination,
                              uint32_t used) {
+    on_slot(slot, [&](abi::weft_dial_slot& out) {
+        std::memcpy(out.client.bytes, client.address.bytes.data(), 16);
+        std::memcpy(out.destination.bytes, destination.address.bytes.data(), 16);
+        out.client_port = htons(client.port);
+        out.destination_port = htons(destination.port);
+        out.used = used;
+    });
+}
+
+void DatapathTest::on_slot(uint32_t slot, const std::function<void(abi::weft_dial_slot&)>& act) {
     constexpr size_t bytes = sizeof(abi::weft_dial_slot) * WEFT_DIAL_SLOTS_MAX;
     void* memory = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, datapath_->dial_slots_fd(), 0);
     ASSERT_NE(memory, MAP_FAILED);
-    auto& out = static_cast<abi::weft_dial_slot*>(memory)[slot];
-    std::memcpy(out.client.bytes, client.address.bytes.data(), 16);
-    std::memcpy(out.destination.bytes, destination.address.bytes.data(), 16);
-    out.client_port = htons(client.port);
-    out.destination_port = htons(destination.port);
-    out.used = used;
+    act(static_cast<abi::weft_dial_slot*>(memory)[slot]);
     munmap(memory, bytes);
 }
 
