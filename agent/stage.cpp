@@ -51,6 +51,7 @@ KernelState before_engine(const KernelState& now, const KernelState& wanted, boo
         const auto before = now.services.find(address);
         const bool redirected = before != now.services.end() && before->second.l7;
         service.l7 = redirected && (service.l7 || hold);
+        service.fail_closed = service.fail_closed || (hold && redirected && before->second.fail_closed);
     }
     if (!hold)
         return target;

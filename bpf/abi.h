@@ -55,7 +55,7 @@ static_assert(sizeof(struct weft_layout) == 24, "layout");
 /* pods: netns cookie -> pod. Writer: agent. Readers: connect, getsockname, getpeername, sockops. */
 struct weft_pod {
     __u32 pod_id;
-    __u8 fail_closed; /* engine silent: refuse instead of going direct */
+    __u8 fail_closed; /* as in its pod_addresses, where steer reads it */
     __u8 pad[3];
     struct weft_address v4; /* all zero: none */
     struct weft_address v6;
@@ -65,7 +65,7 @@ static_assert(sizeof(struct weft_pod) == 40, "pod");
 /* pod_addresses: address -> pod, for sk_lookup, which knows no netns cookie. Writer: agent. */
 struct weft_pod_ref {
     __u32 pod_id;
-    __u8 fail_closed;
+    __u8 fail_closed; /* engine silent: refuse what needs judging instead of passing it */
     __u8 pad[3];
 };
 static_assert(sizeof(struct weft_pod_ref) == 8, "pod_ref");
@@ -99,7 +99,8 @@ struct weft_service {
     __u32 backend_count; /* 0: refuse */
     __u8 l7;             /* 1: redirect to the engine; 0: pick a backend here */
     __u8 translate;      /* 1: directory mode, this kernel picks; 0: kube-proxy does, leave the connect alone */
-    __u8 pad[2];
+    __u8 fail_closed;    /* a policy governs it. Engine silent: refuse instead of going direct */
+    __u8 pad;
 };
 static_assert(sizeof(struct weft_service) == 16, "service");
 
@@ -199,7 +200,7 @@ static_assert(sizeof(struct weft_engine_state) == 8, "engine_state");
     X(connect_engine, "connects of the engine's own sockets")                                                          \
     X(connect_engine_inbound, "dials of the engine to an application on behalf of a client")                           \
     X(connect_bypassed_engine_stale, "connects that should have been redirected but went direct: engine silent")       \
-    X(connect_refused_engine_stale, "connects refused: engine silent and the pod is fail-closed")                      \
+    X(connect_refused_engine_stale, "connects refused: engine silent and a policy governs the service")                \
     X(connect_refused_no_backend, "connects refused: the service has no ready endpoint")                               \
     X(connect_refused_bad_slot, "engine dials refused: empty slot, or one filled for another socket")                  \
     X(connect_refused_storage, "connects refused: no socket storage")                                                  \
@@ -210,7 +211,7 @@ static_assert(sizeof(struct weft_engine_state) == 8, "engine_state");
     X(inbound_passed_unknown_address, "connections to an address of a pod that the agent does not know")               \
     X(inbound_bypassed_engine_stale, "connections that should have been steered but passed: engine silent")            \
     X(inbound_bypassed_no_listener, "connections that should have been steered but passed: no listener")               \
-    X(inbound_refused_engine_stale, "connections refused: engine silent and the pod is fail-closed")                   \
+    X(inbound_refused_engine_stale, "connections refused: engine silent and a policy governs the pod")                 \
     X(inbound_refused_no_listener, "connections refused: the engine's listener is missing")                            \
     X(inbound_refused_own_port, "connections to the engine's inbound port, or from outside to its outbound one")       \
     X(inbound_refused_unknown_address,                                                                                 \

@@ -97,7 +97,7 @@ static __always_inline enum verdict pod_connect(struct bpf_sock_addr* ctx, struc
     if (service->l7) {
         if (engine_is_alive())
             return redirect(ctx, sk, pod->pod_id, service, to);
-        if (pod->fail_closed) {
+        if (service->fail_closed) {
             count_refusal(pod->pod_id, WEFT_COUNTER_connect_refused_engine_stale);
             return REFUSE;
         }

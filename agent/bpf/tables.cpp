@@ -113,6 +113,7 @@ KernelState Tables::current() const {
         out.id = service.service_id;
         out.l7 = service.l7 != 0;
         out.translate = service.translate != 0;
+        out.fail_closed = service.fail_closed != 0;
         for (uint32_t i = 0; i < service.backend_count; ++i) {
             abi::weft_backend backend{};
             if (backends_.get({.backend_set = service.backend_set, .index = i}, backend))
@@ -247,7 +248,8 @@ Result<void> Tables::put_service(const PutService& operation) {
                                     .backend_count = count,
                                     .l7 = wanted.l7 ? uint8_t{1} : uint8_t{0},
                                     .translate = wanted.translate ? uint8_t{1} : uint8_t{0},
-                                    .pad = {}};
+                                    .fail_closed = wanted.fail_closed ? uint8_t{1} : uint8_t{0},
+                                    .pad = 0};
     if (const int error = services_.put(to_key(operation.address), service); error != 0) {
         remove_backends(set, count);
         return map_failure(error, "put_service: map services");

@@ -52,8 +52,11 @@ void add_service(Build& build, config::Frontend& frontend, const IpAddress& addr
     // Only IPv4 carries the id in an address, so the IPv4 address's id is the frontend's.
     if (frontend.id == 0 || address.is_v4())
         frontend.id = *id;
-    services[key] = {
-        .id = *id, .l7 = frontend.l7, .translate = build.options.translate, .backends = std::move(backends)};
+    services[key] = {.id = *id,
+                     .l7 = frontend.l7,
+                     .translate = build.options.translate,
+                     .fail_closed = frontend.policies != config::none,
+                     .backends = std::move(backends)};
 }
 
 void forget(const KernelState& kernel, ServiceIds& ids) {

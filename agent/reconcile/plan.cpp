@@ -87,12 +87,14 @@ void Planner::guard_ports() {
     }
 }
 
-/// Redirected services first; a service that loses its redirection waits for the last phase.
+/// Redirected services first; a service that loses its redirection, or may be reached without an engine again, waits
+/// for the last phase.
 void Planner::put_services() {
     for (const bool l7 : {true, false}) {
         for (const auto& each : wanted_.services) {
             const auto* there = find(state_.services, each.first);
-            const bool loosens = there != nullptr && there->l7 && !each.second.l7;
+            const bool loosens = there != nullptr &&
+                                 ((there->l7 && !each.second.l7) || (there->fail_closed && !each.second.fail_closed));
             if (each.second.l7 == l7 && !loosens && differs(state_.services, each))
                 step(PutService{each.first, each.second});
         }

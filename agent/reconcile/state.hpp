@@ -51,6 +51,7 @@ struct KernelState {
         uint32_t id = 0;
         bool l7 = false;
         bool translate = false;
+        bool fail_closed = false;            ///< a policy governs it: without an engine it is not reached
         std::vector<SocketAddress> backends; ///< ready endpoints of the address's own family, sorted
         bool operator==(const Service&) const = default;
     };

@@ -188,11 +188,14 @@ TEST_F(Connect, finds_no_backend_in_a_set_that_is_gone_or_of_another_family) {
     abi::weft_service_key key{};
     std::memcpy(key.address.bytes, at(vip4, 0).address.bytes.data(), 16);
     key.port = htons(port);
-    ASSERT_EQ(
-        services.put(
-            key,
-            {.service_id = service_id, .backend_set = 4711, .backend_count = 3, .l7 = 0, .translate = 1, .pad = {}}),
-        0);
+    ASSERT_EQ(services.put(key, {.service_id = service_id,
+                                 .backend_set = 4711,
+                                 .backend_count = 3,
+                                 .l7 = 0,
+                                 .translate = 1,
+                                 .fail_closed = 0,
+                                 .pad = 0}),
+              0);
     expect_refused(at(vip4, port));
     const UniqueFd backend_map = agent::bpf::open_pin(pin_dir() + "/backends");
     agent::bpf::Map<abi::weft_backend_key, abi::weft_backend> backends(backend_map.get());
@@ -211,24 +214,29 @@ struct StaleCase {
 };
 class Stale : public Connect, public ::testing::WithParamInterface<StaleCase> {};
 
-TEST_P(Stale, engine_is_bypassed_by_a_pod_that_fails_open) {
-    put_left(false);
-    write_heartbeat(GetParam().stamp());
-    put_service(at(right4, port), l7_service);
-    put_service(at(vip4, port), {.id = service_id, .l7 = true, .translate = true, .backends = {at(right4, 8001)}});
-    expect_direct(at(right4, port));
-    const UniqueFd server = listen_at(cable_.right, at(right4, 8001));
-    const Dialled client = dial(cable_.left, at(vip4, port));
-    EXPECT_EQ(client.error, 0);
-    EXPECT_TRUE(accept_at(server.get()).fd);
-    expect_counters({{"connect_bypassed_engine_stale", 2}, {"connect_translated", 1}});
+/// The property is the service's: a client that is governed itself reaches what no policy governs.
+TEST_P(Stale, engine_is_bypassed_where_no_policy_governs_the_service) {
+    for (const bool client_is_governed : {false, true}) {
+        put_left(client_is_governed);
+        write_heartbeat(GetParam().stamp());
+        put_service(at(right4, port), l7_service);
+        put_service(at(vip4, port), {.id = service_id, .l7 = true, .translate = true, .backends = {at(right4, 8001)}});
+        expect_direct(at(right4, port));
+        const UniqueFd server = listen_at(cable_.right, at(right4, 8001));
+        const Dialled client = dial(cable_.left, at(vip4, port));
+        EXPECT_EQ(client.error, 0);
+        EXPECT_TRUE(accept_at(server.get()).fd);
+    }
+    expect_counters({{"connect_bypassed_engine_stale", 4}, {"connect_translated", 2}});
 }
 
-TEST_P(Stale, engine_makes_a_pod_that_fails_closed_refuse) {
-    put_left(true);
+TEST_P(Stale, engine_makes_a_service_that_a_policy_governs_refuse) {
+    put_left(false);
     write_heartbeat(GetParam().stamp());
-    put_service(at(vip4, port), {.id = service_id, .l7 = true, .translate = true, .backends = {at(right4, 8001)}});
-    put_service(at(vip6, port), l7_service);
+    put_service(at(vip4, port),
+                {.id = service_id, .l7 = true, .translate = true, .fail_closed = true, .backends = {at(right4, 8001)}});
+    put_service(at(vip6, port),
+                {.id = service_id, .l7 = true, .translate = false, .fail_closed = true, .backends = {}});
     expect_refused(at(vip4, port));
     expect_refused(at(vip6, port));
     expect_counters({{"connect_refused_engine_stale", 2}});

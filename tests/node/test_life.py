@@ -84,8 +84,9 @@ def test_silent_engine_fails_closed_where_a_policy_governs(own_world, way):
     connect = world.session if way == "service" else lambda: pod_address_session(world)
     with connect() as session:
         assert session.request().status == 200
-    # The client is free to go direct; it is the server, whose pod is governed, that refuses.
-    counter = "weft_datapath_inbound_refused_engine_stale_total"
+    # A service that a policy governs is refused at the client already, a pod's address at the server.
+    side = "connect" if way == "service" else "inbound"
+    counter = f"weft_datapath_{side}_refused_engine_stale_total"
 
     def refused():
         try:

@@ -53,6 +53,18 @@ TEST(BeforeEngine, AServiceDoesNotBecomeL7YetButStaysIt) {
     EXPECT_FALSE(free.services.contains(at("10.1.0.4:80")));
 }
 
+TEST(BeforeEngine, AServiceIsGovernedAtOnceAndFreeLater) {
+    for (const bool before : {false, true})
+        for (const bool after : {false, true}) {
+            KernelState now;
+            KernelState wanted;
+            now.services[at("10.1.0.1:80")] = {.id = 0x10000, .l7 = true, .fail_closed = before, .backends = {}};
+            wanted.services[at("10.1.0.1:80")] = {.id = 0x10000, .l7 = true, .fail_closed = after, .backends = {}};
+            EXPECT_EQ(before_engine(now, wanted, true).services.at(at("10.1.0.1:80")).fail_closed, before || after);
+            EXPECT_EQ(before_engine(now, wanted, false), wanted);
+        }
+}
+
 TEST(BeforeEngine, PortsAreOnlyTightened) {
     const std::array actions = {PortAction::pass, PortAction::steer, PortAction::refuse};
     const IpAddress address = ip("10.0.0.1");

@@ -216,6 +216,16 @@ TEST_F(ReconcileTest, guards_cover_every_service_of_the_pod_and_port) {
     EXPECT_TRUE(kernel_pod("default/w1").fail_closed);
 }
 
+TEST_F(ReconcileTest, a_service_fails_closed_if_a_policy_governs_it_whatever_else_it_has) {
+    compile_text(web + service("alt", "10.96.0.2", "selector: {app: web}, ports: [{port: 90, targetPort: 8080}]") +
+                 policy("a", at_service("web")) + route("r", to_service("alt"), "{}"));
+    const auto& governed = out_.kernel.services.at(*SocketAddress::parse("10.96.0.1:80"));
+    const auto& routed = out_.kernel.services.at(*SocketAddress::parse("10.96.0.2:90"));
+    EXPECT_TRUE(governed.l7 && governed.fail_closed);
+    EXPECT_TRUE(routed.l7);
+    EXPECT_FALSE(routed.fail_closed);
+}
+
 TEST_F(ReconcileTest, a_pod_that_is_not_ready_keeps_its_guards) {
     compile_text(space("default", ambient) +
                  pod({.name = "w1", .ip = "10.0.0.1", .status = "conditions: [{type: Ready, status: 'False'}]"}) +

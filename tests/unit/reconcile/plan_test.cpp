@@ -46,6 +46,7 @@ KernelState random_state(std::mt19937& random) {
             out.services[{address(i), 80}] = {.id = 0x10000 + i,
                                               .l7 = dice(2) == 0,
                                               .translate = true,
+                                              .fail_closed = dice(2) == 0,
                                               .backends = std::vector<SocketAddress>(dice(3), {address(i), 81})};
     }
     return out;
@@ -137,6 +138,22 @@ TEST(Plan, a_service_loses_its_redirection_last) {
     ASSERT_EQ(steps.size(), 2U);
     EXPECT_TRUE(std::holds_alternative<RemoveInboundPort>(steps[0]));
     EXPECT_TRUE(std::holds_alternative<PutService>(steps[1]));
+}
+
+TEST(Plan, a_service_may_be_reached_without_an_engine_last) {
+    KernelState now;
+    now.services[{address(0), 80}] = {
+        .id = 0x10000, .l7 = true, .translate = true, .fail_closed = true, .backends = {}};
+    now.inbound_ports[{1, 80}] = steer;
+    KernelState wanted;
+    wanted.services[{address(0), 80}] = {
+        .id = 0x10000, .l7 = true, .translate = true, .fail_closed = false, .backends = {}};
+    const auto open = plan(now, wanted);
+    ASSERT_EQ(open.size(), 2U);
+    EXPECT_TRUE(std::holds_alternative<PutService>(open[1]));
+    const auto close = plan(wanted, now);
+    ASSERT_EQ(close.size(), 2U);
+    EXPECT_TRUE(std::holds_alternative<PutInboundPort>(close[0]));
 }
 
 } // namespace
