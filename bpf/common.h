@@ -17,6 +17,7 @@
 #define SOL_SOCKET 1
 #define SO_BINDTODEVICE 25
 #define ECONNREFUSED 111
+#define LOOPBACK_IFINDEX 1 /* of every network namespace */
 
 #define WEFT_IPV4_MAPPED bpf_htonl(0x0000ffff)
 
@@ -81,12 +82,11 @@ static __always_inline bool address_equal(const struct weft_address* a, const st
         (target) = loaded;                                                                                             \
     } while (0)
 
-/* True if both ends are in one network namespace. Decided by addresses and never by ingress_ifindex, which shows the
- * interface that owns the address and not the loopback that the packet came through. From outside, such a source is
- * a martian (IPv4), or its handshake cannot complete (IPv6: the answer never leaves the pod). */
+/* True if both ends are in one network namespace. From outside, such a source is a martian (IPv4), or its handshake
+ * cannot complete: the answer never leaves the pod (IPv6, and IPv4 with route_localnet). A loopback destination says
+ * less: with route_localnet a neighbour reaches it too. */
 static __always_inline bool flow_is_local(const struct weft_flow_key* flow) {
-    return address_is_loopback(&flow->source) || address_is_loopback(&flow->destination) ||
-           address_equal(&flow->source, &flow->destination);
+    return address_is_loopback(&flow->source) || address_equal(&flow->source, &flow->destination);
 }
 
 #endif

@@ -33,6 +33,18 @@ static __always_inline int drop(__u32 pod_id, enum weft_counter reason) {
     return SK_DROP;
 }
 
+/* A pod may dial its loopback from any of its addresses. For a local sender the kernel shows the interface that owns
+ * the destination, which is lo here; for a neighbour the one that the packet came through. */
+static __always_inline bool to_own_loopback(struct bpf_sk_lookup* ctx, const struct weft_flow_key* flow) {
+    if (!address_is_loopback(&flow->destination))
+        return false;
+    if (!address_is_v4(&flow->destination))
+        return true; /* the kernel takes packets to ::1 from lo only */
+    if (bpf_core_field_exists(ctx->ingress_ifindex))
+        return ctx->ingress_ifindex == LOOPBACK_IFINDEX;
+    return bpf_map_lookup_elem(&pod_addresses, &flow->source); /* before 5.17: some pod's, it may be this one's */
+}
+
 /* A pod with several addresses may dial one from another. */
 static __always_inline bool same_pod(const struct weft_flow_key* flow, const struct weft_pod_ref* pod) {
     const struct weft_pod_ref* source = bpf_map_lookup_elem(&pod_addresses, &flow->source);
@@ -93,13 +105,14 @@ static __always_inline int judge(struct bpf_sk_lookup* ctx, bool strict) {
     struct weft_flow_key flow = {};
     const struct weft_pod_ref* pod;
     const __u8* judged;
+    __u8 action;
     bool local;
 
     if (ctx->protocol != IPPROTO_TCP)
         return SK_PASS;
     flow_read(ctx, &flow);
     pod = bpf_map_lookup_elem(&pod_addresses, &flow.destination);
-    local = flow_is_local(&flow) || (pod && same_pod(&flow, pod));
+    local = flow_is_local(&flow) || to_own_loopback(ctx, &flow) || (pod && same_pod(&flow, pod));
     if (is_own_port(&flow, local))
         return drop(pod ? pod->pod_id : 0, WEFT_COUNTER_inbound_refused_own_port);
     if (local) {
@@ -112,17 +125,20 @@ static __always_inline int judge(struct bpf_sk_lookup* ctx, bool strict) {
         count(WEFT_COUNTER_inbound_passed_unknown_address);
         return SK_PASS;
     }
+    action = action_of(pod->pod_id, flow.destination_port);
+    /* REFUSE, and whatever a newer agent may write. Also for the engine: it has judged by another service's policies
+     * than by those that it cannot judge. */
+    if (action != WEFT_PORT_PASS && action != WEFT_PORT_STEER)
+        return drop(pod->pod_id, WEFT_COUNTER_inbound_refused_protocol);
     judged = bpf_map_lookup_elem(&flows, &flow);
     if (judged && *judged == WEFT_FLOW_JUDGED) {
         count(WEFT_COUNTER_inbound_passed_judged);
         return SK_PASS;
     }
-    switch (action_of(pod->pod_id, flow.destination_port)) {
-    case WEFT_PORT_PASS: count(WEFT_COUNTER_inbound_passed); return SK_PASS;
-    case WEFT_PORT_STEER: return steer(ctx, pod);
-    default: /* REFUSE, and whatever a newer agent may write */
-        return drop(pod->pod_id, WEFT_COUNTER_inbound_refused_protocol);
-    }
+    if (action == WEFT_PORT_STEER)
+        return steer(ctx, pod);
+    count(WEFT_COUNTER_inbound_passed);
+    return SK_PASS;
 }
 
 SEC("sk_lookup")

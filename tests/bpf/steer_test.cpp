@@ -5,6 +5,7 @@
 
 #include <cerrno>
 #include <cstring>
+#include <fstream>
 
 #include "agent/bpf/map.hpp"
 #include "agent/bpf/pins.hpp"
@@ -119,6 +120,17 @@ TEST_P(Steer, refuses_a_protocol_that_nobody_can_judge) {
     expect_reaches(application);
 }
 
+/// It judged by another service's policies; those of this port's service it cannot judge.
+TEST_P(Steer, refuses_such_a_protocol_to_the_engine_too) {
+    put_right(true);
+    set_action(port, refuse);
+    beat();
+    const UniqueFd application = listen_at(cable_.right, server());
+    EXPECT_EQ(dial(cable_.left, server(), engine_socket()).error, ECONNREFUSED);
+    expect_counters({{"connect_engine", 1}, {"flow_recorded", 1}, {"inbound_refused_protocol", 1}});
+    expect_refusals(right_pod, "inbound_refused_protocol", 1);
+}
+
 TEST_P(Steer, refuses_if_the_engine_is_silent_and_the_pod_fails_closed) {
     put_right(true);
     set_action(port, steer);
@@ -194,6 +206,15 @@ TEST_P(Steer, passes_a_pods_connections_to_itself) {
     EXPECT_EQ(dial(cable_.right, server()).error, 0);
     EXPECT_EQ(dial(cable_.right, at(GetParam() ? "::1" : "127.0.0.1", port)).error, 0);
     expect_counters({{"connect_untouched", 2}, {"inbound_passed_self", 2}});
+}
+
+TEST_P(Steer, passes_a_pods_connections_to_its_loopback_from_any_of_its_addresses) {
+    put_right(true);
+    set_action(0, steer);
+    const UniqueFd application = listen_at(cable_.right, at("::", port));
+    const SocketAddress loopback = at(GetParam() ? "::1" : "127.1.2.3", port);
+    EXPECT_EQ(dial(cable_.right, loopback, {.bind = at(GetParam() ? right6 : right4, 0)}).error, 0);
+    expect_counters({{"connect_untouched", 1}, {"inbound_passed_self", 1}});
 }
 
 TEST_P(Steer, passes_a_pods_connections_between_two_of_its_addresses) {
@@ -275,6 +296,26 @@ TEST_P(Steer, gives_no_judged_flow_to_another_socket_with_the_same_addresses) {
     expect_reaches(engine, {.bind = source});
     expect_counters({{"inbound_steered", 1}});
     EXPECT_EQ(entries("flows", sizeof(abi::weft_flow_key)), 0U);
+}
+
+class RouteLocalnet : public DatapathTest {};
+
+/// A pod may set it for itself, and some node agents do: then its neighbours reach its loopback.
+TEST_F(RouteLocalnet, opens_no_way_to_the_loopback_around_the_judgement) {
+    for (const Netns* netns : {&cable_.left, &cable_.right})
+        netns->run([] { std::ofstream("/proc/sys/net/ipv4/conf/all/route_localnet") << "1"; });
+    cable_.left.ip("route del local 127.0.0.0/8 dev lo table local\n"
+                   "route del local 127.0.0.1 dev lo table local\n"
+                   "route add 127.0.0.0/8 via 10.77.0.2 dev eth0 src 10.77.0.1\n");
+    const SocketAddress loopback = at("127.0.0.5", port);
+    const UniqueFd application = listen_at(cable_.right, loopback);
+    ASSERT_EQ(dial(cable_.left, loopback).error, 0) << "the kernel lets it through";
+    put_left();
+    put_right(true);
+    set_action(port, steer);
+    EXPECT_EQ(dial(cable_.left, loopback).error, ECONNREFUSED);
+    EXPECT_EQ(dial(cable_.right, loopback).error, 0);
+    expect_counters({{"connect_untouched", 2}, {"inbound_passed_self", 1}, {"inbound_refused_unknown_address", 1}});
 }
 
 INSTANTIATE_TEST_SUITE_P(Inbound, Steer, ::testing::Bool(),
