@@ -192,7 +192,11 @@ struct weft_engine_state {
 };
 static_assert(sizeof(struct weft_engine_state) == 8, "engine_state");
 
-/* counters: PERCPU_ARRAY by weft_counter. The names that logs and metrics use are generated from this list. */
+/* counters: PERCPU_ARRAY by weft_counter. The names that logs and metrics use are generated from this list. A new one
+ * goes to its end: the pinned map, larger than the list, is adopted by the next version and each number keeps its
+ * sense.
+ */
+#define WEFT_COUNTER_ENTRIES 128
 #define WEFT_COUNTERS(X)                                                                                               \
     X(connect_redirected, "connects sent to the engine")                                                               \
     X(connect_translated, "connects to a plain service sent to one of its endpoints, no proxy")                        \
@@ -227,6 +231,7 @@ enum weft_counter {
 #undef WEFT_COUNTER_ENUM
         WEFT_COUNTERS_MAX
 };
+static_assert((int)WEFT_COUNTERS_MAX <= WEFT_COUNTER_ENTRIES, "counters");
 
 /* pod_refusals: PERCPU_HASH (pod, counter) -> refusals; best effort when full. */
 struct weft_pod_counter_key {

@@ -131,7 +131,7 @@ struct {
 /* Writers: all programs. Reader: agent. An array: never full. */
 struct {
     __uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
-    __uint(max_entries, WEFT_COUNTERS_MAX);
+    __uint(max_entries, WEFT_COUNTER_ENTRIES);
     __type(key, __u32); /* enum weft_counter */
     __type(value, __u64);
     __uint(pinning, LIBBPF_PIN_BY_NAME);

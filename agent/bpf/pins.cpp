@@ -11,10 +11,12 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <cerrno>
 #include <charconv>
 #include <cstdio>
 #include <cstring>
+#include <iterator>
 #include <memory>
 
 namespace weft::agent::bpf {
@@ -23,9 +25,18 @@ namespace {
 constexpr std::string_view link_prefix = "link_";
 constexpr std::string_view pod_link_prefix = "link_pod_";
 constexpr std::string_view next_suffix = "_next";
+const std::string layout_name = "layout";
 
 std::string because(const std::string& what, int error_number) {
     return what + ": " + std::strerror(error_number);
+}
+
+bool is_map(const std::string& path) {
+    const UniqueFd pinned = open_pin(path);
+    std::array<char, 32> kind{};
+    const std::string own = "/proc/self/fd/" + std::to_string(pinned.get());
+    const ssize_t bytes = readlink(own.c_str(), kind.data(), kind.size());
+    return bytes > 0 && std::string_view(kind.data(), static_cast<size_t>(bytes)) == "anon_inode:bpf-map";
 }
 
 } // namespace
@@ -116,17 +127,21 @@ std::expected<void, std::string> remove_pins(const std::string& pin_dir, const s
         return std::unexpected(because("pin folder " + pin_dir, errno));
     }
     std::string foreign;
-    const std::vector<std::string> names = list_pins(pin_dir);
+    std::vector<std::string> names = list_pins(pin_dir);
+    const auto layout = std::ranges::find(names, layout_name);
+    const bool ours = layout != names.end() && is_map(pin_dir + "/" + layout_name);
+    if (ours)
+        std::iter_swap(layout, std::prev(names.end())); // last: it is what tells that the others are ours
     for (const bool links : {true, false}) {
         for (const std::string& name : names) {
             const bool is_link = name.starts_with(link_prefix);
             if (is_link != links)
                 continue;
-            if (!is_link && std::ranges::find(map_names, name) == map_names.end()) {
+            const std::string path = pin_dir + "/" + name;
+            if (!is_link && std::ranges::find(map_names, name) == map_names.end() && !(ours && is_map(path))) {
                 foreign = name;
                 continue;
             }
-            const std::string path = pin_dir + "/" + name;
             if (is_link ? !remove_link(path) : unlink(path.c_str()) != 0 && errno != ENOENT)
                 return std::unexpected(because("pin " + path + " cannot be removed", errno));
         }

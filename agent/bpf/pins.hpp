@@ -31,8 +31,9 @@ void remove_half_pins(const std::string& pin_dir);
 /// 0: not the name of a pod's link.
 [[nodiscard]] uint32_t pod_of_link_name(std::string_view name);
 
-/// Unpins links first (traffic flows as without Weft from then on), then the rest, and removes the folder. A name that
-/// is not ours is left, and is an error. A missing folder is success.
+/// Unpins links first (traffic flows as without Weft from then on), then the rest, and removes the folder. Maps are
+/// ours by name, or, beside a `layout`, whatever their name is: another version may have named them. What is not ours
+/// is left, and is an error. A missing folder is success.
 [[nodiscard]] std::expected<void, std::string> remove_pins(const std::string& pin_dir,
                                                            const std::vector<std::string>& map_names);
 

@@ -244,6 +244,25 @@ TEST_F(Lifecycle, cleanup_leaves_nothing_and_can_be_repeated) {
     EXPECT_EQ(dial(cable_.left, at(right4, port)).error, 0);
 }
 
+/// The maps of a version that named them otherwise.
+TEST_F(Lifecycle, cleanup_knows_maps_by_their_folder_and_not_only_by_name) {
+    const std::string former = pin_dir() + "/a_former_name";
+    ASSERT_EQ(bpf_obj_pin(open_pin(pin_dir() + "/services").get(), former.c_str()), 0);
+    datapath_.reset();
+    ASSERT_TRUE(Datapath::cleanup(pin_dir()));
+    EXPECT_NE(access(pin_dir().c_str(), F_OK), 0);
+}
+
+TEST_F(Lifecycle, cleanup_leaves_maps_alone_in_a_folder_that_is_not_ours) {
+    ASSERT_EQ(bpf_obj_pin(open_pin(pin_dir() + "/services").get(), (pin_dir() + "/a_former_name").c_str()), 0);
+    ASSERT_EQ(unlink((pin_dir() + "/layout").c_str()), 0);
+    datapath_.reset();
+    const auto cleaned = Datapath::cleanup(pin_dir());
+    ASSERT_FALSE(cleaned);
+    EXPECT_NE(cleaned.error().find("a_former_name"), std::string::npos) << cleaned.error();
+    ASSERT_EQ(unlink((pin_dir() + "/a_former_name").c_str()), 0);
+}
+
 TEST_F(Lifecycle, cleanup_leaves_alone_what_is_not_ours) {
     datapath_.reset();
     const std::string foreign = pin_dir() + "/somebody";

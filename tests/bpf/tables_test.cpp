@@ -225,7 +225,7 @@ const std::map<std::string, Size> sizes = {
     {"handovers", {sizeof(abi::weft_handover_key), sizeof(abi::weft_socket), WEFT_HANDOVERS_MAX}},
     {"dial_slots", {4, sizeof(abi::weft_dial_slot), WEFT_DIAL_SLOTS_MAX}},
     {"engine_state", {4, sizeof(abi::weft_engine_state), 1}},
-    {"counters", {4, 8, abi::WEFT_COUNTERS_MAX}},
+    {"counters", {4, 8, WEFT_COUNTER_ENTRIES}},
     {"pod_refusals", {sizeof(abi::weft_pod_counter_key), 8, WEFT_POD_REFUSALS_MAX}},
 };
 
