@@ -17,8 +17,13 @@ Kernel::Kernel(bpf::Datapath& datapath, metrics::Counters& counters)
 }
 
 void Kernel::move_to(const KernelState& target) {
-    if (now_ == target)
-        return;
+    if (now_ != target)
+        apply(target);
+    if (const Result<void> followed = datapath_.follow_governed(); !followed)
+        note(followed.error(), "link");
+}
+
+void Kernel::apply(const KernelState& target) {
     bool whole = true;
     for (const MapOperation& operation : plan(now_, target)) {
         const Result<void> applied = datapath_.apply({&operation, 1});

@@ -47,6 +47,7 @@ public:
     [[nodiscard]] std::vector<bpf::MapUsage> usage() const { return datapath_.usage(); }
 
 private:
+    void apply(const KernelState& target);
     void note(const Error& error, const char* reason);
 
     bpf::Datapath& datapath_;

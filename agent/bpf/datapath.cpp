@@ -227,15 +227,28 @@ Result<void> Datapath::apply(std::span<const MapOperation> operations) {
     return {};
 }
 
+Result<void> Datapath::follow_governed() {
+    std::set<uint32_t> candidates = tables_.governed_pods();
+    candidates.insert(strict_.begin(), strict_.end());
+    Result<void> all;
+    for (const uint32_t pod_id : candidates) {
+        if (const auto followed = follow_governed(pod_id); !followed && all)
+            all = followed;
+    }
+    return all;
+}
+
 /// A pod that has just got its first port to judge (or lost its last) changes between the two steer programs.
 Result<void> Datapath::follow_governed(uint32_t pod_id) {
     if (pod_id == 0 || tables_.is_governed(pod_id) == strict_.contains(pod_id))
         return {};
     const UniqueFd link = open_pin(link_path(pod_id));
-    if (!link)
+    if (!link && errno == ENOENT)
         return {}; // not attached yet: attach_pod will choose
     LinkInfo info;
-    if (!read_link(link.get(), info) || info.target == 0)
+    if (!link || !read_link(link.get(), info))
+        return std::unexpected(from_errno(errno, "put_inbound_port: the pod's link"));
+    if (info.target == 0)
         return {}; // its netns is gone, prune_severed will find it
     if (bpf_link_update(link.get(), steer_program(pod_id), nullptr) != 0)
         return std::unexpected(from_errno(errno, "put_inbound_port: program of the pod's link"));

@@ -64,6 +64,9 @@ public:
     /// In order; stops at the first failure, whose `during` names the operation and the map. What was applied stays:
     /// read current() and plan again.
     Result<void> apply(std::span<const MapOperation> operations);
+    /// apply() brings the pods that it changes to the right one of the two steer programs; this does it for any whose
+    /// link could not be changed then. The error is the first; the others are tried.
+    Result<void> follow_governed();
     /// What the maps hold now. Addresses and backends are sorted.
     [[nodiscard]] KernelState current() const;
     [[nodiscard]] ServiceIds service_ids() const;

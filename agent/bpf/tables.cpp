@@ -215,6 +215,13 @@ Result<void> Tables::remove_port(const RemoveInboundPort& operation) {
     return {};
 }
 
+std::set<uint32_t> Tables::governed_pods() const {
+    std::set<uint32_t> pods;
+    for (const auto& [pod_id, ports] : governed_ports_)
+        pods.insert(pod_id);
+    return pods;
+}
+
 void Tables::note_governed(const KernelState::PortKey& key, KernelState::PortAction action) {
     if (action != KernelState::PortAction::pass) {
         governed_ports_[key.pod_id].insert(key.port);

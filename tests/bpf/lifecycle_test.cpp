@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Start, restart, replacement and removal: what is pinned stays in force, and never half of it.
 #include <bpf/bpf.h>
+#include <fcntl.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -170,12 +172,34 @@ TEST_F(Lifecycle, a_failed_restart_keeps_every_program_as_it_was) {
     for (const std::string& name : node_links)
         before[name] = link_info(name).program;
     datapath_.reset();
-    // Connect is attached last; a folder that is no cgroup2 fails there after others were looked at.
+    // The first link that a start looks at is in another folder then, and cannot be attached there.
     auto wrong = settings();
     wrong.cgroup = "/proc";
     EXPECT_FALSE(Datapath::open(wrong));
     for (const std::string& name : node_links)
         EXPECT_EQ(link_info(name).program, before[name]) << name;
+    expect_redirected(listen_outbound4());
+}
+
+/// Those before the last were swapped to the new programs when it fails, and are swapped back.
+TEST_F(Lifecycle, a_restart_that_fails_at_its_last_link_keeps_every_program_as_it_was) {
+    set_up_service();
+    std::map<std::string, uint32_t> before;
+    for (const std::string& name : node_links)
+        before[name] = link_info(name).program;
+    const UniqueFd program(bpf_prog_get_fd_by_id(before.at("link_connect6")));
+    datapath_.reset();
+    // Somebody else's, attached so that it tolerates no other.
+    ASSERT_TRUE(agent::bpf::remove_link(pin_dir() + "/link_connect6"));
+    const UniqueFd cgroup(open(lab_cgroup().c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+    ASSERT_EQ(bpf_prog_attach(program.get(), cgroup.get(), BPF_CGROUP_INET6_CONNECT, 0), 0);
+    before.erase("link_connect6");
+    const auto refused = Datapath::open(settings());
+    ASSERT_EQ(bpf_prog_detach2(program.get(), cgroup.get(), BPF_CGROUP_INET6_CONNECT), 0);
+    ASSERT_FALSE(refused);
+    EXPECT_NE(refused.error().find("link_connect6"), std::string::npos) << refused.error();
+    for (const auto& [name, id] : before)
+        EXPECT_EQ(link_info(name).program, id) << name;
     expect_redirected(listen_outbound4());
 }
 
@@ -303,6 +327,29 @@ TEST_F(Lifecycle, a_pod_id_can_move_to_another_netns) {
     struct stat netns{};
     ASSERT_EQ(fstat(cable_.left.fd(), &netns), 0);
     EXPECT_EQ(link_info("link_pod_" + std::to_string(right_pod)).target, netns.st_ino);
+}
+
+/// The pin is there and cannot be opened: that is no pod without a link.
+TEST_F(Lifecycle, a_pod_whose_program_cannot_be_changed_is_reported_and_followed_later) {
+    put_right(true);
+    const std::string name = "link_pod_" + std::to_string(right_pod);
+    const uint32_t plain = link_info(name).program;
+    rlimit limit{};
+    ASSERT_EQ(getrlimit(RLIMIT_NOFILE, &limit), 0);
+    rlimit none = limit;
+    none.rlim_cur = 0;
+    ASSERT_EQ(setrlimit(RLIMIT_NOFILE, &none), 0);
+    const std::vector<MapOperation> operations = {agent::PutInboundPort{{right_pod, port}, refuse}};
+    const auto applied = datapath_->apply(operations);
+    const auto followed = datapath_->follow_governed();
+    ASSERT_EQ(setrlimit(RLIMIT_NOFILE, &limit), 0);
+    ASSERT_FALSE(applied);
+    EXPECT_EQ(applied.error().detail, EMFILE) << to_string(applied.error());
+    EXPECT_FALSE(followed);
+    EXPECT_EQ(link_info(name).program, plain);
+    ASSERT_TRUE(datapath_->follow_governed());
+    EXPECT_NE(link_info(name).program, plain);
+    ASSERT_TRUE(datapath_->follow_governed());
 }
 
 TEST_F(Lifecycle, bad_arguments_are_errors) {
