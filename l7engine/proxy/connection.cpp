@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "l7engine/proxy/connection.hpp"
 
+#include "l7engine/filter/sanitize.hpp"
 #include "l7engine/http/out_queue.hpp"
 #include "l7engine/proxy/active_exchange.hpp"
 
@@ -45,6 +46,7 @@ void Connection::on_data(StreamId, Slice&& data, bool last) {
 
 void Connection::on_trailers(StreamId, Trailers&& trailers) {
     trailers_ = std::move(trailers);
+    sanitize_trailers(*trailers_);
     request_complete_ = true;
 }
 
