@@ -164,6 +164,8 @@ Result<Message> interpret_response(RawHead&& raw, bool to_head) {
         message->keep_alive = message->keep_alive && !length->chunked && length->fixed.value_or(0) == 0;
     } else if (to_head || raw.status == 304) {
         message->head.content_length = length->fixed;
+        // A length is what the body would have had. Chunks are announced by a server that may be about to send some.
+        message->keep_alive = message->keep_alive && (to_head || !length->chunked);
     } else if (!informational) {
         set_framing(*message, *length, raw.connection);
         if (!length->chunked && !length->fixed) {

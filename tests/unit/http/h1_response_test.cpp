@@ -53,6 +53,8 @@ TEST(H1Response, Bodies) {
         {"HEAD chunked", ok("Transfer-Encoding: chunked\r\n"), "[1] 200 .", "HEAD"},
         {"HEAD without framing", ok(""), "[1] 200 .", "HEAD"},
         {"204", with_status("204 No Content", "A: 1\r\n"), "[1] 204 {A: 1} ."},
+        {"S82 304 that announces chunks", with_status("304 Not Modified", "Transfer-Encoding: chunked\r\n"),
+         "[1] 304 .\nclosed"},
         {"304 with length", with_status("304 Not Modified", "Content-Length: 9\r\n"), "[1] 304 cl=9 ."},
         {"without a reason", with_status("200", "Content-Length: 0\r\n"), "[1] 200 cl=0 ."},
         {"with an empty reason", with_status("200 ", "Content-Length: 0\r\n"), "[1] 200 cl=0 ."},
