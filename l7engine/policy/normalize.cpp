@@ -112,9 +112,9 @@ Result<bool> normalize_target(std::string& target, PathNormalization level) {
     if (level == PathNormalization::none || !path.starts_with('/') || is_plain(path))
         return false;
     std::string canonical = decode(path, level);
-    if (level >= PathNormalization::merge_slashes)
-        canonical = merge_slashes(canonical);
     canonical = remove_dot_segments(canonical);
+    if (level >= PathNormalization::merge_slashes)
+        canonical = merge_slashes(canonical); // behind the dots, as Envoy does: "/a//../b" is "/a/b", not "/b"
     if (canonical == path)
         return false;
     target.replace(0, path.size(), canonical);

@@ -12,8 +12,8 @@ namespace weft::l7 {
 enum class PathNormalization : uint8_t {
     none,
     base,          ///< Istio's default: escapes of unreserved characters decoded once, `\` to `/`, dot segments removed
-    merge_slashes, ///< repeated `/` become one
-    decode_and_merge_slashes, ///< %2F and %5C are decoded first
+    merge_slashes, ///< repeated `/` become one, after the dot segments
+    decode_and_merge_slashes, ///< before all that, %2F and %5C are decoded
 };
 
 /// Makes the path of a request target canonical, in place, once, before anybody looks at it: policy, route, metrics,

@@ -40,7 +40,10 @@ TEST(NormalizeTarget, every_level) {
         {"/a\\b", "/a/b", "/a/b", "/a/b"},
         {"/a\\..\\b", "/b", "/b", "/b"},
         {"//a///b", "//a///b", "/a/b", "/a/b"},
-        {"/a//../b", "/a/b", "/b", "/b"},
+        {"/a//../b", "/a/b", "/a/b", "/a/b"}, // P10: the empty segment goes, not "a"
+        {"/a%2f/../b", "/b", "/b", "/a/b"},
+        {"/a/%2f/..", "/a/", "/a/", "/a/"},
+        {"//../a", "/a", "/a", "/a"},
         {"/a%2fb", "/a%2fb", "/a%2fb", "/a/b"},
         {"/a%2F..%5cb", "/a%2F..%5cb", "/a%2F..%5cb", "/b"},
         {"/a%2F%2Fb", "/a%2F%2Fb", "/a%2F%2Fb", "/a/b"},
