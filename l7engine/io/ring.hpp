@@ -46,7 +46,8 @@ struct RingCounts {
 ///
 /// Buffers are never exhausted by slow consumers: while fewer than a quarter of them is free, received bytes come as
 /// exact-size heap copies and their buffer goes back at once. So after each wait() a quarter is free, however many
-/// slices are held, and -ENOBUFS means only that one batch had more data than buffers.
+/// slices are held, and -ENOBUFS means only that one batch had more data than buffers. That is the last resort, since
+/// it strikes whoever receives next: receive queues copy before, by free_buffers_percent().
 /// Slices of a ring die before it (asserted).
 class Ring {
 public:

@@ -68,7 +68,7 @@ void TcpReceiver::complete(int32_t result, bool more, Slice buffer) {
         return socket_.settle();
     }
     if (result > 0)
-        queue_.push(std::move(buffer));
+        queue_.push(std::move(buffer), socket_.ring().free_buffers_percent());
     else if (result == 0)
         ended_ = true;
     else
