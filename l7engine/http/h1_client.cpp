@@ -126,7 +126,7 @@ Result<void> H1Client::receive_head(bool more_bytes, Events& events) {
     close_ = close_ || early || !message->keep_alive;
     const bool last = message->framing == Framing::none;
     const StreamId stream = stream_;
-    reader_.begin_body(message->framing, message->length);
+    reader_.begin_body(message->framing, message->length, std::move(message->nominated));
     if (last)
         end_reply(more_bytes);
     events.on_head(stream, std::move(message->head), last);

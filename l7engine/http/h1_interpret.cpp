@@ -38,9 +38,10 @@ Result<Length> read_length(const RawHead& raw) {
     return length;
 }
 
-void set_framing(Message& message, const Length& length) {
+void set_framing(Message& message, const Length& length, const ConnectionOptions& options) {
     if (length.chunked) {
         message.framing = Framing::chunked;
+        message.nominated.assign(options.nominated.begin(), options.nominated.begin() + options.nominated_count);
     } else if (length.fixed && *length.fixed > 0) {
         message.framing = Framing::fixed;
         message.length = *length.fixed;
@@ -132,7 +133,7 @@ Result<Message> interpret_request(RawHead&& raw, const H1Settings& settings) {
     Result<Message> message(std::in_place);
     message->http_10 = raw.minor == 0;
     message->keep_alive = keeps_alive(raw);
-    set_framing(*message, *length);
+    set_framing(*message, *length, raw.connection);
     if (const Result<void> fields = set_request_fields(*message, raw, settings); !fields)
         return std::unexpected(fields.error());
     message->head.headers = std::move(raw.headers);
@@ -163,8 +164,10 @@ Result<Message> interpret_response(RawHead&& raw, bool to_head) {
         message->keep_alive = message->keep_alive && !length->chunked && length->fixed.value_or(0) == 0;
     } else if (to_head || raw.status == 304) {
         message->head.content_length = length->fixed;
+        // A length is what the body would have had. Chunks are announced by a server that may be about to send some.
+        message->keep_alive = message->keep_alive && (to_head || !length->chunked);
     } else if (!informational) {
-        set_framing(*message, *length);
+        set_framing(*message, *length, raw.connection);
         if (!length->chunked && !length->fixed) {
             message->framing = Framing::until_close;
             message->keep_alive = false;

@@ -3,7 +3,9 @@
 
 #include <cstdint>
 #include <optional>
+#include <string>
 #include <string_view>
+#include <vector>
 
 #include "config/base/error.hpp"
 #include "l7engine/http/h1_codec.hpp"
@@ -42,6 +44,7 @@ struct Message {
     uint64_t length = 0;    ///< Framing::fixed
     bool keep_alive = true; ///< the sender's wish and our trust in the connection
     bool http_10 = false;
+    std::vector<std::string> nominated; ///< Framing::chunked: by Connection, so no trailers either
 };
 
 [[nodiscard]] Result<Message> interpret_request(RawHead&& raw, const H1Settings& settings);

@@ -59,7 +59,8 @@ void H1Reader::start_message() {
     expect_block(State::head, LineScanner::Until::empty_line, settings_.head_bytes_max);
 }
 
-void H1Reader::begin_body(Framing framing, uint64_t length) {
+void H1Reader::begin_body(Framing framing, uint64_t length, std::vector<std::string> not_trailers) {
+    not_trailers_ = std::move(not_trailers);
     head_text_ = {};
     left_ = length;
     extension_bytes_ = 0;
@@ -235,10 +236,15 @@ Result<void> H1Reader::parse_trailers(std::string_view text) {
             return refuse(400, "trailer");
         if (++count > settings_.headers_max)
             return refuse(431, "too many trailers");
-        if (!pseudo && !is_forbidden_trailer(field->name))
+        if (!pseudo && may_be_trailer(field->name))
             trailers_.add(field->name, field->value);
     }
     return {};
+}
+
+bool H1Reader::may_be_trailer(std::string_view name) const {
+    const auto same = [&](const std::string& other) { return equal_ignoring_case(other, name); };
+    return !is_forbidden_trailer(name) && std::none_of(not_trailers_.begin(), not_trailers_.end(), same);
 }
 
 } // namespace weft::l7::h1

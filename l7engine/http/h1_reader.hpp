@@ -5,6 +5,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "config/base/error.hpp"
 #include "l7engine/http/h1_codec.hpp"
@@ -56,8 +57,8 @@ public:
     [[nodiscard]] std::string_view head_text() const { return head_text_; }
     /// After `end`.
     [[nodiscard]] Trailers&& take_trailers() { return std::move(trailers_); }
-    /// Framing::none: the message is done.
-    void begin_body(Framing framing, uint64_t length);
+    /// Framing::none: the message is done. `not_trailers`: names that are dropped from its trailers.
+    void begin_body(Framing framing, uint64_t length, std::vector<std::string> not_trailers = {});
     /// A head follows.
     void start_message();
 
@@ -85,6 +86,7 @@ private:
     Result<Step> read_chunk_line(std::string_view bytes, size_t& offset);
     Result<Step> read_trailers(std::string_view bytes, size_t& offset);
     Result<void> parse_trailers(std::string_view text);
+    [[nodiscard]] bool may_be_trailer(std::string_view name) const;
 
     const H1Settings settings_;
     const bool requests_;
@@ -95,6 +97,7 @@ private:
     std::string_view head_text_;
     uint64_t left_ = 0;
     size_t extension_bytes_ = 0; ///< of this message
+    std::vector<std::string> not_trailers_; ///< of this message
     Trailers trailers_;
 };
 

@@ -107,7 +107,7 @@ Result<void> H1Server::receive_head(Events& events) {
     head_request_ = message->head.method == "HEAD";
     http_10_ = message->http_10;
     close_ = !message->keep_alive;
-    reader_.begin_body(message->framing, message->length);
+    reader_.begin_body(message->framing, message->length, std::move(message->nominated));
     events.on_head(stream_, std::move(message->head), message->framing == Framing::none);
     return {};
 }

@@ -42,15 +42,23 @@ public:
 
 namespace {
 constexpr size_t nodes_kept_max = 1024;
-} // namespace
 
-bool ReceiveQueue::copies(size_t size) const {
-    return slices_ >= whole_slices_max || (slices_ >= small_slices_max && size < small_slice_bytes);
+/// How many buffers one queue may hold. Below a half it is one: that is all that a reader needs who keeps up.
+constexpr size_t whole_slices_max(uint32_t free_percent) {
+    if (free_percent >= 75)
+        return 64;
+    return free_percent >= 50 ? 4 : 1;
 }
 
-void ReceiveQueue::push(Slice slice) {
+} // namespace
+
+bool ReceiveQueue::copies(size_t size, uint32_t free_percent) const {
+    return slices_ >= whole_slices_max(free_percent) || (slices_ >= small_slices_max && size < small_slice_bytes);
+}
+
+void ReceiveQueue::push(Slice slice, uint32_t free_percent) {
     bytes_ += slice.size();
-    if (copies(slice.size()))
+    if (copies(slice.size(), free_percent))
         append_copy(slice.bytes());
     else
         append(std::move(slice), nullptr);

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 
 #include "config/base/slice.hpp"
 
@@ -11,6 +12,8 @@ namespace weft::l7 {
 ///
 /// A peer that sends many small segments must not hold a whole ring buffer with each: behind the first few, small
 /// slices are copied together into heap chunks, so memory stays near the number of bytes, which the watermark bounds.
+/// And whoever reads slowly must not take the ring's buffers from all others: the fewer are free, the fewer one queue
+/// holds; the rest of what it has is copied. So it is the slow stream that pays for the copies.
 class ReceiveQueue {
 public:
     ReceiveQueue() = default;
@@ -18,7 +21,8 @@ public:
     ReceiveQueue& operator=(const ReceiveQueue&) = delete;
     ~ReceiveQueue() { clear(); }
 
-    void push(Slice slice);
+    /// `free_percent`: of the ring's buffers.
+    void push(Slice slice, uint32_t free_percent);
     /// Not on an empty queue.
     [[nodiscard]] Slice pop();
     void clear();
@@ -31,11 +35,10 @@ private:
     struct Node;
     struct Chunk;
     class ChunkOwner;
-    static constexpr size_t whole_slices_max = 64;   ///< from here on everything is copied together
-    static constexpr size_t small_slices_max = 4;    ///< from here on small slices are
+    static constexpr size_t small_slices_max = 4; ///< from here on small slices are copied together
     static constexpr size_t small_slice_bytes = 2048;
     static constexpr size_t chunk_bytes = 16384;
-    [[nodiscard]] bool copies(size_t size) const;
+    [[nodiscard]] bool copies(size_t size, uint32_t free_percent) const;
     void append_copy(Bytes bytes);
     void append(Slice slice, Chunk* chunk);
 

@@ -46,7 +46,8 @@ struct RingCounts {
 ///
 /// Buffers are never exhausted by slow consumers: while fewer than a quarter of them is free, received bytes come as
 /// exact-size heap copies and their buffer goes back at once. So after each wait() a quarter is free, however many
-/// slices are held, and -ENOBUFS means only that one batch had more data than buffers.
+/// slices are held, and -ENOBUFS means only that one batch had more data than buffers. That is the last resort, since
+/// it strikes whoever receives next: receive queues copy before, by free_buffers_percent().
 /// Slices of a ring die before it (asserted).
 class Ring {
 public:
@@ -64,6 +65,9 @@ public:
     void connect(int socket, const sockaddr* address, socklen_t length, Completion& completion);
     /// Readable/error event of a descriptor, once (eventfd of the mailbox).
     void poll_readable(int descriptor, Completion& completion);
+    /// Error of a socket, or the end of both its directions, once. Result: the poll mask; POLLERR stands for the error,
+    /// which stays for the next operation.
+    void poll_error(int socket, Completion& completion);
     /// Asks for cancellation of everything submitted with `target`; its completion still comes (-ECANCELED or another).
     void cancel(Completion& target);
     /// At once, not queued.

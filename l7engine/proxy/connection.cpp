@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "l7engine/proxy/connection.hpp"
 
+#include "l7engine/filter/sanitize.hpp"
+#include "l7engine/http/out_queue.hpp"
 #include "l7engine/proxy/active_exchange.hpp"
 
 namespace weft::l7 {
@@ -44,6 +46,7 @@ void Connection::on_data(StreamId, Slice&& data, bool last) {
 
 void Connection::on_trailers(StreamId, Trailers&& trailers) {
     trailers_ = std::move(trailers);
+    sanitize_trailers(*trailers_);
     request_complete_ = true;
 }
 
@@ -156,7 +159,7 @@ bool Connection::hand_over_body(Upstream& upstream, StreamId stream) {
 }
 
 void Connection::forget_body() {
-    body_.clear();
+    clear_slices(body_);
     trailers_.reset();
     body_ended_ = false;
 }

@@ -8,6 +8,7 @@
 #include "l7engine/filter/chain.hpp"
 #include "l7engine/filter/registry.hpp"
 #include "l7engine/filter/router.hpp"
+#include "l7engine/filter/sanitize.hpp"
 #include "l7engine/io/task_group.hpp"
 
 namespace weft::l7::test {
@@ -166,6 +167,23 @@ TEST(Sanitize, takes_out_every_name_that_a_mesh_trusts_and_no_other) {
     for (const char* name : kept)
         EXPECT_TRUE(exchange.request.headers.contains(name)) << name;
     EXPECT_EQ(exchange.request.headers.size(), std::size(kept));
+}
+
+TEST(Sanitize, takes_out_of_trailers_what_only_the_head_or_a_proxy_may_say) {
+    Trailers trailers;
+    const char* gone[] = {"x-envoy-original-path", "X-Istio-Attributes", "X-Forwarded-Client-Cert",
+                          "x-forwarded-for",       "X-Forwarded-Proto",  "X-Real-IP"};
+    const char* kept[] = {"grpc-status", "x-sum", "x-forwarded", "x-real-ips", "x-", "x"};
+    for (const char* name : gone) {
+        trailers.add(name, "1");
+        trailers.add(name, "2");
+    }
+    for (const char* name : kept)
+        trailers.add(name, "1");
+    sanitize_trailers(trailers);
+    EXPECT_EQ(trailers.size(), std::size(kept));
+    for (const char* name : kept)
+        EXPECT_TRUE(trailers.contains(name)) << name;
 }
 
 TEST(Identify, keeps_given_ids_makes_new_ones_and_names_the_server) {

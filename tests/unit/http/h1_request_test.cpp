@@ -310,6 +310,13 @@ TEST(H1Request, Trailers) {
              "0\r\nHost: b\r\nAuthorization: x\r\nTransfer-Encoding: chunked\r\n:path: /admin\r\nContent-Length: 5\r\n"
              "Cookie: c\r\nConnection: close\r\nSet-Cookie: d\r\nExpect: x\r\nContent-Type: t\r\nA: 1\r\n\r\n"),
          start + "[1] trailers {A: 1}"},
+        {"N01 what Connection nominated",
+         post("Transfer-Encoding: chunked\r\nConnection: X-Secret, close, b\r\nConnection: C\r\n",
+              "0\r\nx-secret: 1\r\nA: 1\r\nB: 2\r\nc: 3\r\nCC: 4\r\n\r\n"),
+         start + "[1] trailers {A: 1, CC: 4}\nclosed"},
+        {"nominated by the message before",
+         post("Transfer-Encoding: chunked\r\nConnection: A\r\n", "0\r\nA: 1\r\n\r\n") + chunked("0\r\nA: 1\r\n\r\n"),
+         start + "[1] '' .\n[2] POST / a\n[2] trailers {A: 1}"},
         {"nothing left", chunked("0\r\nHost: b\r\n\r\n"), start + "[1] '' ."},
         {"no colon", chunked("0\r\nA\r\n\r\n"), start + "!400\nclosed"},
         {"only a colon", chunked("0\r\n:\r\n\r\n"), start + "!400\nclosed"},
