@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "agent/pods/sockets.hpp"
 
+#include <linux/sockios.h>
 #include <net/if.h>
 #include <netinet/in.h>
 #include <sys/ioctl.h>
@@ -98,6 +99,24 @@ Result<void> loopback_is_up() {
     return {};
 }
 
+/// In the calling thread's namespace.
+Result<std::vector<UniqueFd>> make_sockets_here(bool ipv6, uint32_t count) {
+    std::vector<UniqueFd> made;
+    const uint32_t wanted = std::clamp(count, 1U, upstream_batch_max);
+    made.reserve(wanted);
+    while (made.size() < wanted) {
+        UniqueFd fd(socket(ipv6 ? AF_INET6 : AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
+        if (!fd) {
+            // Out of descriptors half-way: some are better than none.
+            if (!made.empty())
+                break;
+            return fail_errno("upstream socket in the pod's netns");
+        }
+        made.push_back(std::move(fd));
+    }
+    return made;
+}
+
 } // namespace
 
 Result<Listeners> make_listeners(const Netns& netns, Listeners present) {
@@ -122,20 +141,21 @@ Result<std::vector<UniqueFd>> make_upstream_sockets(const Netns& netns, bool ipv
     const Result<NetnsScope> scope = netns.enter();
     if (!scope)
         return std::unexpected(scope.error());
-    std::vector<UniqueFd> made;
-    const uint32_t wanted = std::clamp(count, 1U, upstream_batch_max);
-    made.reserve(wanted);
-    while (made.size() < wanted) {
-        UniqueFd fd(socket(ipv6 ? AF_INET6 : AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
-        if (!fd) {
-            // Out of descriptors half-way: some are better than none.
-            if (!made.empty())
-                break;
-            return fail_errno("upstream socket in the pod's netns");
-        }
-        made.push_back(std::move(fd));
-    }
-    return made;
+    return make_sockets_here(ipv6, count);
+}
+
+Result<std::vector<UniqueFd>> make_upstream_sockets(const UniqueFd& netns, bool ipv6, uint32_t count) {
+    const Result<NetnsScope> scope = NetnsScope::enter(netns);
+    if (!scope)
+        return std::unexpected(scope.error());
+    return make_sockets_here(ipv6, count);
+}
+
+Result<UniqueFd> netns_of(int socket) {
+    UniqueFd netns(ioctl(socket, SIOCGSKNS));
+    if (!netns)
+        return fail_errno("listener: its network namespace");
+    return netns;
 }
 
 Result<uint64_t> socket_identity(int fd) {

@@ -27,6 +27,8 @@ using Listeners = std::array<UniqueFd, listener_kinds>;
 
 /// Fresh TCP sockets inside the namespace, non-blocking. At least one, at most upstream_batch_max.
 [[nodiscard]] Result<std::vector<UniqueFd>> make_upstream_sockets(const Netns& netns, bool ipv6, uint32_t count);
+/// The same for a namespace that is open.
+[[nodiscard]] Result<std::vector<UniqueFd>> make_upstream_sockets(const UniqueFd& netns, bool ipv6, uint32_t count);
 
 /// What a descriptor that an engine hands back really is. `cookie` tells the namespace, `identity` the very socket.
 struct ListenerFacts {
@@ -35,6 +37,8 @@ struct ListenerFacts {
 };
 /// Verifies that `fd` is a listening TCP socket bound as `kind` has to be. A peer's claim, so every fault is an Error.
 [[nodiscard]] Result<ListenerFacts> inspect_listener(int fd, uint32_t kind);
+/// The namespace that a socket was made in. While the descriptor is open the namespace lives.
+[[nodiscard]] Result<UniqueFd> netns_of(int socket);
 /// SO_COOKIE.
 [[nodiscard]] Result<uint64_t> socket_identity(int fd);
 

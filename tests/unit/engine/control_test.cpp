@@ -230,29 +230,27 @@ TEST_F(ControlTest, SocketsAreMadeInThePodAndMarked) {
     EXPECT_TRUE(engine.fds().empty());
 }
 
-TEST_F(ControlTest, SocketsOfAPodThatWasHandedBackWaitForItsCapture) {
+TEST_F(ControlTest, SocketsOfAPodThatWasHandedBackAreMadeBeforeItsCapture) {
     const LabNetns lab("e");
     const CapturePtr pod = capture(lab, 3);
     FakePeer engine(path_);
     proto::ToAgent hello;
     hello.mutable_engine_hello()->set_contract(proto::CONTRACT_VERSION);
-    for (const uint32_t id : {3U, 4U})
-        hello.mutable_engine_hello()->add_listeners()->set_pod_id(id);
-    engine.say(hello, {pod->listeners[0].get(), pod->listeners[0].get()});
+    hello.mutable_engine_hello()->add_listeners()->set_pod_id(3);
+    engine.say(hello, {pod->listeners[0].get()});
     engine.hear(Case::kWelcome);
     proto::ToAgent message;
-    for (const uint32_t id : {3U, 4U}) {
-        message.mutable_sockets_wanted()->set_pod_id(id);
-        message.mutable_sockets_wanted()->set_count(2);
-        engine.say(message);
-    }
-    EXPECT_TRUE(engine.hears_nothing());
-    control_->add_pod(pod);
-    engine.hear(Case::kGiveListeners);
+    message.mutable_sockets_wanted()->set_pod_id(3);
+    message.mutable_sockets_wanted()->set_count(2);
+    engine.say(message);
     EXPECT_EQ(engine.hear(Case::kGiveSockets).give_sockets().count(), 2U);
-    control_->remove_pod(4); // nobody wanted it: answered, and not left waiting
-    EXPECT_FALSE(engine.hear(Case::kGiveSockets).give_sockets().error().empty());
+    ASSERT_EQ(engine.fds().size(), 2U);
+    EXPECT_EQ(netns_cookie_of(engine.fds()[0].get()).value_or(0), pod->netns.cookie());
+    EXPECT_EQ(marked_, 2);
+    control_->remove_pod(3); // nobody wanted it
     engine.hear(Case::kReleasePod);
+    engine.say(message);
+    EXPECT_FALSE(engine.hear(Case::kGiveSockets).give_sockets().error().empty());
 }
 
 TEST_F(ControlTest, StatsAreCollectedFoldedAndNotWaitedForWithoutEnd) {
