@@ -188,14 +188,18 @@ bool Loop::sweep_pods() {
         counters_.add(Event::pod_vanished, "");
     }
     for (const Pods::Failure& failure : changes.failures)
-        log::warn("pod_not_captured", log::kv("pod", failure.uid), log::kv("reason", failure.reason));
+        log::warn("pod_capture_failed", log::kv("pod", failure.uid), log::kv("reason", failure.reason));
     if (changes.attempts_failed != 0)
         counters_.add(Event::capture_failure, "", changes.attempts_failed);
     for (const CapturePtr& capture : changes.captured) {
         log::info("pod_captured", log::kv("pod", capture->uid), log::kv("id", capture->id));
         new_captures_.push_back(capture);
     }
-    return !changes.captured.empty() || !changes.vanished.empty();
+    for (const CapturePtr& capture : changes.completed) {
+        log::info("pod_listeners_made", log::kv("pod", capture->uid), log::kv("id", capture->id));
+        new_captures_.push_back(capture);
+    }
+    return !changes.captured.empty() || !changes.completed.empty() || !changes.vanished.empty();
 }
 
 void Loop::recompile() {

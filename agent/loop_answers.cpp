@@ -50,7 +50,9 @@ std::vector<std::string> Loop::missing() const {
 void Loop::answer_waiters() {
     if (waiters_.empty())
         return;
-    const std::vector<std::string> lacking = missing();
+    std::vector<std::string> lacking = missing();
+    for (const Pods::Failure& pod : pods_.unserved())
+        lacking.push_back("pod " + pod.uid + ": " + pod.reason);
     const uint64_t now = monotonic_ms();
     Json answer = {{"generation", generation_wanted_},
                    {"warnings", sync_warnings(source_faults_, compiled_.diagnostics, pods_.missing())}};

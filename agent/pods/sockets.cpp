@@ -119,22 +119,24 @@ Result<std::vector<UniqueFd>> make_sockets_here(bool ipv6, uint32_t count) {
 
 } // namespace
 
-Result<Listeners> make_listeners(const Netns& netns, Listeners present) {
+MadeListeners make_listeners(const Netns& netns, Listeners present) {
+    MadeListeners made{.listeners = std::move(present), .fault = std::nullopt};
     const Result<NetnsScope> scope = netns.enter();
-    if (!scope)
-        return std::unexpected(scope.error());
-    if (Result<void> up = loopback_is_up(); !up)
-        return std::unexpected(up.error());
+    const Result<void> up = scope ? loopback_is_up() : std::unexpected(scope.error());
+    if (!up) {
+        made.fault = up.error();
+        return made;
+    }
     for (size_t kind = 0; kind < listener_kinds; ++kind) {
-        if (present[kind])
+        if (made.listeners[kind])
             continue;
         Result<std::optional<UniqueFd>> listener = make_listener(forms[kind]);
         if (!listener)
-            return std::unexpected(listener.error());
-        if (*listener)
-            present[kind] = std::move(**listener);
+            made.fault = listener.error();
+        else if (*listener)
+            made.listeners[kind] = std::move(**listener);
     }
-    return present;
+    return made;
 }
 
 Result<std::vector<UniqueFd>> make_upstream_sockets(const Netns& netns, bool ipv6, uint32_t count) {

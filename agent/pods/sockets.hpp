@@ -3,6 +3,7 @@
 
 #include <array>
 #include <cstdint>
+#include <optional>
 #include <vector>
 
 #include "agent/pods/netns.hpp"
@@ -20,10 +21,13 @@ inline constexpr size_t listener_kinds = 4;
 /// A pod's listeners by weft_listener_kind. The IPv6 kinds are absent where the namespace has no ::1.
 using Listeners = std::array<UniqueFd, listener_kinds>;
 
+struct MadeListeners {
+    Listeners listeners;
+    std::optional<Error> fault; ///< why one or more are missing that should be there; the others are good
+};
 /// Makes the kinds that `present` lacks: beside a listener that already serves, a second one would take connections of
-/// its own. Fails without leaving any when one cannot be made, or when the loopback interface is down (nothing could
-/// reach them then).
-[[nodiscard]] Result<Listeners> make_listeners(const Netns& netns, Listeners present);
+/// its own. None is made while the loopback interface is down (nothing could reach them then).
+[[nodiscard]] MadeListeners make_listeners(const Netns& netns, Listeners present);
 
 /// Fresh TCP sockets inside the namespace, non-blocking. At least one, at most upstream_batch_max.
 [[nodiscard]] Result<std::vector<UniqueFd>> make_upstream_sockets(const Netns& netns, bool ipv6, uint32_t count);

@@ -22,10 +22,10 @@ proto::ToAgent applied(uint64_t generation) {
 CapturePtr capture(const LabNetns& lab, uint32_t id) {
     auto netns = Netns::open(lab.name());
     EXPECT_TRUE(netns);
-    auto listeners = make_listeners(*netns, {});
-    EXPECT_TRUE(listeners);
+    MadeListeners made = make_listeners(*netns, {});
+    EXPECT_FALSE(made.fault);
     return std::make_shared<const Capture>(
-        Capture{.uid = "default/a", .id = id, .netns = *netns, .listeners = *std::move(listeners)});
+        Capture{.uid = "default/a", .id = id, .netns = *netns, .listeners = std::move(made.listeners)});
 }
 
 TEST_F(ControlTest, TheSocketIsPrivate) {
