@@ -15,8 +15,6 @@ Result<void> EngineLink::greet(const EngineHello& hello, std::vector<UniqueFd> f
     hello_ = hello;
     if (hello.applied_generation > generation_max)
         return fail(Code::invalid, "hello: generation out of range");
-    if (hello.listeners.size() != fds.size())
-        return fail(Code::invalid, "hello: descriptors and listeners differ in number");
     for (size_t i = 0; i < fds.size(); ++i)
         take_back(hello.listeners[i], std::move(fds[i]), offers);
     const std::string welcome = welcome_message(supply_.version, supply_.dial_slots);

@@ -4,7 +4,7 @@ import contextlib
 
 import pytest
 from http1 import request
-from manifests import policy
+from manifests import namespace, policy
 from waiting import wait_until
 from world import PORT, to
 
@@ -94,3 +94,25 @@ def test_graceful_end_removes_the_record_of_objects(own_world):
     assert any(path.name.endswith(".objects") for path in own_world.lab.folder.iterdir())
     assert own_world.agent.stop() == 0
     assert not any(path.name.endswith(".objects") for path in own_world.lab.folder.iterdir())
+
+
+def test_engine_of_seventy_pods_outlives_two_agents_with_all_its_listeners(own_world):
+    """More listeners than one message carries."""
+    world = own_world
+    pods = [world.lab.pod(f"g{number}", namespace="crowd") for number in range(70)]
+    world.agent.apply("crowd.yaml", namespace("crowd"), *[pod.manifest() for pod in pods])
+    engine = world.agent.engine_pid()
+
+    def listeners():
+        return world.agent.metrics().total("weft_l7_listeners")
+    before = listeners()
+    assert before >= 4 * 70
+    for _ in range(3):
+        world.agent.kill_agent()
+        world.agent.start()
+        world.agent.sync()
+        assert listeners() == before
+        assert world.agent.metrics().total("weft_l7_agent_disconnects_total", reason="message") == 0
+        for pod in (pods[0], pods[-1]):
+            assert request(pod, world.ip("a"), PORT).status == 200
+    assert world.agent.engine_pid() == engine

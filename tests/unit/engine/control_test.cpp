@@ -169,6 +169,57 @@ TEST_F(ControlTest, ListenersHandedBackAreJudgedAndNotGivenAgain) {
     EXPECT_EQ(bad_messages(), 3U);
 }
 
+TEST_F(ControlTest, AHelloMayComeInSeveralFrames) {
+    const LabNetns lab("e");
+    const CapturePtr pod = capture(lab, 3);
+    publish(1);
+    FakePeer engine(path_);
+    proto::ToAgent hello;
+    hello.mutable_engine_hello()->set_contract(proto::CONTRACT_VERSION);
+    hello.mutable_engine_hello()->add_listeners()->set_pod_id(3);
+    hello.mutable_engine_hello()->set_listeners_to_come(2);
+    engine.say(hello, {pod->listeners[0].get()});
+    publish(2);
+    control_->add_pod(pod);
+    EXPECT_TRUE(engine.hears_nothing()); // neither a welcome nor what comes behind it
+    for (const uint32_t kind : {2U, 3U}) {
+        proto::ToAgent more;
+        auto& listener = *more.mutable_more_listeners()->add_listeners();
+        listener.set_pod_id(3);
+        listener.set_kind(kind);
+        engine.say(more, {pod->listeners[kind].get()});
+    }
+    engine.hear(Case::kWelcome);
+    EXPECT_EQ(engine.hear(Case::kSnapshot).snapshot().generation(), 2U);
+    EXPECT_EQ(engine.hear(Case::kGiveListeners).give_listeners().kinds_size(), 1); // three are its own already
+    next<EngineArrived>();
+}
+
+TEST_F(ControlTest, AHelloThatDoesNotBecomeWholeIsAnError) {
+    proto::ToAgent hello;
+    hello.mutable_engine_hello()->set_contract(proto::CONTRACT_VERSION);
+    hello.mutable_engine_hello()->set_listeners_to_come(1);
+    std::vector<proto::ToAgent> wrong(4);
+    wrong[0].mutable_draining();                        // another message first
+    wrong[1].mutable_more_listeners()->add_listeners(); // without a descriptor
+    wrong[2] = hello;                                   // a second hello
+    wrong[3].mutable_ctl();                             // something else altogether
+    for (size_t i = 0; i < wrong.size(); ++i) {
+        FakePeer engine(path_);
+        engine.say(hello);
+        engine.say(wrong[i]);
+        EXPECT_TRUE(engine.is_cut_off()) << i;
+        EXPECT_EQ(bad_messages(), i + 1) << i;
+    }
+    FakePeer engine(path_);
+    hello.mutable_engine_hello()->set_listeners_to_come(1'000'000);
+    engine.say(hello);
+    EXPECT_TRUE(engine.is_cut_off());
+    FakePeer stray(path_);
+    stray.say(wrong[1]);
+    EXPECT_TRUE(stray.is_cut_off());
+}
+
 TEST_F(ControlTest, FewerDescriptorsThanListenersIsAnError) {
     FakePeer engine(path_);
     proto::ToAgent message;
