@@ -36,20 +36,15 @@ void Kernel::apply(const KernelState& target) {
 }
 
 void Kernel::set_listeners(const Capture& capture) {
-    if (listening_.contains(capture.id))
-        return;
-    bool whole = true;
     for (const auto kind : {abi::WEFT_LISTENER_INBOUND4, abi::WEFT_LISTENER_INBOUND6}) {
         const UniqueFd& listener = capture.listeners[kind];
-        if (!listener)
+        if (!listener || listening_.contains({capture.id, kind}))
             continue;
-        if (const Result<void> set = datapath_.set_listener(capture.id, kind, listener.get()); !set) {
+        if (const Result<void> set = datapath_.set_listener(capture.id, kind, listener.get()); !set)
             note(set.error(), "listener");
-            whole = false;
-        }
+        else
+            listening_.emplace(capture.id, kind);
     }
-    if (whole)
-        listening_.insert(capture.id);
 }
 
 void Kernel::attach(const Capture& capture) {
@@ -73,7 +68,7 @@ void Kernel::detach(uint32_t pod_id) {
         if (const Result<void> done = datapath_.remove_listener(pod_id, kind); !done)
             note(done.error(), "listener");
     attached_.erase(pod_id);
-    listening_.erase(pod_id);
+    std::erase_if(listening_, [&](const auto& item) { return item.first == pod_id; });
 }
 
 void Kernel::detach_others(const KernelState& target) {

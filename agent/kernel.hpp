@@ -24,7 +24,7 @@ public:
     [[nodiscard]] const KernelState& now() const { return now_; }
     /// Plans and applies. A failed operation does not stop the others.
     void move_to(const KernelState& target);
-    /// Inbound listeners into the sockhash. Before attach().
+    /// Inbound listeners into the sockhash, those that are not there yet. Before attach().
     void set_listeners(const Capture& capture);
     /// The pod's link; put the pod first.
     void attach(const Capture& capture);
@@ -54,7 +54,7 @@ private:
     metrics::Counters& counters_;
     KernelState now_;
     std::set<uint32_t> attached_;
-    std::set<uint32_t> listening_;
+    std::set<std::pair<uint32_t, uint32_t>> listening_; ///< (pod, kind)
     std::vector<std::string> faults_;
 };
 

@@ -20,7 +20,8 @@ using metrics::Event;
 Loop::Loop(Settings settings, DirectorySource source, DirectoryWatch watch, bpf::Datapath& datapath, Inbox& inbox,
            engine::Control& control, metrics::Counters& counters)
     : settings_(std::move(settings)), source_(std::move(source)), watch_(std::move(watch)), inbox_(inbox),
-      control_(control), counters_(counters), kernel_(datapath, counters), service_ids_(datapath.service_ids()),
+      control_(control), counters_(counters), kernel_(datapath, counters),
+      former_objects_(read_record(settings_.objects_file)), service_ids_(datapath.service_ids()),
       last_turn_ms_(monotonic_ms()) {
     std::map<uint64_t, uint32_t> ids;
     for (const auto& [cookie, pod] : kernel_.now().pods)
@@ -122,6 +123,8 @@ void Loop::on(const engine::CtlAsked& event) {
 void Loop::tick() {
     const uint64_t now = monotonic_ms();
     if (!begun_) {
+        if (held() && now >= held_reload_at_ms_)
+            load_source();
         if (now >= begin_at_ms_)
             begin();
         return;
@@ -134,18 +137,39 @@ void Loop::tick() {
 
 /// The engine of a former agent has come back, or had its time to.
 void Loop::begin() {
-    begun_ = true;
+    begun_ = !held();
     recompile();
     // After the first round: an adopted engine that is gone starts with everything ready for it.
-    if (settings_.runs_engine)
+    if (settings_.runs_engine && !std::exchange(engine_wanted_, true))
         control_.run_engine(settings_.former_engine);
 }
 
 void Loop::load_source() {
-    LoadResult loaded = source_.load(store_);
-    store_ = std::move(loaded.store);
-    source_faults_ = std::move(loaded.faults);
+    const LoadResult loaded = source_.load(store_);
+    store_ = loaded.store;
+    source_faults_ = loaded.faults;
     source_read_s_ = std::time(nullptr);
+    const KernelState& found = kernel_.now();
+    if (begun_ || (found.pods.empty() && found.services.empty()))
+        return;
+    const bool was_held = held();
+    hold_ = reasons_to_hold(loaded, former_objects_);
+    held_reload_at_ms_ = monotonic_ms() + held_reload_ms;
+    log_faults();
+    if (was_held && !held())
+        log::info("source_complete", log::kv("source", source_.path()));
+}
+
+/// Before any of them is in force: the next agent must not take a good one that turned bad for one that never was good.
+void Loop::record_objects() {
+    ObjectIds now = objects_in_force(store_);
+    if (recorded_objects_ == now)
+        return;
+    if (!write_record(settings_.objects_file, now)) {
+        counters_.add(Event::apply_failure, "record");
+        log::error("record_not_written", log::kv("path", settings_.objects_file));
+    }
+    recorded_objects_ = std::move(now);
 }
 
 /// True: something is to be compiled anew.
@@ -164,19 +188,24 @@ bool Loop::sweep_pods() {
         counters_.add(Event::pod_vanished, "");
     }
     for (const Pods::Failure& failure : changes.failures)
-        log::warn("pod_not_captured", log::kv("pod", failure.uid), log::kv("reason", failure.reason));
+        log::warn("pod_capture_failed", log::kv("pod", failure.uid), log::kv("reason", failure.reason));
     if (changes.attempts_failed != 0)
         counters_.add(Event::capture_failure, "", changes.attempts_failed);
     for (const CapturePtr& capture : changes.captured) {
         log::info("pod_captured", log::kv("pod", capture->uid), log::kv("id", capture->id));
         new_captures_.push_back(capture);
     }
-    return !changes.captured.empty() || !changes.vanished.empty();
+    for (const CapturePtr& capture : changes.completed) {
+        log::info("pod_listeners_made", log::kv("pod", capture->uid), log::kv("id", capture->id));
+        new_captures_.push_back(capture);
+    }
+    return !changes.captured.empty() || !changes.completed.empty() || !changes.vanished.empty();
 }
 
 void Loop::recompile() {
     if (!begun_)
         return;
+    record_objects();
     std::vector<Diagnostic> repeated; // compile() gives them again
     pods_.want(pods_to_capture(store_, repeated));
     sweep_pods();

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "agent/engine/control.hpp"
+#include "agent/hold.hpp"
 #include "agent/inbox.hpp"
 #include "agent/kernel.hpp"
 #include "agent/metrics/counters.hpp"
@@ -24,6 +25,8 @@ namespace weft::agent {
 inline constexpr uint64_t tick_ms = 250;
 /// How long an engine that survived the former agent may take to come back before listeners are made anew.
 inline constexpr uint64_t engine_grace_ms = 1500;
+/// While held, the source is read again this often, whether or not something was seen to change.
+inline constexpr uint64_t held_reload_ms = 2000;
 /// Failed kernel operations are tried again no more often than this while nothing changes.
 inline constexpr uint64_t kernel_retry_ms = 2000;
 /// Without a tick for longer the loop counts as stuck.
@@ -33,6 +36,9 @@ inline constexpr uint32_t sync_wait_max_ms = 600'000;
 /// From the source to the kernel and the engine, again and again: the reconcile thread. It alone uses the source, the
 /// pods and the datapath. For each generation: (1) listeners of new pods, (2) what the kernel may hold already
 /// (stage.hpp), (3) the snapshot, then the listeners, to the engine; and when the engine has it in force, (4) the rest.
+///
+///     start ──engine came or had its time, and the source says all it should──▶ begun: generation after generation
+///       └──adopted, and the source lacks something (hold.hpp)──▶ held: nothing is touched ──read whole──▶ begun
 class Loop {
 public:
     struct Settings {
@@ -40,7 +46,8 @@ public:
         std::string version;
         std::string cgroup;
         std::string pin_dir;
-        bool adopted = false; ///< pins of a former run are in force: an engine may come back with its listeners
+        std::string objects_file; ///< the record of hold.hpp
+        bool adopted = false;     ///< pins of a former run are in force: an engine may come back with its listeners
         bool runs_engine = false;
         std::optional<engine::ProcessId> former_engine;
     };
@@ -79,9 +86,11 @@ private:
     void on(const engine::CtlAsked& event);
     void tick();
     void begin();
+    [[nodiscard]] bool held() const { return !hold_.empty(); }
 
     void load_source();
     bool sweep_pods();
+    void record_objects();
     void recompile();
     void publish(Compiled next);
     void converge();
@@ -108,6 +117,9 @@ private:
     ObjectStore store_;
     std::vector<SourceFault> source_faults_;
     int64_t source_read_s_ = 0;
+    std::optional<ObjectIds> former_objects_;
+    std::optional<ObjectIds> recorded_objects_; ///< what the record says; nullopt: not ours yet
+    std::vector<std::string> hold_;             ///< why what a former run put in force is left alone; empty: it is not
     ServiceIds service_ids_;
     Compiled compiled_;
     uint64_t generation_wanted_ = 0; ///< 0: nothing compiled yet
@@ -116,11 +128,13 @@ private:
     Engine engine_;
     std::vector<Waiter> waiters_;
     std::set<std::string> faults_said_;
+    bool engine_wanted_ = false; ///< an engine process is kept running
     bool begun_ = false;
     bool settled_ = false; ///< pods of a former run that nobody wants are gone
     bool stopping_ = false;
     uint64_t begin_at_ms_ = 0;
     uint64_t next_tick_ms_ = 0;
+    uint64_t held_reload_at_ms_ = 0;
     uint64_t kernel_retry_at_ms_ = 0;
 
     mutable std::mutex mutex_;

@@ -23,6 +23,11 @@ std::string text_of(const Json& json) {
 
 std::vector<std::string> Loop::missing() const {
     std::vector<std::string> lines;
+    if (held()) {
+        for (const std::string& reason : hold_)
+            lines.push_back("everything is left as the former agent had it: " + reason);
+        return lines;
+    }
     if (!begun_) {
         lines.emplace_back("waiting for the engine that survived the former agent");
         return lines;
@@ -45,7 +50,9 @@ std::vector<std::string> Loop::missing() const {
 void Loop::answer_waiters() {
     if (waiters_.empty())
         return;
-    const std::vector<std::string> lacking = missing();
+    std::vector<std::string> lacking = missing();
+    for (const Pods::Failure& pod : pods_.unserved())
+        lacking.push_back("pod " + pod.uid + ": " + pod.reason);
     const uint64_t now = monotonic_ms();
     Json answer = {{"generation", generation_wanted_},
                    {"warnings", sync_warnings(source_faults_, compiled_.diagnostics, pods_.missing())}};
@@ -113,6 +120,11 @@ void Loop::log_faults() {
         log::error("object_refused", log::kv("object", diagnostic.object), log::kv("field", diagnostic.field),
                    log::kv("message", diagnostic.message));
     }
+    for (const std::string& reason : hold_)
+        if (present.insert("hold: " + reason).second && !faults_said_.contains("hold: " + reason)) {
+            counters_.add(Event::source_hold, "");
+            log::error("former_state_held", log::kv("reason", reason));
+        }
     for (const std::string& fault : kernel_.faults())
         if (present.insert("kernel: " + fault).second && !faults_said_.contains("kernel: " + fault))
             log::error("kernel_operation_failed", log::kv("reason", fault));

@@ -34,6 +34,7 @@ struct Options {
     std::string directory; ///< of the source, without "dir:"
     [[nodiscard]] std::string lock_file() const { return socket + ".lock"; }
     [[nodiscard]] std::string engine_state_file() const { return socket + ".engine"; }
+    [[nodiscard]] std::string objects_file() const { return socket + ".objects"; }
 };
 
 [[nodiscard]] const char* agent_version();

@@ -122,6 +122,7 @@ private:
                                 .version = agent_version(),
                                 .cgroup = cgroup_,
                                 .pin_dir = options_.pin_dir,
+                                .objects_file = options_.objects_file(),
                                 .adopted = adopted_,
                                 .runs_engine = !options_.engine.empty(),
                                 .former_engine = std::nullopt};
@@ -214,8 +215,10 @@ int run_agent(const Options& options) {
     if (!lock)
         return complain(lock.error(), exit_failure);
     const int exit_code = run_locked(options);
-    if (bpf::list_pins(options.pin_dir).empty()) // nothing of ours is in force: nothing of ours is left
+    if (bpf::list_pins(options.pin_dir).empty()) { // nothing of ours is in force: nothing of ours is left
+        ::unlink(options.objects_file().c_str());
         ::unlink(options.lock_file().c_str());
+    }
     return exit_code;
 }
 
@@ -226,7 +229,8 @@ int clean_up(const Options& options) {
     if (const auto left = engine::recorded_engine(options.engine_state_file()))
         engine::terminate(*left, engine::terminate_wait_ms);
     const auto removed = bpf::Datapath::cleanup(options.pin_dir);
-    for (const std::string& path : {options.engine_state_file(), options.socket, options.lock_file()})
+    for (const std::string& path :
+         {options.engine_state_file(), options.objects_file(), options.socket, options.lock_file()})
         ::unlink(path.c_str());
     return removed ? 0 : complain(removed.error(), exit_failure);
 }

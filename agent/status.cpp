@@ -172,7 +172,7 @@ std::vector<std::string> sync_warnings(const std::vector<SourceFault>& source_fa
         if (diagnostic.severity == Diagnostic::Severity::error)
             lines.push_back(line_of(diagnostic));
     for (const Pods::Failure& pod : missing_pods)
-        lines.push_back("Pod " + pod.uid + ": not captured: " + pod.reason);
+        lines.push_back("Pod " + pod.uid + ": " + pod.reason);
     return lines;
 }
 

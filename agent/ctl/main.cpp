@@ -62,7 +62,7 @@ int main(int argc, char** argv) {
     weft::config::Flags& status = flags.command("status", "what is in force, and what is wrong");
     status.text("-o", options.output, "table|json", "the form of the output");
     weft::config::Flags& sync = flags.command("sync", "waits until all that the source holds now is in force");
-    sync.toggle("--strict", options.strict, "exit 1 also for refused objects and pods that are not captured");
+    sync.toggle("--strict", options.strict, "exit 1 also for refused objects and pods whose namespace is not there");
     if (const std::optional<int> done = flags.parse(argc, argv))
         return *done;
     return status.given() ? show_status(options) : synchronise(options);

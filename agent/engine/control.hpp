@@ -23,7 +23,8 @@ namespace weft::agent::engine {
 
 inline constexpr size_t peers_max = 64;
 inline constexpr uint32_t engines_max = 8; ///< connected at once: one serves, others finish; each has its dial slots
-inline constexpr uint64_t first_message_wait_ms = 5000; ///< a connection that says nothing is closed
+inline constexpr size_t hello_listeners_max = 2 * offers_max; ///< two agents' worth
+inline constexpr uint64_t first_message_wait_ms = 5000;       ///< a connection that says nothing is closed
 /// An engine process of ours that is not connected for so long is stuck: it is killed, and started anew.
 inline constexpr uint64_t connect_wait_ms = 15'000;
 inline constexpr uint32_t drain_timeout_ms = 5000; ///< given to engines that shall finish
@@ -109,6 +110,8 @@ private:
     void serve(Peer& peer, short events);
     Result<void> read(Peer& peer);
     Result<void> take(Peer& peer, wire::Frame frame);
+    Result<void> take_hello(Peer& peer, EngineHello hello, std::vector<UniqueFd> fds);
+    Result<void> take_more(Peer& peer, const MoreListeners& more, std::vector<UniqueFd> fds);
     Result<void> welcome(Peer& peer, const EngineHello& hello, std::vector<UniqueFd> fds);
     [[nodiscard]] std::optional<DialSlotRange> free_dial_slots();
     Result<void> refuse_engine(Peer& peer, const std::string& error, const char* during);

@@ -16,8 +16,6 @@ Result<void> EngineLink::greet(const EngineHello& hello, std::vector<UniqueFd> f
     hello_ = hello;
     if (hello.applied_generation > generation_max)
         return fail(Code::invalid, "hello: generation out of range");
-    if (hello.listeners.size() != fds.size())
-        return fail(Code::invalid, "hello: descriptors and listeners differ in number");
     for (size_t i = 0; i < fds.size(); ++i)
         take_back(hello.listeners[i], std::move(fds[i]), offers);
     const std::string welcome = welcome_message(supply_.version, dial_slots_);
@@ -46,8 +44,11 @@ void EngineLink::take_back(ListenerName name, UniqueFd fd, std::vector<OfferedLi
         return;
     }
     serves_[{name.pod_id, name.kind}] = facts->identity;
-    if (captured == supply_.pods.end())
-        offers.push_back({.pod_id = name.pod_id, .kind = name.kind, .facts = *facts, .fd = std::move(fd)});
+    if (captured != supply_.pods.end())
+        return;
+    if (Result<UniqueFd> netns = netns_of(fd.get()); netns)
+        handed_back_.insert_or_assign(name.pod_id, *std::move(netns));
+    offers.push_back({.pod_id = name.pod_id, .kind = name.kind, .facts = *facts, .fd = std::move(fd)});
 }
 
 Result<void> EngineLink::send_snapshot() {
@@ -75,36 +76,25 @@ Result<void> EngineLink::give_listeners(const Capture& capture) {
         kinds.push_back(kind);
         fds.push_back(listener.get());
     }
-    if (!kinds.empty() && !draining_)
-        if (Result<void> given = queue(give_listeners_message(capture.id, kinds), fds); !given)
-            return given;
-    return give_postponed(capture.id);
+    handed_back_.erase(capture.id);
+    if (kinds.empty() || draining_)
+        return {};
+    return queue(give_listeners_message(capture.id, kinds), fds);
 }
 
 Result<void> EngineLink::release_pod(uint32_t pod_id) {
     std::erase_if(serves_, [&](const auto& item) { return item.first.first == pod_id; });
-    if (Result<void> answered = give_postponed(pod_id); !answered)
-        return answered;
+    handed_back_.erase(pod_id);
     return queue(release_pod_message(pod_id), {});
 }
 
-/// Handed back by this engine, and the loop has not decided yet: right after a restart of the agent.
-bool EngineLink::awaits_capture(uint32_t pod_id) const {
-    const auto first = serves_.lower_bound({pod_id, 0});
-    return first != serves_.end() && first->first.first == pod_id && !supply_.pods.contains(pod_id);
-}
-
-Result<void> EngineLink::give_postponed(uint32_t pod_id) {
-    std::vector<SocketsWanted> due;
-    std::erase_if(postponed_, [&](const SocketsWanted& wanted) {
-        if (wanted.pod_id == pod_id)
-            due.push_back(wanted);
-        return wanted.pod_id == pod_id;
-    });
-    for (const SocketsWanted& wanted : due)
-        if (Result<void> given = give_sockets(wanted); !given)
-            return given;
-    return {};
+/// Right after a restart of the agent its loop has not decided yet; what this engine serves goes on meanwhile.
+Result<std::vector<UniqueFd>> EngineLink::make_sockets(const SocketsWanted& wanted) const {
+    if (const auto pod = supply_.pods.find(wanted.pod_id); pod != supply_.pods.end())
+        return make_upstream_sockets(pod->second->netns, wanted.ipv6, wanted.count);
+    if (const auto netns = handed_back_.find(wanted.pod_id); netns != handed_back_.end())
+        return make_upstream_sockets(netns->second, wanted.ipv6, wanted.count);
+    return fail(Code::unavailable, "no such pod is captured");
 }
 
 Result<void> EngineLink::give_sockets(const SocketsWanted& wanted) {
@@ -112,16 +102,9 @@ Result<void> EngineLink::give_sockets(const SocketsWanted& wanted) {
         counters_.add(Event::sockets_unavailable, reason);
         return queue(give_sockets_message(wanted, 0, error), {});
     };
-    const auto pod = supply_.pods.find(wanted.pod_id);
-    if (awaits_capture(wanted.pod_id) && postponed_.size() < postponed_max) {
-        postponed_.push_back(wanted);
-        return {};
-    }
-    if (pod == supply_.pods.end())
-        return refuse("unknown_pod", "no such pod is captured");
-    Result<std::vector<UniqueFd>> made = make_upstream_sockets(pod->second->netns, wanted.ipv6, wanted.count);
+    Result<std::vector<UniqueFd>> made = make_sockets(wanted);
     if (!made)
-        return refuse("netns", to_string(made.error()));
+        return refuse(made.error().code == Code::unavailable ? "unknown_pod" : "netns", to_string(made.error()));
     std::vector<int> fds;
     for (const UniqueFd& socket : *made) {
         // Unmarked, its connects would be redirected to the engine itself: a loop.

@@ -23,7 +23,6 @@ namespace weft::agent::engine {
 
 inline constexpr size_t snapshot_behind_bytes_max = 1024 * 1024; ///< queued bytes that a snapshot may stand behind
 
-inline constexpr size_t postponed_max = 4096; ///< wishes for sockets of pods that are about to be captured
 inline constexpr uint64_t generation_max = uint64_t{1} << 62;
 
 /// What the agent has to give to any engine that comes. Owned by Control, on its thread.
@@ -54,7 +53,7 @@ public:
     /// Those of the pod's listeners that this engine does not serve already.
     Result<void> give_listeners(const Capture& capture);
     Result<void> release_pod(uint32_t pod_id);
-    /// For a pod whose listeners this engine handed back: as soon as it is captured.
+    /// Also for a pod whose listeners this engine handed back and that is not captured (yet).
     Result<void> give_sockets(const SocketsWanted& wanted);
     Result<void> ask_stats(uint64_t request_id);
     Result<void> drain(uint32_t timeout_ms);
@@ -69,8 +68,7 @@ public:
     void stats_arrived(uint64_t request_id);
 
 private:
-    [[nodiscard]] bool awaits_capture(uint32_t pod_id) const;
-    Result<void> give_postponed(uint32_t pod_id);
+    [[nodiscard]] Result<std::vector<UniqueFd>> make_sockets(const SocketsWanted& wanted) const;
     void take_back(ListenerName name, UniqueFd fd, std::vector<OfferedListener>& offers);
     Result<void> queue(std::string_view message, const std::vector<int>& fds);
 
@@ -80,7 +78,7 @@ private:
     metrics::Counters& counters_;
     EngineHello hello_;
     std::map<std::pair<uint32_t, uint32_t>, uint64_t> serves_; ///< (pod, kind) -> the socket's identity
-    std::vector<SocketsWanted> postponed_;
+    std::map<uint32_t, UniqueFd> handed_back_; ///< pod -> its namespace, until it is captured or released
     uint64_t generation_sent_ = 0;
     uint64_t stats_awaited_ = 0;
     bool draining_ = false;

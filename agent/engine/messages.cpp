@@ -21,15 +21,21 @@ std::string bounded(const std::string& text, size_t bytes_max) {
     return kept;
 }
 
+std::vector<ListenerName> plain(const google::protobuf::RepeatedPtrField<proto::Listener>& listeners) {
+    std::vector<ListenerName> names;
+    for (const proto::Listener& listener : listeners)
+        names.push_back({.pod_id = listener.pod_id(), .kind = listener.kind()});
+    return names;
+}
+
 Result<EngineHello> plain(const proto::EngineHello& message) {
     EngineHello hello{.contract = message.contract(),
                       .version = bounded(message.version(), version_bytes_max),
                       .instance = message.instance(),
                       .applied_generation = message.applied_generation(),
                       .workers = message.workers(),
-                      .listeners = {}};
-    for (const proto::Listener& listener : message.listeners())
-        hello.listeners.push_back({.pod_id = listener.pod_id(), .kind = listener.kind()});
+                      .listeners = plain(message.listeners()),
+                      .listeners_to_come = message.listeners_to_come()};
     return hello;
 }
 
@@ -99,6 +105,7 @@ Result<ToAgent> decode(std::string_view bytes) {
     case kListenersAdopted: return ListenersAdopted{.pod_id = message.listeners_adopted().pod_id()};
     case kPodReleased: return PodReleased{.pod_id = message.pod_released().pod_id()};
     case kDraining: return Draining{};
+    case kMoreListeners: return MoreListeners{.listeners = plain(message.more_listeners().listeners())};
     case kCtl: return plain(message.ctl());
     case MESSAGE_NOT_SET: break;
     }

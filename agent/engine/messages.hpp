@@ -33,6 +33,10 @@ struct EngineHello {
     uint64_t applied_generation = 0;
     uint32_t workers = 0;
     std::vector<ListenerName> listeners; ///< as many as descriptors came with it
+    uint32_t listeners_to_come = 0;      ///< in MoreListeners
+};
+struct MoreListeners {
+    std::vector<ListenerName> listeners;
 };
 struct SnapshotApplied {
     uint64_t generation = 0;
@@ -68,7 +72,7 @@ struct CtlReply {
 };
 
 using ToAgent = std::variant<EngineHello, SnapshotApplied, SocketsWanted, StatsReport, ListenersAdopted, PodReleased,
-                             Draining, CtlRequest>;
+                             Draining, CtlRequest, MoreListeners>;
 
 /// Bytes of a peer. Code::malformed: not a message of ours; Code::invalid: a field breaks the contract.
 [[nodiscard]] Result<ToAgent> decode(std::string_view bytes);

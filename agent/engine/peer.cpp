@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <iterator>
 
 #include "config/base/clock.hpp"
 #include "config/base/log.hpp"
@@ -62,19 +63,48 @@ Result<void> Control::take(Peer& peer, wire::Frame frame) {
     Result<ToAgent> message = decode(frame.bytes);
     if (!message)
         return std::unexpected(message.error());
-    peer.deadline_ms = UINT64_MAX;
-    if (const auto* hello = std::get_if<EngineHello>(&*message))
-        return welcome(peer, *hello, std::move(frame.fds));
+    if (auto* hello = std::get_if<EngineHello>(&*message))
+        return take_hello(peer, std::move(*hello), std::move(frame.fds));
+    if (const auto* more = std::get_if<MoreListeners>(&*message))
+        return take_more(peer, *more, std::move(frame.fds));
     if (!frame.fds.empty())
         return fail(Code::invalid, "message: descriptors where none belong");
+    if (peer.arriving)
+        return fail(Code::invalid, "message: before the hello is whole");
+    peer.deadline_ms = UINT64_MAX;
     if (const auto* request = std::get_if<CtlRequest>(&*message))
         return take_ctl(peer, *request);
     return take_from_engine(peer, *std::move(message));
 }
 
-Result<void> Control::welcome(Peer& peer, const EngineHello& hello, std::vector<UniqueFd> fds) {
-    if (peer.link)
+Result<void> Control::take_hello(Peer& peer, EngineHello hello, std::vector<UniqueFd> fds) {
+    if (peer.link || peer.arriving)
         return fail(Code::invalid, "hello: a second one");
+    if (hello.listeners.size() != fds.size())
+        return fail(Code::invalid, "hello: descriptors and listeners differ in number");
+    if (hello.listeners.size() + hello.listeners_to_come > hello_listeners_max)
+        return fail(Code::too_large, "hello: listeners");
+    peer.arriving.emplace(std::move(hello), std::move(fds));
+    return take_more(peer, {}, {});
+}
+
+Result<void> Control::take_more(Peer& peer, const MoreListeners& more, std::vector<UniqueFd> fds) {
+    if (!peer.arriving)
+        return fail(Code::invalid, "more_listeners: no hello before");
+    if (more.listeners.size() != fds.size() || fds.size() > peer.arriving->hello.listeners_to_come)
+        return fail(Code::invalid, "more_listeners: descriptors and listeners differ in number");
+    EngineHello& hello = peer.arriving->hello;
+    hello.listeners.insert(hello.listeners.end(), more.listeners.begin(), more.listeners.end());
+    hello.listeners_to_come -= static_cast<uint32_t>(fds.size());
+    std::ranges::move(fds, std::back_inserter(peer.arriving->fds));
+    if (hello.listeners_to_come != 0)
+        return {};
+    Peer::Arriving whole = *std::exchange(peer.arriving, std::nullopt);
+    peer.deadline_ms = UINT64_MAX;
+    return welcome(peer, whole.hello, std::move(whole.fds));
+}
+
+Result<void> Control::welcome(Peer& peer, const EngineHello& hello, std::vector<UniqueFd> fds) {
     if (hello.contract != contract_version()) {
         const std::string error = "contract version " + std::to_string(hello.contract) + ", this agent speaks " +
                                   std::to_string(contract_version());

@@ -21,7 +21,13 @@ struct Control::Peer {
     const uint64_t id;
     wire::FrameChannel channel;
     const ucred credentials;
-    uint64_t deadline_ms; ///< of the first message; UINT64_MAX once it is there
+    uint64_t deadline_ms; ///< of the first message, for an engine of its whole hello; UINT64_MAX once it is there
+    /// A hello whose last listeners are still to come.
+    struct Arriving {
+        EngineHello hello;
+        std::vector<UniqueFd> fds;
+    };
+    std::optional<Arriving> arriving;
     std::optional<EngineLink> link;
     bool closed = false; ///< swept at the end of the turn
 };

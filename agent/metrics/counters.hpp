@@ -27,6 +27,7 @@ enum class Event : uint8_t {
     sockets_unavailable,
     scrape_failure,
     connection_refused,
+    source_hold,
 };
 
 /// Counters of rare events, from any thread. Reasons are literals of ours, never a peer's text, so they stay few.

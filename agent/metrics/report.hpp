@@ -107,7 +107,7 @@ struct AgentReport {
     uint64_t generation_wanted = 0;
     uint64_t generation_applied = 0;
     uint64_t pods_captured = 0;
-    uint64_t pods_missing = 0; ///< wanted and not captured
+    uint64_t pods_missing = 0; ///< wanted and not captured, or without a listener
 };
 
 } // namespace weft::agent::metrics

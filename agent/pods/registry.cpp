@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "agent/pods/registry.hpp"
 
+#include <fcntl.h>
+
 #include <algorithm>
 #include <cerrno>
 
@@ -81,40 +83,69 @@ void Pods::retry_now() {
 Pods::Changes Pods::sweep(uint64_t now_ms) {
     Changes changes;
     for (auto& [uid, entry] : entries_) {
-        if (entry.capture) {
-            if (!entry.capture->netns.exists())
-                changes.vanished.push_back(uid);
-        } else if (now_ms >= entry.retry_at_ms) {
+        const bool due = now_ms >= entry.retry_at_ms;
+        if (entry.capture && !entry.capture->netns.exists())
+            changes.vanished.push_back(uid);
+        else if (!entry.capture && due)
             try_capture(entry, now_ms, changes);
-        }
+        else if (entry.state == State::captured && !entry.reason.empty() && due)
+            complete(entry, now_ms, changes);
     }
     return changes;
 }
 
 void Pods::try_capture(Entry& entry, uint64_t now_ms, Changes& changes) {
-    Result<CapturePtr> made = capture(entry.wanted);
+    std::optional<Error> fault;
+    Result<Capture> made = capture(entry.wanted, fault);
     if (made) {
-        entry.capture = *made;
+        entry.capture = std::make_shared<const Capture>(*std::move(made));
         entry.state = State::captured;
+        changes.captured.push_back(entry.capture);
+        if (fault)
+            return failed(entry, *fault, now_ms, changes);
         entry.reason.clear();
         entry.retry_after_ms = 0;
-        changes.captured.push_back(*std::move(made));
         return;
     }
-    std::string reason = text_of(made.error());
+    entry.state = made.error().detail == ENOENT ? State::waiting : State::failed;
+    failed(entry, made.error(), now_ms, changes);
+}
+
+/// Listeners that could not be made, say because a process of the pod has the port.
+void Pods::complete(Entry& entry, uint64_t now_ms, Changes& changes) {
+    Capture whole{.uid = entry.capture->uid, .id = entry.capture->id, .netns = entry.capture->netns, .listeners = {}};
+    for (size_t kind = 0; kind < listener_kinds; ++kind)
+        if (const UniqueFd& listener = entry.capture->listeners[kind])
+            whole.listeners[kind].reset(fcntl(listener.get(), F_DUPFD_CLOEXEC, 0));
+    const auto count = [](const Listeners& listeners) {
+        return std::ranges::count_if(listeners, [](const UniqueFd& listener) { return bool(listener); });
+    };
+    MadeListeners made = make_listeners(whole.netns, std::move(whole.listeners));
+    whole.listeners = std::move(made.listeners);
+    if (count(whole.listeners) > count(entry.capture->listeners)) {
+        entry.capture = std::make_shared<const Capture>(std::move(whole));
+        changes.completed.push_back(entry.capture);
+    }
+    if (made.fault)
+        return failed(entry, *made.fault, now_ms, changes);
+    entry.reason.clear();
+    entry.retry_after_ms = 0;
+}
+
+void Pods::failed(Entry& entry, const Error& error, uint64_t now_ms, Changes& changes) {
+    std::string reason = text_of(error);
     ++changes.attempts_failed;
     if (reason != entry.reason)
         changes.failures.push_back({entry.wanted.uid, reason});
-    // A namespace that is simply not there yet is looked for at the sweep's own pace.
-    const bool absent = made.error().detail == ENOENT;
-    entry.state = absent ? State::waiting : State::failed;
     entry.reason = std::move(reason);
-    entry.retry_after_ms = absent ? capture_retry_min_ms
-                                  : std::clamp(entry.retry_after_ms * 2, capture_retry_min_ms, capture_retry_max_ms);
+    // A namespace that is simply not there yet is looked for at the sweep's own pace.
+    entry.retry_after_ms = entry.state == State::waiting
+                               ? capture_retry_min_ms
+                               : std::clamp(entry.retry_after_ms * 2, capture_retry_min_ms, capture_retry_max_ms);
     entry.retry_at_ms = now_ms + entry.retry_after_ms;
 }
 
-Result<CapturePtr> Pods::capture(const PodToCapture& pod) {
+Result<Capture> Pods::capture(const PodToCapture& pod, std::optional<Error>& fault) {
     const auto captures =
         std::ranges::count_if(entries_, [](const auto& entry) { return entry.second.capture != nullptr; });
     if (captures >= WEFT_PODS_MAX)
@@ -125,14 +156,10 @@ Result<CapturePtr> Pods::capture(const PodToCapture& pod) {
     if (holder_of(netns->cookie()))
         return fail(Code::refused, "netns: another pod already is captured in this network namespace");
     const auto known = adopted_ids_.find(netns->cookie());
-    Result<Listeners> listeners = make_listeners(
-        *netns, known == adopted_ids_.end() ? Listeners{} : claim_offers(known->second, netns->cookie()));
-    if (!listeners)
-        return std::unexpected(listeners.error());
-    // Only now: a capture that fails again and again uses up no numbers.
     const uint32_t id = known == adopted_ids_.end() ? next_id_++ : known->second;
-    return std::make_shared<const Capture>(
-        Capture{.uid = pod.uid, .id = id, .netns = *std::move(netns), .listeners = *std::move(listeners)});
+    MadeListeners made = make_listeners(*netns, claim_offers(id, netns->cookie()));
+    fault = made.fault;
+    return Capture{.uid = pod.uid, .id = id, .netns = *std::move(netns), .listeners = std::move(made.listeners)};
 }
 
 void Pods::release(const std::string& uid) {
@@ -200,9 +227,20 @@ std::vector<Pods::View> Pods::views() const {
 std::vector<Pods::Failure> Pods::missing() const {
     std::vector<Failure> missing;
     for (const auto& [uid, entry] : entries_)
-        if (entry.state == State::waiting || entry.state == State::failed)
+        if (!entry.reason.empty())
             missing.push_back({uid, entry.reason});
     return missing;
+}
+
+std::vector<Pods::Failure> Pods::unserved() const {
+    std::vector<Failure> unserved;
+    for (const auto& [uid, entry] : entries_) {
+        if (entry.state == State::failed)
+            unserved.push_back({uid, "not captured, no policy holds for it: " + entry.reason});
+        else if (entry.state == State::captured && !entry.reason.empty())
+            unserved.push_back({uid, "policies hold for it, but it cannot be served: " + entry.reason});
+    }
+    return unserved;
 }
 
 } // namespace weft::agent

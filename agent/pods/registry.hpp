@@ -27,7 +27,8 @@ struct OfferedListener {
     UniqueFd fd;
 };
 
-/// A pod whose namespace we hold listeners in. Shared with the control thread, which gives them to engines; the
+/// A pod whose namespace is known, with the listeners that could be made in it: enforcement needs none of them, since
+/// what should be steered and cannot is refused. Shared with the control thread, which gives them to engines; the
 /// namespace is free when the last holder lets go.
 struct Capture {
     std::string uid;
@@ -41,8 +42,8 @@ using CapturePtr = std::shared_ptr<const Capture>;
 ///
 ///              want            sweep                 not wanted any more
 ///   (nothing) ─────▶ waiting ─────────▶ captured ───────────────────────▶ releasing ──release()──▶ (nothing)
-///                      ▲ │ cannot         │ namespace gone: reported by sweep()          │ wanted again
-///                      │ ▼                └──────────────release()────────▶ waiting ◀────┘
+///                      ▲ │ cannot         │ (a listener is missing: tried again) · namespace gone: reported by sweep()
+///                      │ wanted again │ ▼                └──────────────release()────────▶ waiting ◀────┘
 ///                     failed: tried again, less and less often
 class Pods {
 public:
@@ -54,7 +55,7 @@ public:
         std::string netns;
         std::vector<IpAddress> addresses;
         State state = State::waiting;
-        std::string reason; ///< waiting, failed
+        std::string reason; ///< waiting, failed; captured: why a listener is missing
         uint32_t id = 0;    ///< 0: not captured
     };
     struct Failure {
@@ -63,6 +64,7 @@ public:
     };
     struct Changes {
         std::vector<CapturePtr> captured;
+        std::vector<CapturePtr> completed; ///< captured before, and now with more listeners
         std::vector<std::string> vanished; ///< captured or releasing, the namespace is gone: release() them at once
         std::vector<Failure> failures;     ///< new reasons only, not every retry
         uint32_t attempts_failed = 0;      ///< every one
@@ -91,8 +93,10 @@ public:
     [[nodiscard]] std::vector<CapturePtr> held() const;
     [[nodiscard]] std::vector<CapturePtr> releasing() const;
     [[nodiscard]] std::vector<View> views() const;
-    /// Wanted and not captured: what `sync` warns of.
+    /// Wanted and not captured, or without a listener: what `sync` warns of.
     [[nodiscard]] std::vector<Failure> missing() const;
+    /// Those of missing() that have a namespace: their policies do not hold, or they cannot be served.
+    [[nodiscard]] std::vector<Failure> unserved() const;
 
     [[nodiscard]] static const char* name(State state);
 
@@ -106,8 +110,10 @@ private:
         CapturePtr capture;
     };
 
-    Result<CapturePtr> capture(const PodToCapture& pod);
+    Result<Capture> capture(const PodToCapture& pod, std::optional<Error>& fault);
     void try_capture(Entry& entry, uint64_t now_ms, Changes& changes);
+    void complete(Entry& entry, uint64_t now_ms, Changes& changes);
+    static void failed(Entry& entry, const Error& error, uint64_t now_ms, Changes& changes);
     [[nodiscard]] std::optional<std::string> holder_of(uint64_t cookie) const;
     Listeners claim_offers(uint32_t id, uint64_t cookie);
 

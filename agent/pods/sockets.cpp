@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "agent/pods/sockets.hpp"
 
+#include <linux/sockios.h>
 #include <net/if.h>
 #include <netinet/in.h>
 #include <sys/ioctl.h>
@@ -98,30 +99,8 @@ Result<void> loopback_is_up() {
     return {};
 }
 
-} // namespace
-
-Result<Listeners> make_listeners(const Netns& netns, Listeners present) {
-    const Result<NetnsScope> scope = netns.enter();
-    if (!scope)
-        return std::unexpected(scope.error());
-    if (Result<void> up = loopback_is_up(); !up)
-        return std::unexpected(up.error());
-    for (size_t kind = 0; kind < listener_kinds; ++kind) {
-        if (present[kind])
-            continue;
-        Result<std::optional<UniqueFd>> listener = make_listener(forms[kind]);
-        if (!listener)
-            return std::unexpected(listener.error());
-        if (*listener)
-            present[kind] = std::move(**listener);
-    }
-    return present;
-}
-
-Result<std::vector<UniqueFd>> make_upstream_sockets(const Netns& netns, bool ipv6, uint32_t count) {
-    const Result<NetnsScope> scope = netns.enter();
-    if (!scope)
-        return std::unexpected(scope.error());
+/// In the calling thread's namespace.
+Result<std::vector<UniqueFd>> make_sockets_here(bool ipv6, uint32_t count) {
     std::vector<UniqueFd> made;
     const uint32_t wanted = std::clamp(count, 1U, upstream_batch_max);
     made.reserve(wanted);
@@ -136,6 +115,49 @@ Result<std::vector<UniqueFd>> make_upstream_sockets(const Netns& netns, bool ipv
         made.push_back(std::move(fd));
     }
     return made;
+}
+
+} // namespace
+
+MadeListeners make_listeners(const Netns& netns, Listeners present) {
+    MadeListeners made{.listeners = std::move(present), .fault = std::nullopt};
+    const Result<NetnsScope> scope = netns.enter();
+    const Result<void> up = scope ? loopback_is_up() : std::unexpected(scope.error());
+    if (!up) {
+        made.fault = up.error();
+        return made;
+    }
+    for (size_t kind = 0; kind < listener_kinds; ++kind) {
+        if (made.listeners[kind])
+            continue;
+        Result<std::optional<UniqueFd>> listener = make_listener(forms[kind]);
+        if (!listener)
+            made.fault = listener.error();
+        else if (*listener)
+            made.listeners[kind] = std::move(**listener);
+    }
+    return made;
+}
+
+Result<std::vector<UniqueFd>> make_upstream_sockets(const Netns& netns, bool ipv6, uint32_t count) {
+    const Result<NetnsScope> scope = netns.enter();
+    if (!scope)
+        return std::unexpected(scope.error());
+    return make_sockets_here(ipv6, count);
+}
+
+Result<std::vector<UniqueFd>> make_upstream_sockets(const UniqueFd& netns, bool ipv6, uint32_t count) {
+    const Result<NetnsScope> scope = NetnsScope::enter(netns);
+    if (!scope)
+        return std::unexpected(scope.error());
+    return make_sockets_here(ipv6, count);
+}
+
+Result<UniqueFd> netns_of(int socket) {
+    UniqueFd netns(ioctl(socket, SIOCGSKNS));
+    if (!netns)
+        return fail_errno("listener: its network namespace");
+    return netns;
 }
 
 Result<uint64_t> socket_identity(int fd) {

@@ -169,9 +169,6 @@ std::vector<PodToCapture> pods_to_capture(const ObjectStore& store, std::vector<
             report(diagnostics, item->name, field,
                    *netns + " is the namespace of the older " + object_id(Pod::kind, owner->second) +
                        " too; this pod is not captured");
-        } else if (out.size() >= config::limits::pods_max) {
-            report(diagnostics, item->name, "",
-                   "not captured: a node has at most " + std::to_string(config::limits::pods_max) + " captured pods");
         } else {
             out.push_back(
                 {.uid = item->name.ns + "/" + item->name.name, .netns = *netns, .addresses = item->addresses});

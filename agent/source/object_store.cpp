@@ -136,6 +136,7 @@ LoadResult merge(const ObjectStore& previous, std::vector<SourceFile> files) {
             held_files.insert(file.name);
     }
     report_files(files, result);
+    result.unread.assign(held_files.begin(), held_files.end());
     result.store.each_table(
         [&]<class T>(ObjectStore::Table<T>&) { TableMerge<T>(previous, held_files, result).run(files); });
     return result;

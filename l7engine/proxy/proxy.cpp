@@ -13,7 +13,11 @@ namespace weft::l7 {
 
 /// What one worker has of one pod.
 struct Proxy::Pod {
-    std::vector<std::unique_ptr<Acceptor>> acceptors;
+    struct Listening {
+        abi::weft_listener_kind kind;
+        std::unique_ptr<Acceptor> acceptor;
+    };
+    std::vector<Listening> listening; ///< oldest first
     size_t connections = 0;
     size_t stopping = 0; ///< acceptors whose last completion is awaited
     bool releasing = false;
@@ -42,7 +46,9 @@ Proxy::Proxy(Worker& worker, const ProxySettings& settings, uint32_t workers,
       picker_(uint64_t{worker.index()} << 32 | 0x5eedU), outbound_(make_chain(Direction::outbound, settings_.filters)),
       inbound_(make_chain(Direction::inbound, settings_.filters)), tick_(std::make_unique<Tick>(*this)) {}
 
-Proxy::~Proxy() { assert(first_connection_ == nullptr && "drained before it dies"); }
+Proxy::~Proxy() {
+    assert(first_connection_ == nullptr && "drained before it dies");
+}
 
 void Proxy::apply(ViewPtr view) {
     // A control block of this worker's own: exchanges count references without sharing a cache line between cores.
@@ -74,9 +80,24 @@ void Proxy::add_listener(uint32_t pod_id, abi::weft_listener_kind kind, UniqueFd
 void Proxy::open_listener(WaitingListener waiting) {
     const uint32_t pod_id = waiting.pod_id;
     const abi::weft_listener_kind kind = waiting.kind;
-    pods_[pod_id]->acceptors.push_back(std::make_unique<Acceptor>(
-        worker_, std::move(waiting.listener),
-        [this, pod_id, kind](UniqueFd socket) { accepted(pod_id, kind, std::move(socket)); }));
+    Pod& pod = *pods_[pod_id];
+    if (std::ranges::count(pod.listening, kind, &Pod::Listening::kind) >= listeners_per_kind_max)
+        drop_oldest(pod, kind);
+    pod.listening.push_back({.kind = kind,
+                             .acceptor = std::make_unique<Acceptor>(worker_, std::move(waiting.listener),
+                                                                    [this, pod_id, kind](UniqueFd socket) {
+                                                                        accepted(pod_id, kind, std::move(socket));
+                                                                    })});
+}
+
+void Proxy::drop_oldest(Pod& pod, abi::weft_listener_kind kind) {
+    const auto oldest = std::ranges::find(pod.listening, kind, &Pod::Listening::kind);
+    std::unique_ptr<Acceptor> acceptor = std::move(oldest->acceptor);
+    pod.listening.erase(oldest);
+    accept_shortages_ += acceptor->shortages();
+    ++pod.stopping;
+    Acceptor& stopping = *acceptor;
+    stopping.stop([pod = &pod, gone = std::move(acceptor)] { --pod->stopping; });
 }
 
 void Proxy::accepted(uint32_t pod_id, abi::weft_listener_kind kind, UniqueFd socket) {
@@ -190,8 +211,8 @@ Task<Result<UpstreamPtr>> Proxy::connect(UpstreamKey key, Direction direction, S
         co_return std::unexpected(error);
     }
     counters_.add(Counter::connects_ok);
-    co_return std::make_unique<Upstream>(Upstream{.key = key, .stream = std::move(*stream),
-                                                  .codec = make_h1_client_codec(settings_.h1)});
+    co_return std::make_unique<Upstream>(
+        Upstream{.key = key, .stream = std::move(*stream), .codec = make_h1_client_codec(settings_.h1)});
 }
 
 // ------------------------------------------------------------------ ends
@@ -223,9 +244,9 @@ void Proxy::release_pod(uint32_t pod_id, std::move_only_function<void()> release
     pod->cut_at = worker_.in_ms(settings_.release_ms);
     std::erase_if(waiting_listeners_, [pod_id](const auto& one) { return one.pod_id == pod_id; });
     Pod* released_pod = pod.get();
-    for (std::unique_ptr<Acceptor>& acceptor : pod->acceptors) {
+    for (const Pod::Listening& listening : pod->listening) {
         ++pod->stopping;
-        acceptor->stop([released_pod] { --released_pod->stopping; });
+        listening.acceptor->stop([released_pod] { --released_pod->stopping; });
     }
     stock_.release_pod(pod_id);
     pool_.release_pod(pod_id);
@@ -251,8 +272,8 @@ void Proxy::finish_releases() {
             continue;
         }
         pool_.release_pod(entry->first); // given back by the last exchanges
-        for (const auto& acceptor : pod.acceptors)
-            accept_shortages_ += acceptor->shortages();
+        for (const Pod::Listening& listening : pod.listening)
+            accept_shortages_ += listening.acceptor->shortages();
         auto waiting = std::move(pod.released);
         entry = pods_.erase(entry);
         for (std::move_only_function<void()>& released : waiting)
@@ -278,9 +299,9 @@ void Proxy::drain(uint64_t timeout_ms, std::move_only_function<void()> drained) 
     for (auto& [pod_id, pod] : pods_) {
         if (pod->releasing)
             continue; // stopped already
-        for (std::unique_ptr<Acceptor>& acceptor : pod->acceptors) {
+        for (const Pod::Listening& listening : pod->listening) {
             ++stopping_acceptors_;
-            acceptor->stop([this] { --stopping_acceptors_; });
+            listening.acceptor->stop([this] { --stopping_acceptors_; });
         }
     }
     for (Connection* connection = first_connection_; connection != nullptr; connection = connection->next_)
@@ -319,8 +340,8 @@ ProxyReport Proxy::report() {
     report.largest_frame = FramePool::largest_frame();
     report.accept_shortages = accept_shortages_;
     for (const auto& [pod_id, pod] : pods_) {
-        for (const auto& acceptor : pod->acceptors)
-            report.accept_shortages += acceptor->shortages();
+        for (const Pod::Listening& listening : pod->listening)
+            report.accept_shortages += listening.acceptor->shortages();
     }
     return report;
 }

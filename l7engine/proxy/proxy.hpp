@@ -97,6 +97,7 @@ private:
     };
 
     void open_listener(WaitingListener waiting);
+    void drop_oldest(Pod& pod, abi::weft_listener_kind kind);
     void accepted(uint32_t pod_id, abi::weft_listener_kind kind, UniqueFd socket);
     [[nodiscard]] bool has_room(uint32_t pod_id);
     void tick();

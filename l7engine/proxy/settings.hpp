@@ -10,6 +10,9 @@
 
 namespace weft::l7 {
 
+/// Listeners of one kind in one pod: an agent that could not take back the one in use makes another. The oldest goes.
+inline constexpr ptrdiff_t listeners_per_kind_max = 2;
+
 /// Every time and every limit of the proxy, in one place. The limits are per worker.
 struct ProxySettings {
     // downstream

@@ -140,7 +140,20 @@ void Control::connect_if_due(uint64_t now_ms) {
     say_hello();
 }
 
+/// One frame carries so many descriptors; what does not go with the hello follows it.
 void Control::say_hello() {
+    constexpr size_t frame_max = wire::ChannelLimits{}.fds_max;
+    std::vector<proto::Listener> names;
+    std::vector<int> fds;
+    for (const auto& [pod_id, held] : listeners_) {
+        for (const HeldListener& listener : held) {
+            proto::Listener& named = names.emplace_back();
+            named.set_pod_id(pod_id);
+            named.set_kind(listener.kind);
+            fds.push_back(listener.fd.get());
+        }
+    }
+    size_t said = std::min(fds.size(), frame_max);
     proto::ToAgent message;
     proto::EngineHello& hello = *message.mutable_engine_hello();
     hello.set_contract(proto::CONTRACT_VERSION);
@@ -149,19 +162,17 @@ void Control::say_hello() {
     hello.set_instance(instance_);
     hello.set_applied_generation(applied_generation_);
     hello.set_workers(engine_.workers());
-    std::vector<int> fds;
-    for (const auto& [pod_id, held] : listeners_) {
-        for (const HeldListener& listener : held) {
-            // One frame carries no more. The others stay served here; the agent makes new ones beside them.
-            if (fds.size() >= wire::ChannelLimits{}.fds_max)
-                break;
-            proto::Listener& named = *hello.add_listeners();
-            named.set_pod_id(pod_id);
-            named.set_kind(listener.kind);
-            fds.push_back(listener.fd.get());
-        }
+    hello.set_listeners_to_come(static_cast<uint32_t>(fds.size() - said));
+    hello.mutable_listeners()->Add(names.begin(), names.begin() + static_cast<std::ptrdiff_t>(said));
+    send(message, std::span(fds).first(said));
+    while (said < fds.size()) {
+        const size_t count = std::min(fds.size() - said, frame_max);
+        const auto from = names.begin() + static_cast<std::ptrdiff_t>(said);
+        proto::ToAgent more;
+        more.mutable_more_listeners()->mutable_listeners()->Add(from, from + static_cast<std::ptrdiff_t>(count));
+        send(more, std::span(fds).subspan(said, count));
+        said += count;
     }
-    send(message, fds);
 }
 
 void Control::disconnect(const char* reason, const std::string& detail) {
@@ -219,24 +230,15 @@ Result<void> Control::dispatch(const proto::ToEngine& message, std::vector<Uniqu
     if (!takes_fds && !fds.empty())
         return fail(Code::invalid, "descriptors with a message that takes none");
     switch (message.message_case()) {
-    case proto::ToEngine::kWelcome:
-        return on_welcome(message.welcome(), std::move(fds));
-    case proto::ToEngine::kSnapshot:
-        return on_snapshot(message.snapshot());
-    case proto::ToEngine::kGiveListeners:
-        return on_listeners(message.give_listeners(), std::move(fds));
-    case proto::ToEngine::kGiveSockets:
-        return on_sockets(message.give_sockets(), std::move(fds));
-    case proto::ToEngine::kReleasePod:
-        return on_release(message.release_pod().pod_id());
-    case proto::ToEngine::kStatsWanted:
-        return on_stats(message.stats_wanted().request_id());
-    case proto::ToEngine::kDrain:
-        on_drain(message.drain().timeout_ms());
-        return {};
+    case proto::ToEngine::kWelcome: return on_welcome(message.welcome(), std::move(fds));
+    case proto::ToEngine::kSnapshot: return on_snapshot(message.snapshot());
+    case proto::ToEngine::kGiveListeners: return on_listeners(message.give_listeners(), std::move(fds));
+    case proto::ToEngine::kGiveSockets: return on_sockets(message.give_sockets(), std::move(fds));
+    case proto::ToEngine::kReleasePod: return on_release(message.release_pod().pod_id());
+    case proto::ToEngine::kStatsWanted: return on_stats(message.stats_wanted().request_id());
+    case proto::ToEngine::kDrain: on_drain(message.drain().timeout_ms()); return {};
     case proto::ToEngine::kCtl:
-    case proto::ToEngine::MESSAGE_NOT_SET:
-        break;
+    case proto::ToEngine::MESSAGE_NOT_SET: break;
     }
     return fail(Code::invalid, "message for an engine");
 }
@@ -295,9 +297,8 @@ void Control::on_drain(uint64_t timeout_ms) {
     const auto left = std::make_shared<uint32_t>(engine_.workers());
     for (uint32_t worker = 0; worker < engine_.workers(); ++worker) {
         engine_.post(worker, [this, left, timeout_ms](Proxy& proxy) {
-            proxy.drain(timeout_ms, [this, left] {
-                inbox_.post([this, left] { drained_ = --*left == 0 || drained_; });
-            });
+            proxy.drain(timeout_ms,
+                        [this, left] { inbox_.post([this, left] { drained_ = --*left == 0 || drained_; }); });
         });
     }
 }

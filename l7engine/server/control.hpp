@@ -29,7 +29,6 @@ struct ControlSettings {
     uint64_t reconnect_ms_min = 20;
     uint64_t reconnect_ms_max = 1'000;
     uint64_t heartbeat_ms = 100;
-    size_t listeners_per_pod_max = 8; ///< two agents' worth
     size_t listeners_max = 8'192;
     size_t stats_waiting_max = 16;
     LedgerLimits ledger = {};
@@ -56,9 +55,9 @@ private:
     std::vector<std::move_only_function<void()>> work_;
 };
 
-/// The engine's end of the agent's socket: says hello (again and again: the engine outlives agents), turns messages into
-/// work for the workers and their answers into messages, keeps the originals of all listeners, beats. Nothing that the
-/// agent sends may end the engine: what is wrong is counted, and the connection starts anew. One thread.
+/// The engine's end of the agent's socket: says hello (again and again: the engine outlives agents), turns messages
+/// into work for the workers and their answers into messages, keeps the originals of all listeners, beats. Nothing that
+/// the agent sends may end the engine: what is wrong is counted, and the connection starts anew. One thread.
 class Control {
 public:
     Control(const ControlSettings& settings, Engine& engine, ControlInbox& inbox);

@@ -22,7 +22,9 @@ bool is_option(int fd, int option, int wanted) {
     return getsockopt(fd, SOL_SOCKET, option, &value, &size) == 0 && value == wanted;
 }
 
-bool is_tcp_listener(int fd) { return is_option(fd, SO_PROTOCOL, IPPROTO_TCP) && is_option(fd, SO_ACCEPTCONN, 1); }
+bool is_tcp_listener(int fd) {
+    return is_option(fd, SO_PROTOCOL, IPPROTO_TCP) && is_option(fd, SO_ACCEPTCONN, 1);
+}
 
 /// Fresh and of the family that was named: a connect on anything else would reach nobody knows whom.
 bool is_fresh_tcp(int fd, bool ipv6) {
@@ -126,7 +128,7 @@ Result<void> Control::on_listeners(const proto::GiveListeners& message, std::vec
 }
 
 Result<void> Control::hold_listener(uint32_t pod_id, uint32_t kind, UniqueFd fd) {
-    struct stat status {};
+    struct stat status{};
     if (pod_id == 0 || kind > abi::WEFT_LISTENER_INBOUND6)
         return fail(Code::invalid, "GiveListeners: pod or kind");
     if (!is_tcp_listener(fd.get()) || fstat(fd.get(), &status) != 0)
@@ -134,8 +136,17 @@ Result<void> Control::hold_listener(uint32_t pod_id, uint32_t kind, UniqueFd fd)
     std::vector<HeldListener>& held = listeners_[pod_id];
     if (std::ranges::find(held, status.st_ino, &HeldListener::identity) != held.end())
         return {}; // handed back to a new agent, which gives it to us again
-    if (held.size() >= settings_.listeners_per_pod_max || listener_count_ >= settings_.listeners_max)
-        return fail(Code::too_large, "GiveListeners: too many");
+    if (const auto oldest = std::ranges::find(held, kind, &HeldListener::kind);
+        std::ranges::count(held, kind, &HeldListener::kind) >= listeners_per_kind_max) {
+        held.erase(oldest); // the workers drop theirs by the same rule
+        --listener_count_;
+        count("weft_l7_listeners_dropped_total", "oldest");
+    }
+    if (listener_count_ >= settings_.listeners_max) {
+        count("weft_l7_listeners_dropped_total", "limit");
+        log::error("listener_dropped", log::kv("pod_id", pod_id), log::kv("listeners_max", settings_.listeners_max));
+        return {};
+    }
     for (const uint32_t worker : engine_.shard(pod_id)) {
         UniqueFd own(fcntl(fd.get(), F_DUPFD_CLOEXEC, 0));
         if (!own)

@@ -136,6 +136,38 @@ def test_pod_whose_namespace_comes_later_is_captured_then(good):
     late.delete()
 
 
+@pytest.mark.parametrize("address,port", [("127.0.0.1", 15006), ("0.0.0.0", 15001)])
+def test_pod_that_has_our_port_is_enforced_and_reported_and_served_when_it_lets_go(good, address, port):
+    good.policy("ALLOW", [{}], name="open")
+    squatter = good.lab.pod(f"squatter-{port}", labels={"app": "squatter"})
+    squatter.serve(PORT)
+    thief = squatter.socket()
+    thief.bind((address, port))
+    thief.listen()
+    good.lab.apply("squatter.yaml", squatter.manifest(),
+                   service("squatter", ["10.96.0.60"], PORT, {"app": "squatter"}, "waypoint"))
+    done = good.agent.ctl("--timeout", 1, "sync", check=False)
+    assert done.returncode == 1 and f"default/{squatter.name}" in done.stderr and f":{port}" in done.stderr, done
+    assert good.agent.http("/readyz")[0] == 200  # the others are served
+    if port == 15006:
+        with good.agent.rises("weft_datapath_inbound_refused_no_listener_total"), pytest.raises(ConnectionError):
+            request(good.stranger, squatter.ip4, PORT)
+        with pytest.raises(TimeoutError):
+            thief.settimeout(0.2)
+            thief.accept()
+    else:
+        good.policy("DENY", [{"to": [{"operation": {"paths": ["/closed"]}}]}], name="closed")            if False else good.lab.apply("policy-closed.yaml", policy("closed", "DENY", [
+                {"to": [{"operation": {"paths": ["/closed"]}}]}]))
+        wait_until(lambda: request(good.stranger, squatter.ip4, PORT, path="/closed").status == 403, "it is judged")
+        assert request(good.stranger, squatter.ip4, PORT).status == 200
+    thief.close()
+    good.agent.sync()
+    assert request(good.stranger, squatter.ip4, PORT).status == 200
+    assert request(squatter, good.ip("web"), PORT, host="web").status == 200
+    good.agent.remove("squatter.yaml")
+    squatter.delete()
+
+
 def test_two_pods_with_one_address_are_reported_and_neither_gets_the_others_identity(good):
     twin = good.lab.pod("twin", namespace="other")
     good.lab.apply("twin.yaml", twin.manifest(ips=[good.client.ip4]))

@@ -24,10 +24,10 @@ proto::ToAgent applied(uint64_t generation) {
 CapturePtr capture(const LabNetns& lab, uint32_t id) {
     auto netns = Netns::open(lab.name());
     EXPECT_TRUE(netns);
-    auto listeners = make_listeners(*netns, {});
-    EXPECT_TRUE(listeners);
+    MadeListeners made = make_listeners(*netns, {});
+    EXPECT_FALSE(made.fault);
     return std::make_shared<const Capture>(
-        Capture{.uid = "default/a", .id = id, .netns = *netns, .listeners = *std::move(listeners)});
+        Capture{.uid = "default/a", .id = id, .netns = *netns, .listeners = std::move(made.listeners)});
 }
 
 TEST_F(ControlTest, TheSocketIsPrivate) {
@@ -213,6 +213,57 @@ TEST_F(ControlTest, ListenersHandedBackAreJudgedAndNotGivenAgain) {
     EXPECT_EQ(bad_messages(), 3U);
 }
 
+TEST_F(ControlTest, AHelloMayComeInSeveralFrames) {
+    const LabNetns lab("e");
+    const CapturePtr pod = capture(lab, 3);
+    publish(1);
+    FakePeer engine(path_);
+    proto::ToAgent hello;
+    hello.mutable_engine_hello()->set_contract(proto::CONTRACT_VERSION);
+    hello.mutable_engine_hello()->add_listeners()->set_pod_id(3);
+    hello.mutable_engine_hello()->set_listeners_to_come(2);
+    engine.say(hello, {pod->listeners[0].get()});
+    publish(2);
+    control_->add_pod(pod);
+    EXPECT_TRUE(engine.hears_nothing()); // neither a welcome nor what comes behind it
+    for (const uint32_t kind : {2U, 3U}) {
+        proto::ToAgent more;
+        auto& listener = *more.mutable_more_listeners()->add_listeners();
+        listener.set_pod_id(3);
+        listener.set_kind(kind);
+        engine.say(more, {pod->listeners[kind].get()});
+    }
+    engine.hear(Case::kWelcome);
+    EXPECT_EQ(engine.hear(Case::kSnapshot).snapshot().generation(), 2U);
+    EXPECT_EQ(engine.hear(Case::kGiveListeners).give_listeners().kinds_size(), 1); // three are its own already
+    next<EngineArrived>();
+}
+
+TEST_F(ControlTest, AHelloThatDoesNotBecomeWholeIsAnError) {
+    proto::ToAgent hello;
+    hello.mutable_engine_hello()->set_contract(proto::CONTRACT_VERSION);
+    hello.mutable_engine_hello()->set_listeners_to_come(1);
+    std::vector<proto::ToAgent> wrong(4);
+    wrong[0].mutable_draining();                        // another message first
+    wrong[1].mutable_more_listeners()->add_listeners(); // without a descriptor
+    wrong[2] = hello;                                   // a second hello
+    wrong[3].mutable_ctl();                             // something else altogether
+    for (size_t i = 0; i < wrong.size(); ++i) {
+        FakePeer engine(path_);
+        engine.say(hello);
+        engine.say(wrong[i]);
+        EXPECT_TRUE(engine.is_cut_off()) << i;
+        EXPECT_EQ(bad_messages(), i + 1) << i;
+    }
+    FakePeer engine(path_);
+    hello.mutable_engine_hello()->set_listeners_to_come(1'000'000);
+    engine.say(hello);
+    EXPECT_TRUE(engine.is_cut_off());
+    FakePeer stray(path_);
+    stray.say(wrong[1]);
+    EXPECT_TRUE(stray.is_cut_off());
+}
+
 TEST_F(ControlTest, FewerDescriptorsThanListenersIsAnError) {
     FakePeer engine(path_);
     proto::ToAgent message;
@@ -274,29 +325,27 @@ TEST_F(ControlTest, SocketsAreMadeInThePodAndMarked) {
     EXPECT_TRUE(engine.fds().empty());
 }
 
-TEST_F(ControlTest, SocketsOfAPodThatWasHandedBackWaitForItsCapture) {
+TEST_F(ControlTest, SocketsOfAPodThatWasHandedBackAreMadeBeforeItsCapture) {
     const LabNetns lab("e");
     const CapturePtr pod = capture(lab, 3);
     FakePeer engine(path_);
     proto::ToAgent hello;
     hello.mutable_engine_hello()->set_contract(proto::CONTRACT_VERSION);
-    for (const uint32_t id : {3U, 4U})
-        hello.mutable_engine_hello()->add_listeners()->set_pod_id(id);
-    engine.say(hello, {pod->listeners[0].get(), pod->listeners[0].get()});
+    hello.mutable_engine_hello()->add_listeners()->set_pod_id(3);
+    engine.say(hello, {pod->listeners[0].get()});
     engine.hear(Case::kWelcome);
     proto::ToAgent message;
-    for (const uint32_t id : {3U, 4U}) {
-        message.mutable_sockets_wanted()->set_pod_id(id);
-        message.mutable_sockets_wanted()->set_count(2);
-        engine.say(message);
-    }
-    EXPECT_TRUE(engine.hears_nothing());
-    control_->add_pod(pod);
-    engine.hear(Case::kGiveListeners);
+    message.mutable_sockets_wanted()->set_pod_id(3);
+    message.mutable_sockets_wanted()->set_count(2);
+    engine.say(message);
     EXPECT_EQ(engine.hear(Case::kGiveSockets).give_sockets().count(), 2U);
-    control_->remove_pod(4); // nobody wanted it: answered, and not left waiting
-    EXPECT_FALSE(engine.hear(Case::kGiveSockets).give_sockets().error().empty());
+    ASSERT_EQ(engine.fds().size(), 2U);
+    EXPECT_EQ(netns_cookie_of(engine.fds()[0].get()).value_or(0), pod->netns.cookie());
+    EXPECT_EQ(marked_, 2);
+    control_->remove_pod(3); // nobody wanted it
     engine.hear(Case::kReleasePod);
+    engine.say(message);
+    EXPECT_FALSE(engine.hear(Case::kGiveSockets).give_sockets().error().empty());
 }
 
 TEST_F(ControlTest, StatsAreCollectedFoldedAndNotWaitedForWithoutEnd) {

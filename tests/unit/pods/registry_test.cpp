@@ -2,7 +2,9 @@
 #include "agent/pods/registry.hpp"
 
 #include <gtest/gtest.h>
+#include <sys/socket.h>
 
+#include "config/base/net.hpp"
 #include "tests/unit/pods/lab.hpp"
 
 namespace weft::agent {
@@ -10,6 +12,18 @@ namespace {
 
 PodToCapture wanted(const std::string& uid, const LabNetns& lab) {
     return {.uid = uid, .netns = lab.name(), .addresses = {}};
+}
+
+/// A process of the pod that has the port already.
+UniqueFd squat(const Netns& netns, uint16_t port) {
+    const auto scope = netns.enter();
+    EXPECT_TRUE(scope);
+    UniqueFd fd(socket(AF_INET, SOCK_STREAM, 0));
+    sockaddr_storage address{};
+    const socklen_t length = SocketAddress{*IpAddress::parse("127.0.0.1"), port}.to_sockaddr(address);
+    EXPECT_EQ(bind(fd.get(), reinterpret_cast<sockaddr*>(&address), length), 0);
+    EXPECT_EQ(listen(fd.get(), 1), 0);
+    return fd;
 }
 
 TEST(Pods, CaptureThenReleaseFreesTheNamespace) {
@@ -40,25 +54,53 @@ TEST(Pods, AnAbsentNamespaceIsWaitedFor) {
     EXPECT_EQ(pods.sweep(capture_retry_min_ms).captured.size(), 1U);
 }
 
-TEST(Pods, FailuresAreSaidOnceAndRetriedLessOften) {
+TEST(Pods, AFaultIsSaidOnceAndTriedLessOften) {
     const LabNetns lab("r", false);
     Pods pods;
     pods.want({wanted("default/a", lab)});
-    EXPECT_EQ(pods.sweep(0).failures.size(), 1U);
+    const auto first = pods.sweep(0);
+    EXPECT_EQ(first.failures.size(), 1U);
+    // Without a listener it is captured all the same: what its policies govern is refused, not passed.
+    ASSERT_EQ(first.captured.size(), 1U);
+    EXPECT_TRUE(pods.captured().contains("default/a"));
     uint64_t now = 0;
     uint32_t attempts = 0;
     for (; now < 20'000; now += 250) {
         const auto changes = pods.sweep(now);
         attempts += changes.attempts_failed;
-        EXPECT_TRUE(changes.failures.empty());
+        EXPECT_TRUE(changes.failures.empty() && changes.completed.empty());
     }
     EXPECT_GE(attempts, 5U);
     EXPECT_LE(attempts, 9U);
     ASSERT_EQ(pods.missing().size(), 1U);
     EXPECT_NE(pods.missing()[0].reason.find("loopback interface is down"), std::string::npos);
+    EXPECT_EQ(pods.unserved().size(), 1U);
     LabNetns::run("ip -n " + lab.name() + " link set lo up");
     pods.retry_now();
-    EXPECT_EQ(pods.sweep(now).captured.size(), 1U);
+    const auto last = pods.sweep(now);
+    ASSERT_EQ(last.completed.size(), 1U);
+    EXPECT_EQ(last.completed[0]->id, first.captured[0]->id);
+    EXPECT_TRUE(last.completed[0]->listeners[2]);
+    EXPECT_TRUE(pods.missing().empty() && pods.unserved().empty());
+}
+
+TEST(Pods, AMissingListenerIsMadeBesideThoseThatServe) {
+    const LabNetns lab("r");
+    const auto netns = Netns::open(lab.name());
+    ASSERT_TRUE(netns);
+    Pods pods;
+    pods.want({wanted("default/a", lab)});
+    UniqueFd squatter = squat(*netns, WEFT_INBOUND_PORT);
+    const auto first = pods.sweep(0);
+    ASSERT_EQ(first.captured.size(), 1U);
+    EXPECT_FALSE(first.captured[0]->listeners[2]);
+    const uint64_t outbound = *socket_identity(first.captured[0]->listeners[0].get());
+    squatter.reset();
+    pods.retry_now();
+    const auto second = pods.sweep(1);
+    ASSERT_EQ(second.completed.size(), 1U);
+    EXPECT_TRUE(second.completed[0]->listeners[2]);
+    EXPECT_EQ(*socket_identity(second.completed[0]->listeners[0].get()), outbound);
 }
 
 TEST(Pods, TwoPodsInOneNamespaceTheSecondFails) {
@@ -106,10 +148,10 @@ TEST(Pods, OfferedListenersAreTakenOnlyByTheirPod) {
     const auto netns = Netns::open(lab.name());
     const auto foreign = Netns::open(other.name());
     ASSERT_TRUE(netns && foreign);
-    auto served = make_listeners(*netns, {});
-    auto strange = make_listeners(*foreign, {});
-    ASSERT_TRUE(served && strange);
-    const uint64_t identity = *socket_identity((*served)[0].get());
+    Listeners served = make_listeners(*netns, {}).listeners;
+    Listeners strange = make_listeners(*foreign, {}).listeners;
+    ASSERT_TRUE(served[0] && strange[0] && strange[2]);
+    const uint64_t identity = *socket_identity(served[0].get());
 
     Pods pods;
     pods.adopt_ids({{netns->cookie(), 7}}, 8);
@@ -118,9 +160,9 @@ TEST(Pods, OfferedListenersAreTakenOnlyByTheirPod) {
         ASSERT_TRUE(facts);
         EXPECT_TRUE(pods.offer({.pod_id = pod_id, .kind = kind, .facts = *facts, .fd = std::move(fd)}));
     };
-    offer(7, 0, (*served)[0]);
-    offer(7, 2, (*strange)[2]); // right number, another pod's namespace
-    offer(9, 0, (*strange)[0]); // a pod that is gone
+    offer(7, 0, served[0]);
+    offer(7, 2, strange[2]); // right number, another pod's namespace
+    offer(9, 0, strange[0]); // a pod that is gone
     pods.want({wanted("default/a", lab)});
     const auto changes = pods.sweep(0);
     ASSERT_EQ(changes.captured.size(), 1U);

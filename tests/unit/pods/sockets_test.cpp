@@ -24,9 +24,9 @@ TEST(Listeners, AllKindsListenInsideThePod) {
     const LabNetns lab("l");
     const Netns netns = open_lab(lab);
     const auto made = make_listeners(netns, {});
-    ASSERT_TRUE(made) << to_string(made.error());
+    ASSERT_FALSE(made.fault) << to_string(*made.fault);
     for (uint32_t kind = 0; kind < listener_kinds; ++kind) {
-        const UniqueFd& listener = (*made)[kind];
+        const UniqueFd& listener = made.listeners[kind];
         ASSERT_TRUE(listener) << kind;
         const auto facts = inspect_listener(listener.get(), kind);
         ASSERT_TRUE(facts) << to_string(facts.error());
@@ -40,33 +40,35 @@ TEST(Listeners, PresentOnesAreKept) {
     const LabNetns lab("l");
     const Netns netns = open_lab(lab);
     auto first = make_listeners(netns, {});
-    ASSERT_TRUE(first);
-    const uint64_t kept = *socket_identity((*first)[2].get());
+    ASSERT_FALSE(first.fault);
+    const uint64_t kept = *socket_identity(first.listeners[2].get());
     Listeners present;
-    present[2] = std::move((*first)[2]);
+    present[2] = std::move(first.listeners[2]);
     const auto second = make_listeners(netns, std::move(present));
-    ASSERT_TRUE(second) << to_string(second.error());
-    EXPECT_EQ(*socket_identity((*second)[2].get()), kept);
-    EXPECT_TRUE((*second)[0]);
+    ASSERT_FALSE(second.fault) << to_string(*second.fault);
+    EXPECT_EQ(*socket_identity(second.listeners[2].get()), kept);
+    EXPECT_TRUE(second.listeners[0]);
 }
 
 TEST(Listeners, WithoutIpv6TheseKindsAreAbsent) {
     const LabNetns lab("l");
     ASSERT_EQ(lab.exec("sysctl -q -w net.ipv6.conf.lo.disable_ipv6=1"), 0);
     const auto made = make_listeners(open_lab(lab), {});
-    ASSERT_TRUE(made) << to_string(made.error());
-    EXPECT_TRUE((*made)[0] && (*made)[2]);
-    EXPECT_FALSE((*made)[1] || (*made)[3]);
+    ASSERT_FALSE(made.fault) << to_string(*made.fault);
+    EXPECT_TRUE(made.listeners[0] && made.listeners[2]);
+    EXPECT_FALSE(made.listeners[1] || made.listeners[3]);
 }
 
 TEST(Listeners, LoopbackDownIsAnError) {
     const LabNetns lab("l", false);
     const auto made = make_listeners(open_lab(lab), {});
-    ASSERT_FALSE(made);
-    EXPECT_STREQ(made.error().during, "netns: the loopback interface is down");
+    ASSERT_TRUE(made.fault);
+    EXPECT_STREQ(made.fault->during, "netns: the loopback interface is down");
+    for (const UniqueFd& listener : made.listeners)
+        EXPECT_FALSE(listener);
 }
 
-TEST(Listeners, APortInUseIsNamed) {
+TEST(Listeners, APortInUseIsNamedAndCostsNoOtherListener) {
     const LabNetns lab("l");
     const Netns netns = open_lab(lab);
     UniqueFd squatter;
@@ -80,22 +82,25 @@ TEST(Listeners, APortInUseIsNamed) {
         ASSERT_EQ(listen(squatter.get(), 1), 0);
     }
     const auto made = make_listeners(netns, {});
-    ASSERT_FALSE(made);
-    EXPECT_EQ(made.error().detail, EADDRINUSE);
-    EXPECT_STREQ(made.error().during, "listener on 127.0.0.1:15006");
+    ASSERT_TRUE(made.fault);
+    EXPECT_EQ(made.fault->detail, EADDRINUSE);
+    EXPECT_STREQ(made.fault->during, "listener on 127.0.0.1:15006");
+    EXPECT_TRUE(made.listeners[0] && made.listeners[1] && made.listeners[3]);
+    EXPECT_FALSE(made.listeners[2]);
 }
 
 TEST(Inspect, RefusesEveryFalseClaim) {
     const LabNetns lab("l");
-    const auto made = make_listeners(open_lab(lab), {});
-    ASSERT_TRUE(made);
+    const auto all = make_listeners(open_lab(lab), {});
+    ASSERT_FALSE(all.fault);
+    const Listeners& made = all.listeners;
     const UniqueFd fresh(socket(AF_INET, SOCK_STREAM, 0));
     const UniqueFd datagram(socket(AF_INET, SOCK_DGRAM, 0));
     const UniqueFd unix_socket(socket(AF_UNIX, SOCK_STREAM, 0));
     const UniqueFd file(open("/dev/null", O_RDONLY));
-    EXPECT_FALSE(inspect_listener((*made)[0].get(), 2)); // right socket, wrong kind
-    EXPECT_FALSE(inspect_listener((*made)[1].get(), 3));
-    EXPECT_FALSE(inspect_listener((*made)[0].get(), 4));
+    EXPECT_FALSE(inspect_listener(made[0].get(), 2)); // right socket, wrong kind
+    EXPECT_FALSE(inspect_listener(made[1].get(), 3));
+    EXPECT_FALSE(inspect_listener(made[0].get(), 4));
     for (const int fd : {fresh.get(), datagram.get(), unix_socket.get(), file.get(), -1})
         EXPECT_FALSE(inspect_listener(fd, 0));
 }

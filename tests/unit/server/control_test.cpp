@@ -218,6 +218,53 @@ TEST_F(ControlTest, releases_a_pod_and_closes_its_listener) {
     EXPECT_EQ(talk(code_address, request), "not connected") << "the engine still holds a duplicate";
 }
 
+TEST_F(ControlTest, hands_back_more_listeners_than_one_frame_carries) {
+    bring_up();
+    std::vector<UniqueFd> listeners;
+    for (uint32_t pod_id = 2; pod_id < 272; ++pod_id) {
+        listeners.push_back(tcp_listener(*SocketAddress::parse("127.0.0.1:0")));
+        agent.give_listener(pod_id, abi::WEFT_LISTENER_INBOUND4, listeners.back().get());
+        EXPECT_EQ(agent.receive(proto::ToAgent::kListenersAdopted).listeners_adopted().pod_id(), pod_id);
+    }
+    for (int restarts = 0; restarts < 2; ++restarts) {
+        agent.hang_up();
+        const proto::EngineHello hello = agent.accept_engine();
+        ASSERT_EQ(hello.listeners_size(), 271);
+        ASSERT_EQ(agent.hello_fds.size(), 271U);
+        for (int index = 1; index < 271; ++index) {
+            EXPECT_EQ(hello.listeners(index).pod_id(), static_cast<uint32_t>(index) + 1);
+            EXPECT_EQ(bound_to(agent.hello_fds[static_cast<size_t>(index)]),
+                      bound_to(listeners[static_cast<size_t>(index) - 1]));
+        }
+        agent.welcome();
+        EXPECT_THAT(ask(), testing::StartsWith("HTTP/1.1 200"));
+    }
+}
+
+TEST_F(ControlTest, drops_the_oldest_listener_of_a_kind_and_not_the_connection) {
+    bring_up(); // one outbound listener
+    std::vector<UniqueFd> listeners;
+    std::vector<SocketAddress> addresses;
+    for (int made = 0; made < 3; ++made) {
+        listeners.push_back(tcp_listener(*SocketAddress::parse("127.0.0.1:0")));
+        addresses.push_back(bound_to(listeners.back()));
+        agent.give_listener(1, abi::WEFT_LISTENER_OUTBOUND4, listeners.back().get());
+        EXPECT_EQ(agent.receive(proto::ToAgent::kListenersAdopted).listeners_adopted().pod_id(), 1U);
+    }
+    listeners.clear();
+    listener.reset();
+    // The engine alone holds them now: what it dropped refuses, what it kept accepts (and closes: not redirected).
+    const uint64_t until = monotonic_ms() + 5'000;
+    while (talk(addresses[0], "") != "not connected" && monotonic_ms() < until)
+        std::this_thread::yield();
+    EXPECT_EQ(talk(addresses[0], ""), "not connected");
+    EXPECT_EQ(talk(code_address, ""), "not connected");
+    EXPECT_EQ(talk(addresses[1], ""), "");
+    EXPECT_EQ(talk(addresses[2], ""), "");
+    agent.hang_up();
+    EXPECT_EQ(agent.accept_engine().listeners_size(), 2);
+}
+
 TEST_F(ControlTest, hands_over_when_it_is_asked_to_end) {
     bring_up();
     std::jthread stopper([&] { agent.stop_engine(); });

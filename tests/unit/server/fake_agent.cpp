@@ -9,7 +9,9 @@
 #include <sys/socket.h>
 #include <sys/un.h>
 
+#include <algorithm>
 #include <cstring>
+#include <iterator>
 
 #include "bpf/abi.h"
 
@@ -85,7 +87,17 @@ proto::EngineHello FakeAgent::accept_engine() {
         return {};
     }
     hello_fds = std::move(frame->fds);
-    return message.engine_hello();
+    proto::EngineHello hello = message.engine_hello();
+    for (size_t wanted = hello_fds.size() + hello.listeners_to_come(); hello_fds.size() < wanted;) {
+        frame = channel_->receive(patience_ms);
+        if (!frame || !wire::parse_message(as_bytes(frame->bytes), message) || !message.has_more_listeners()) {
+            ADD_FAILURE() << "the hello is not whole";
+            return {};
+        }
+        hello.mutable_listeners()->MergeFrom(message.more_listeners().listeners());
+        std::ranges::move(frame->fds, std::back_inserter(hello_fds));
+    }
+    return hello;
 }
 
 void FakeAgent::welcome() {

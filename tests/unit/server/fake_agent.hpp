@@ -26,7 +26,7 @@ public:
     void start_engine(uint32_t workers = 2);
     /// SIGTERM, as it were; waits until the control thread has ended.
     void stop_engine();
-    /// Waits for the engine's connection and its hello; descriptors of the hello are in `hello_fds`.
+    /// Waits for the engine's connection and its whole hello; descriptors of the hello are in `hello_fds`.
     proto::EngineHello accept_engine();
     void welcome();
     void send(const proto::ToEngine& message, const std::vector<int>& fds = {});

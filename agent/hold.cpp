@@ -1,0 +1,73 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "agent/hold.hpp"
+
+#include <unistd.h>
+
+#include <cstdio>
+#include <fstream>
+
+namespace weft::agent {
+namespace {
+
+/// Calls visit(id, entry) for each object.
+template <class F>
+void each_object(const ObjectStore& store, F&& visit) {
+    store.each_table([&]<class T>(const ObjectStore::Table<T>& table) {
+        for (const auto& [name, entry] : table)
+            visit(object_id(T::kind, name), entry);
+    });
+}
+
+} // namespace
+
+ObjectIds objects_in_force(const ObjectStore& store) {
+    ObjectIds ids;
+    each_object(store, [&](std::string id, const auto& entry) {
+        if (entry.good)
+            ids.insert(std::move(id));
+    });
+    return ids;
+}
+
+std::vector<std::string> reasons_to_hold(const LoadResult& loaded, const std::optional<ObjectIds>& former) {
+    std::vector<std::string> reasons;
+    for (const std::string& file : loaded.unread)
+        reasons.push_back(file + " cannot be read whole");
+    if (reasons.empty() && loaded.store.size() == 0 && (!former || !former->empty()))
+        reasons.emplace_back("the source holds no object at all");
+    each_object(loaded.store, [&](const std::string& id, const auto& entry) {
+        if (entry.good || (former && !former->contains(id)))
+            return;
+        std::string reason =
+            id + (former ? " was in force and is refused now" : " is refused and may have been in force");
+        if (!entry.faults.empty())
+            reason += ": " + entry.faults.front().field + " " + entry.faults.front().message;
+        reasons.push_back(std::move(reason));
+    });
+    return reasons;
+}
+
+std::optional<ObjectIds> read_record(const std::string& path) {
+    std::ifstream file(path);
+    if (!file)
+        return std::nullopt;
+    ObjectIds ids;
+    for (std::string line; std::getline(file, line);)
+        ids.insert(std::move(line));
+    return file.bad() ? std::nullopt : std::optional(std::move(ids));
+}
+
+bool write_record(const std::string& path, const ObjectIds& ids) {
+    const std::string next = path + ".new";
+    std::ofstream file(next, std::ios::trunc);
+    for (const std::string& id : ids)
+        file << id << '\n';
+    file.close();
+    if (file && std::rename(next.c_str(), path.c_str()) == 0)
+        return true;
+    ::unlink(next.c_str());
+    ::unlink(path.c_str());
+    return false;
+}
+
+} // namespace weft::agent

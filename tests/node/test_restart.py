@@ -1,0 +1,118 @@
+# SPDX-License-Identifier: Apache-2.0
+"""An agent that starts over what a former one left: it changes nothing before it knows what shall be."""
+import contextlib
+
+import pytest
+from http1 import request
+from manifests import namespace, policy
+from waiting import wait_until
+from world import PORT, to
+
+CLOSED = [{"to": [{"operation": {"paths": ["/closed"]}}]}]
+
+
+def held(agent, *words):
+    """The agent runs, is not ready, and says why in the status and to sync."""
+    agent.launch()
+    wait_until(lambda: agent.http("/readyz")[0] == 503 and "left as" in agent.http("/readyz")[1],
+               lambda: f"the agent holds: {agent.http('/readyz')} {agent.log_tail()}", 20)
+    missing = wait_until(lambda: agent.status()["generation"]["missing"], "the status names what is missing")
+    assert all(any(word in line for line in missing) for word in words), missing
+    done = agent.ctl("--timeout", 1, "sync", check=False)
+    assert done.returncode == 1 and "left as" in done.stderr, done
+    assert agent.metrics().total("weft_agent_source_holds_total") >= 1
+
+
+def guarded(world):
+    """The policy holds on both ways, and what it allows still passes (with fresh sockets of the held agent, too)."""
+    assert world.get(path="/closed").status == 403
+    assert request(world.stranger, world.a.ip4, PORT, path="/closed").status == 403
+    for _ in range(40):  # more than an engine has in stock
+        assert request(world.stranger, world.a.ip4, PORT).status == 200
+    assert world.get().status == 200
+
+
+@pytest.mark.parametrize("loss", ["directory is missing", "directory is empty", "file is broken", "policy is refused"])
+def test_agent_that_restarts_without_its_whole_source_leaves_everything_in_force(own_world, loss):
+    world = own_world
+    world.route(to("a"))
+    world.policy("DENY", CLOSED)
+    world.agent.kill_agent()
+    source, hidden = world.lab.source, world.lab.source.with_name("hidden")
+    broken = {"file is broken": "kind: [\n", "policy is refused": policy("policy", "PERMIT", CLOSED)}.get(loss)
+    if broken:
+        world.lab.apply("policy-policy.yaml", broken)
+        held(world.agent, "policy-policy.yaml" if loss == "file is broken" else "default/policy was in force")
+    else:
+        source.rename(hidden)
+        if loss == "directory is empty":
+            source.mkdir()
+        held(world.agent, "no object" if loss == "directory is empty" else str(source))
+    guarded(world)
+    if broken:
+        world.lab.apply("policy-policy.yaml", policy("policy", "DENY", CLOSED))
+    else:
+        if source.exists():
+            source.rmdir()
+        hidden.rename(source)
+    wait_until(lambda: world.agent.http("/readyz")[0] == 200, "the agent goes on", 20)
+    guarded(world)
+    world.agent.remove("policy-policy.yaml")
+    assert world.get(path="/closed").status == 200
+
+
+def test_agent_and_engine_that_restart_without_their_source_stay_closed(own_world):
+    world = own_world
+    world.policy("DENY", CLOSED)
+    world.agent.kill()
+    hidden = world.lab.source.with_name("hidden")
+    world.lab.source.rename(hidden)
+    held(world.agent, str(world.lab.source))
+
+    def closed(connect):
+        with contextlib.suppress(OSError):
+            return connect(path="/closed").status == 403
+        return True
+    wait_until(lambda: closed(lambda **o: request(world.stranger, world.a.ip4, PORT, **o)), "the pod is closed", 20)
+    hidden.rename(world.lab.source)
+    wait_until(lambda: world.agent.http("/readyz")[0] == 200, "the agent goes on", 20)
+    guarded(world)
+
+
+def test_object_that_never_was_good_does_not_hold_a_restart_up(own_world):
+    world = own_world
+    world.policy("DENY", CLOSED)
+    world.lab.apply("never.yaml", policy("never", "PERMIT", [{}]))
+    world.fault("default/never")
+    world.agent.kill_agent()
+    world.agent.start()
+    world.agent.sync()
+    guarded(world)
+
+
+def test_graceful_end_removes_the_record_of_objects(own_world):
+    assert any(path.name.endswith(".objects") for path in own_world.lab.folder.iterdir())
+    assert own_world.agent.stop() == 0
+    assert not any(path.name.endswith(".objects") for path in own_world.lab.folder.iterdir())
+
+
+def test_engine_of_seventy_pods_outlives_two_agents_with_all_its_listeners(own_world):
+    """More listeners than one message carries."""
+    world = own_world
+    pods = [world.lab.pod(f"g{number}", namespace="crowd") for number in range(70)]
+    world.agent.apply("crowd.yaml", namespace("crowd"), *[pod.manifest() for pod in pods])
+    engine = world.agent.engine_pid()
+
+    def listeners():
+        return world.agent.metrics().total("weft_l7_listeners")
+    before = listeners()
+    assert before >= 4 * 70
+    for _ in range(3):
+        world.agent.kill_agent()
+        world.agent.start()
+        world.agent.sync()
+        assert listeners() == before
+        assert world.agent.metrics().total("weft_l7_agent_disconnects_total", reason="message") == 0
+        for pod in (pods[0], pods[-1]):
+            assert request(pod, world.ip("a"), PORT).status == 200
+    assert world.agent.engine_pid() == engine

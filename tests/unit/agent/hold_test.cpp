@@ -1,0 +1,69 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "agent/hold.hpp"
+
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include <filesystem>
+
+namespace weft::agent {
+namespace {
+
+constexpr const char* good = "apiVersion: v1\nkind: Namespace\nmetadata: {name: a}\n";
+constexpr const char* refused = "apiVersion: v1\nkind: Namespace\nmetadata: {name: b}\nno_such_field: 1\n";
+constexpr const char* broken = "kind: [\n";
+
+/// The first load of a new agent from one file; nullptr: there is none.
+LoadResult first_load(const char* text) {
+    std::vector<SourceFile> files;
+    if (text != nullptr)
+        files.push_back(
+            {.name = "f.yaml", .parsed = std::make_shared<const ParsedFile>(parse_manifests(text)), .unreadable = {}});
+    return merge({}, std::move(files));
+}
+
+TEST(Hold, OnlyWhatMayHaveBeenInForceAndIsMissingHolds) {
+    struct Row {
+        const char* text;
+        std::optional<ObjectIds> former;
+        const char* reason; ///< a part of it; nullptr: go on
+    };
+    const std::string both = std::string(good) + "---\n" + refused;
+    const ObjectIds only_a = {"Namespace a"};
+    const ObjectIds a_and_b = {"Namespace a", "Namespace b"};
+    const std::vector<Row> rows = {
+        {good, only_a, nullptr},
+        {good, std::nullopt, nullptr},
+        {good, a_and_b, nullptr}, // b was deleted meanwhile
+        {both.c_str(), only_a, nullptr},
+        {both.c_str(), a_and_b, "Namespace b was in force and is refused now: no_such_field"},
+        {both.c_str(), std::nullopt, "Namespace b is refused and may have been in force"},
+        {broken, only_a, "f.yaml cannot be read whole"},
+        {nullptr, only_a, "no object at all"},
+        {nullptr, std::nullopt, "no object at all"},
+        {nullptr, ObjectIds{}, nullptr},
+    };
+    for (const Row& row : rows) {
+        const auto reasons = reasons_to_hold(first_load(row.text), row.former);
+        ASSERT_EQ(reasons.size(), row.reason == nullptr ? 0U : 1U) << (row.text == nullptr ? "" : row.text);
+        if (row.reason != nullptr) {
+            EXPECT_NE(reasons[0].find(row.reason), std::string::npos) << reasons[0];
+        }
+    }
+}
+
+TEST(Hold, TheRecordIsWholeOrNotThere) {
+    const std::string path = std::filesystem::temp_directory_path() / ("weft-record-" + std::to_string(getpid()));
+    EXPECT_EQ(read_record(path), std::nullopt);
+    const ObjectIds ids = objects_in_force(first_load(good).store);
+    EXPECT_EQ(ids, ObjectIds{"Namespace a"});
+    EXPECT_TRUE(write_record(path, ids));
+    EXPECT_EQ(read_record(path), ids);
+    std::filesystem::create_directory(path + ".new"); // it cannot be written: an old one would say too little
+    EXPECT_FALSE(write_record(path, {}));
+    EXPECT_EQ(read_record(path), std::nullopt);
+    std::filesystem::remove(path + ".new");
+}
+
+} // namespace
+} // namespace weft::agent
