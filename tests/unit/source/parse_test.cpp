@@ -485,6 +485,43 @@ TEST(Yaml, limits_and_hostile_shapes_are_faults) {
     EXPECT_FALSE(parse_yaml("*nothing\n"));
 }
 
+TEST(Yaml, tokens_that_begin_nothing_are_faults) {
+    for (const char* text :
+         {",", ",\n", "{a: 1},", "{\"a\": 1},\n{\"b\": 2}", "- a\n, b", "[],", "a: b\n---\n,", ", ,"}) {
+        const auto documents = parse_yaml(text);
+        ASSERT_FALSE(documents) << text;
+        EXPECT_NE(documents.error().message.find("no valid YAML"), std::string::npos) << text;
+    }
+}
+
+TEST(Yaml, empty_documents_count) {
+    std::string many;
+    for (size_t i = 0; i <= limits::documents_per_file_max; ++i)
+        many += "---\n";
+    const auto documents = parse_yaml(many);
+    ASSERT_FALSE(documents);
+    EXPECT_NE(documents.error().message.find("documents"), std::string::npos);
+}
+
+TEST(Yaml, every_short_text_of_its_signs_ends) {
+    const std::string signs = ",:-[]{}?&*!|>'\"#%@ \na";
+    for (const char a : signs)
+        for (const char b : signs)
+            for (const char c : signs)
+                static_cast<void>(parse_yaml(std::string{a, b, c}));
+}
+
+TEST(Yaml, bytes_that_are_not_utf8_are_refused_with_their_line) {
+    const auto documents = parse_yaml("a: b\nc: caf\xe9\n");
+    ASSERT_FALSE(documents);
+    EXPECT_EQ(documents.error().message, "line 2: a byte that is not UTF-8");
+    EXPECT_TRUE(parse_yaml("a: caf\xc3\xa9\n"));
+    EXPECT_FALSE(parse_yaml("a: \"\\ud800\"\n")); // nor may an escape make one
+    const auto escaped = parse_yaml("a: \"\\xe9\"\n");
+    ASSERT_TRUE(escaped);
+    EXPECT_EQ(escaped->at(0).root.find("a")->text, "\xc3\xa9");
+}
+
 TEST(Yaml, every_prefix_of_a_manifest_is_handled) {
     std::ifstream file("config/examples/service-policies.yaml");
     std::stringstream content;
