@@ -52,4 +52,19 @@ size_t valid_utf8_bytes(std::string_view text) {
     return at;
 }
 
+std::string printable_utf8(std::string_view text) {
+    std::string out;
+    out.reserve(text.size());
+    while (!text.empty()) {
+        const size_t good = valid_utf8_bytes(text);
+        out += text.substr(0, good);
+        text.remove_prefix(good);
+        if (!text.empty()) {
+            out += '?';
+            text.remove_prefix(1);
+        }
+    }
+    return out;
+}
+
 } // namespace weft

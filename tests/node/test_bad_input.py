@@ -25,6 +25,7 @@ def good(world):
 @pytest.mark.smoke
 @pytest.mark.parametrize("name,text", [
     ("unclosed", "kind: Service\nspec: {a: [1, 2\n"),
+    ("stray comma", "{},"),
     ("tab", "kind:\tService\n\tx: y\n"),
     ("binary", "\u0000\u0001\u0002"),
     ("alias bomb", "a: &a [x,x,x,x,x,x,x,x,x]\n" + "".join(

@@ -40,5 +40,10 @@ TEST(Utf8, stops_at_the_first_bad_byte) {
     }
 }
 
+TEST(Utf8, bad_bytes_are_shown_as_question_marks) {
+    EXPECT_EQ(printable_utf8("caf\xc3\xa9"), "caf\xc3\xa9");
+    EXPECT_EQ(printable_utf8("a\xff\xc3(\xe2\x82"), "a?\?(?\?");
+}
+
 } // namespace
 } // namespace weft
