@@ -20,6 +20,9 @@ void guard_port(Build& build, const ServiceBuild& service, const PortBuild& port
     for (const auto& member : members_of(build, service, port)) {
         if (member.pod == PodIndex::none || build.local_ids[member.pod] == 0)
             continue;
+        // Anybody may write an EndpointSlice that names another namespace's pod: his policies are not that pod's.
+        if (build.pods.items()[member.pod].name.ns != service.name.ns)
+            continue;
         PodGuards& pod = guards[member.pod];
         const uint16_t number = member.address.port;
         if (!served(port.protocol))
