@@ -60,9 +60,8 @@ struct Build {
     PodIndex pods;
     std::vector<uint32_t> local_ids{}; ///< pod id by PodIndex item, 0: not captured here
     std::map<ObjectName, ServiceBuild> services{};
-    std::map<ObjectName, WaypointBuild> waypoints{};          ///< Gateways of our classes
-    std::vector<const AuthorizationPolicy*> policy_objects{}; ///< parallel to the snapshot's policies
-    std::map<uint32_t, std::set<std::string>> unjudged{};     ///< policy -> ports that it cannot judge
+    std::map<ObjectName, WaypointBuild> waypoints{};      ///< Gateways of our classes
+    std::map<uint32_t, std::set<std::string>> unjudged{}; ///< policy -> ports that it cannot judge
     std::map<std::vector<uint32_t>, uint32_t> policy_sets{};
 
     [[nodiscard]] ServiceBuild* service(const ObjectName& name) {

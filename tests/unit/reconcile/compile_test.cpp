@@ -250,6 +250,13 @@ TEST_F(ReconcileTest, policies_bind_to_gateway_service_and_class) {
     EXPECT_TRUE(diagnosed("AuthorizationPolicy default/lost", "does not exist"));
 }
 
+TEST_F(ReconcileTest, principals_of_cluster_local_are_of_the_trust_domain) {
+    options_.trust_domain = "corp.example";
+    compile_text(
+        web + policy("p", at_service("web"), "rules: [{from: [{source: {principals: [cluster.local/ns/a/sa/b]}}]}]"));
+    EXPECT_EQ(out_.snapshot.policies.at(0).rules[0].from[0].principals.values[0].value, "corp.example/ns/a/sa/b");
+}
+
 TEST_F(ReconcileTest, guards_cover_every_service_of_the_pod_and_port) {
     compile_text(web + service("alt", "10.96.0.2", "selector: {app: web}, ports: [{port: 90, targetPort: 8080}]") +
                  policy("a", at_service("web")) + policy("b", at_service("alt")));
