@@ -144,6 +144,7 @@ void Loop::load_source() {
     LoadResult loaded = source_.load(store_);
     store_ = std::move(loaded.store);
     source_faults_ = std::move(loaded.faults);
+    source_ignored_ = loaded.ignored;
     source_read_s_ = std::time(nullptr);
 }
 

@@ -107,6 +107,7 @@ private:
 
     ObjectStore store_;
     std::vector<SourceFault> source_faults_;
+    size_t source_ignored_ = 0;
     int64_t source_read_s_ = 0;
     ServiceIds service_ids_;
     Compiled compiled_;

@@ -76,6 +76,16 @@ OBJECTS = {
 }
 
 
+def test_policy_with_a_slip_in_its_group_is_a_fault_and_stays_in_force(good):
+    good.policy("DENY", [{"to": [{"operation": {"paths": ["/closed"]}}]}], name="p")
+    with good.agent.rises(FAULTS):
+        good.lab.apply("policy-p.yaml", {**policy("p", "DENY", [{}]), "apiVersion": "security.istio/v1"})
+        good.fault("policy-p.yaml")
+    assert good.get(path="/closed").status == 403
+    good.lab.remove("policy-p.yaml")
+    good.agent.sync()
+
+
 @pytest.mark.parametrize("name", OBJECTS)
 def test_object_with_a_fault_is_refused_whole_with_its_field(good, name):
     made, who, field = OBJECTS[name]
@@ -186,3 +196,4 @@ def test_files_without_our_objects_are_no_fault(good, name, text):
     before = good.agent.metrics().total(FAULTS), good.diagnostics()
     good.agent.apply("odd.yaml", text)
     assert (good.agent.metrics().total(FAULTS), good.diagnostics()) == before
+    assert good.agent.status()["source"]["ignored"] == (1 if name == "foreign" else 0)

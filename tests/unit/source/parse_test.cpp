@@ -393,6 +393,33 @@ TEST(Parse, ignores_and_counts_unknown_kinds) {
     EXPECT_TRUE(file.complete);
 }
 
+TEST(Parse, a_slip_in_the_group_or_kind_is_a_fault_and_not_another_programs_object) {
+    const auto document = [](const std::string& version, const std::string& kind) {
+        return parse_manifests("apiVersion: " + version + "\nkind: " + kind + "\nmetadata: {name: x}\nspec: {}\n");
+    };
+    for (const auto& [version, kind] :
+         {std::pair{"security.istio.io", "AuthorizationPolicy"}, std::pair{"v1", "AuthorizationPolicy"},
+          std::pair{"security.istio/v1", "AuthorizationPolicy"}, std::pair{"networking.istio.io/v1", "HTTPRoute"},
+          std::pair{"discovery/v1", "EndpointSlice"}, std::pair{"networking.x-k8s.io/v1", "GatewayClass"},
+          std::pair{"security.istio.io/v1", "AuthorisationPolicy"}}) {
+        const auto file = document(version, kind);
+        EXPECT_EQ(file.faults.size(), 1U) << version << " " << kind;
+        EXPECT_FALSE(file.complete) << version << " " << kind; // what the file held before stays in force
+        EXPECT_EQ(file.ignored, 0U) << version << " " << kind;
+    }
+    for (const auto& [version, kind] :
+         {std::pair{"policy.linkerd.io/v1alpha1", "AuthorizationPolicy"},
+          std::pair{"policy.linkerd.io/v1beta3", "HTTPRoute"}, std::pair{"networking.istio.io/v1", "Gateway"},
+          std::pair{"serving.knative.dev/v1", "Service"}, std::pair{"security.istio.io/v1", "PeerAuthentication"},
+          std::pair{"apps/v1", "Deployment"}}) {
+        const auto file = document(version, kind);
+        EXPECT_TRUE(file.faults.empty()) << version << " " << kind;
+        EXPECT_EQ(file.ignored, 1U) << version << " " << kind;
+    }
+    EXPECT_EQ(document("security.istio/v1", "AuthorizationPolicy").faults.at(0).message,
+              "line 1: apiVersion \"security.istio\" has no kind AuthorizationPolicy; use security.istio.io/v1");
+}
+
 TEST(Parse, reads_lists) {
     const auto file =
         parse_manifests("apiVersion: v1\nkind: List\nitems:\n"
