@@ -1,5 +1,4 @@
 // SPDX-License-Identifier: Apache-2.0
-#include <chrono>
 #include <random>
 
 #include "tests/unit/reconcile/fixture.hpp"
@@ -515,31 +514,6 @@ TEST_F(ReconcileTest, the_order_of_documents_and_files_means_nothing) {
         EXPECT_EQ(out.statuses, first->statuses);
         EXPECT_EQ(out.diagnostics, first->diagnostics);
     }
-}
-
-TEST_F(ReconcileTest, ten_thousand_routes_compile_quickly) {
-    std::string text = space("default", ambient);
-    for (int i = 0; i < 10'000; ++i) {
-        const auto n = std::to_string(i);
-        if (i < 1000) {
-            text += pod({.name = "p" + n,
-                         .ip = "10.1." + std::to_string(i / 250) + "." + std::to_string(i % 250 + 1),
-                         .labels = "app: a" + n});
-            text += service("s" + n, "10.96." + std::to_string(i / 250) + "." + std::to_string(i % 250 + 1),
-                            "selector: {app: a" + n + "}, ports: [{port: 80, targetPort: http}]");
-        }
-        const auto target = "s" + std::to_string(i % 1000);
-        text += route("r" + n, to_service(target),
-                      "{matches: [{path: {value: /p" + n + "}}], backendRefs: [{name: " + target + ", port: 80}]}");
-    }
-    const auto store = store_of(text);
-    const auto captured = capture_all(store);
-    const auto begin = std::chrono::steady_clock::now();
-    const auto out = compile(store, options_, captured, {});
-    const std::chrono::duration<double> spent = std::chrono::steady_clock::now() - begin;
-    RecordProperty("compile_ms", static_cast<int>(spent.count() * 1000));
-    EXPECT_EQ(out.snapshot.route_tables.size(), 1000U);
-    EXPECT_LT(spent.count(), 5.0); // sanitizers and a loaded machine; in release well under one second
 }
 
 } // namespace
