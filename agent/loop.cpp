@@ -11,7 +11,6 @@
 #include "agent/status.hpp"
 #include "config/base/clock.hpp"
 #include "config/base/log.hpp"
-#include "config/wire/channel.hpp"
 
 namespace weft::agent {
 
@@ -148,6 +147,7 @@ void Loop::load_source() {
     const LoadResult loaded = source_.load(store_);
     store_ = loaded.store;
     source_faults_ = loaded.faults;
+    source_ignored_ = loaded.ignored;
     source_read_s_ = std::time(nullptr);
     const KernelState& found = kernel_.now();
     if (begun_ || (found.pods.empty() && found.services.empty()))
@@ -228,10 +228,10 @@ void Loop::publish(Compiled next) {
     compiled_ = std::move(next);
     compiled_.snapshot.generation = ++generation_wanted_;
     engine_.error.clear();
-    auto message = std::make_shared<const std::string>(engine::snapshot_message(compiled_.snapshot));
-    if (message->size() > wire::ChannelLimits{}.frame_bytes_max) {
-        engine_.error = "the snapshot is larger than a message may be: " + std::to_string(message->size()) + " bytes";
-        counters_.add(Event::snapshot_refused, "too_large");
+    auto message = engine::snapshot_message(compiled_.snapshot);
+    if (!message) {
+        engine_.error = message.error();
+        counters_.add(Event::snapshot_refused, "agent");
         log::error("snapshot_refused", log::kv("generation", generation_wanted_), log::kv("reason", engine_.error));
         return;
     }
@@ -239,7 +239,7 @@ void Loop::publish(Compiled next) {
     kernel_.start_round();
     for (const CapturePtr& capture : new_captures_)
         kernel_.set_listeners(*capture);
-    control_.publish(generation_wanted_, std::move(message));
+    control_.publish(generation_wanted_, std::make_shared<const std::string>(*std::move(message)));
     for (CapturePtr& capture : std::exchange(new_captures_, {}))
         control_.add_pod(std::move(capture));
     log::debug("generation_published", log::kv("generation", generation_wanted_));

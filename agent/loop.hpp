@@ -116,6 +116,7 @@ private:
 
     ObjectStore store_;
     std::vector<SourceFault> source_faults_;
+    size_t source_ignored_ = 0;
     int64_t source_read_s_ = 0;
     std::optional<ObjectIds> former_objects_;
     std::optional<ObjectIds> recorded_objects_; ///< what the record says; nullopt: not ours yet

@@ -136,15 +136,18 @@ Json status_json(const StatusFacts& facts) {
     Json read_at = nullptr;
     if (facts.source_read_s != 0)
         read_at = facts.source_read_s;
-    return {
-        {"version", facts.version},
-        {"source", {{"path", facts.source_path}, {"faults", faults_json(facts.source_faults)}, {"last_read", read_at}}},
-        {"generation",
-         {{"wanted", facts.generation_wanted}, {"applied", facts.generation_applied}, {"missing", facts.missing}}},
-        {"engine", engine_json(facts)},
-        {"datapath", datapath_json(facts)},
-        {"objects", objects_json(facts.statuses, facts.diagnostics)},
-        {"pods", pods_json(facts.pods)}};
+    return {{"version", facts.version},
+            {"source",
+             {{"path", facts.source_path},
+              {"faults", faults_json(facts.source_faults)},
+              {"ignored", facts.source_ignored},
+              {"last_read", read_at}}},
+            {"generation",
+             {{"wanted", facts.generation_wanted}, {"applied", facts.generation_applied}, {"missing", facts.missing}}},
+            {"engine", engine_json(facts)},
+            {"datapath", datapath_json(facts)},
+            {"objects", objects_json(facts.statuses, facts.diagnostics)},
+            {"pods", pods_json(facts.pods)}};
 }
 
 std::string line_of(const Diagnostic& diagnostic) {

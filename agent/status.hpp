@@ -20,6 +20,7 @@ struct StatusFacts {
     std::string source_path;
     int64_t source_read_s = 0; ///< Unix time of the last read; 0: not yet
     const std::vector<SourceFault>& source_faults;
+    size_t source_ignored = 0; ///< objects of kinds that Weft does not read
     uint64_t generation_wanted = 0;
     uint64_t generation_applied = 0;
     std::vector<std::string> missing; ///< what keeps the wanted generation from being in force

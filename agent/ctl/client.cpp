@@ -9,6 +9,7 @@
 
 #include "config/proto/control.pb.h"
 #include "config/wire/channel.hpp"
+#include "config/wire/message.hpp"
 
 namespace weft::agent::ctl {
 namespace {
@@ -43,14 +44,14 @@ std::expected<Answer, std::string> ask(const std::string& socket, Verb verb, uin
     auto& request = *question.mutable_ctl();
     request.set_verb(verb == Verb::status ? proto::CtlRequest::STATUS : proto::CtlRequest::SYNC);
     request.set_timeout_ms(timeout_ms);
-    if (const auto sent = channel.send(as_bytes(question.SerializeAsString()), {}, timeout_ms); !sent)
+    if (const auto sent = channel.send(as_bytes(wire::serialize_message(question)), {}, timeout_ms); !sent)
         return std::unexpected("the agent does not take the question: " + to_string(sent.error()));
     const auto frame = channel.receive(timeout_ms + answer_slack_ms);
     if (!frame)
         return std::unexpected(frame.error().code == Code::timeout ? "the agent did not answer in time"
                                                                    : "the agent closed the connection");
     proto::ToEngine message;
-    if (!message.ParseFromString(frame->bytes) || !message.has_ctl())
+    if (!wire::parse_message(as_bytes(frame->bytes), message) || !message.has_ctl())
         return std::unexpected("the agent's answer cannot be read (another version?)");
     Answer answer{.ok = message.ctl().ok(), .error = message.ctl().error(), .json = nullptr};
     if (!message.ctl().json().empty()) {

@@ -79,7 +79,11 @@ Rows node_rows(const Json& status) {
         engine_line = "connected, pid " + text(engine, "pid") + ", version " + text(engine, "version") + ", " +
                       text(engine, "workers") + " workers, " + text(engine, "restarts") + " restarts";
     const std::string age = text(datapath, "heartbeat_age_ms");
-    return {{"agent", text(status, "version") + ", source " + text(member(status, "source"), "path")},
+    const Json& source = member(status, "source");
+    const std::string ignored = text(source, "ignored");
+    const std::string others =
+        ignored.empty() || ignored == "0" ? "" : ", " + ignored + " objects of kinds that Weft does not read";
+    return {{"agent", text(status, "version") + ", source " + text(source, "path") + others},
             {"generation", text(generation, "applied") + " in force, " + text(generation, "wanted") + " wanted"},
             {"engine", engine_line},
             {"heartbeat", age.empty() ? "never" : age + " ms ago"},

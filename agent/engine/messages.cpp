@@ -4,19 +4,19 @@
 #include <algorithm>
 #include <cmath>
 
+#include "config/base/utf8.hpp"
 #include "config/proto/control.pb.h"
+#include "config/wire/channel.hpp"
+#include "config/wire/message.hpp"
 #include "config/wire/snapshot_codec.hpp"
 
 namespace weft::agent::engine {
 namespace {
 
-std::string serialized(const proto::ToEngine& message) {
-    return message.SerializeAsString();
-}
-
 /// A peer's text for logs and status: bounded, and one line.
 std::string bounded(const std::string& text, size_t bytes_max) {
     std::string kept = text.substr(0, bytes_max);
+    kept.resize(valid_utf8_bytes(kept)); // the cut may be inside a character
     std::ranges::replace_if(kept, [](char c) { return static_cast<unsigned char>(c) < 0x20; }, ' ');
     return kept;
 }
@@ -87,8 +87,8 @@ Result<ToAgent> plain(const proto::CtlRequest& message) {
 
 Result<ToAgent> decode(std::string_view bytes) {
     proto::ToAgent message;
-    if (!message.ParseFromArray(bytes.data(), static_cast<int>(bytes.size())))
-        return fail(Code::malformed, "message: not the contract's");
+    if (const auto parsed = wire::parse_message(as_bytes(bytes), message); !parsed)
+        return std::unexpected(parsed.error());
     switch (message.message_case()) {
         using enum proto::ToAgent::MessageCase;
     case kEngineHello: return plain(message.engine_hello());
@@ -123,7 +123,7 @@ std::string welcome_message(std::string_view version, DialSlotRange dial_slots) 
     welcome.set_version(std::string(version));
     welcome.set_dial_slots(dial_slots.count);
     welcome.set_dial_slots_begin(dial_slots.begin);
-    return serialized(message);
+    return wire::serialize_message(message);
 }
 
 std::string refusal_message(std::string_view version, std::string_view error) {
@@ -132,13 +132,23 @@ std::string refusal_message(std::string_view version, std::string_view error) {
     welcome.set_contract(contract_version());
     welcome.set_version(std::string(version));
     welcome.set_error(std::string(error));
-    return serialized(message);
+    return wire::serialize_message(message);
 }
 
-std::string snapshot_message(const config::Snapshot& snapshot) {
+std::expected<std::string, std::string> snapshot_message(const config::Snapshot& snapshot) {
     proto::ToEngine message;
     wire::to_proto(snapshot, *message.mutable_snapshot());
-    return serialized(message);
+    std::string bytes = wire::serialize_message(message);
+    if (bytes.size() > wire::ChannelLimits{}.frame_bytes_max)
+        return std::unexpected("the snapshot is larger than a message may be: " + std::to_string(bytes.size()) +
+                               " bytes");
+    // Protobuf writes what it then refuses to read (text that is not UTF-8): read it as the engine will.
+    message.Clear();
+    if (!wire::parse_message(as_bytes(bytes), message))
+        return std::unexpected("the snapshot cannot be read back: it holds text that is not UTF-8");
+    if (const auto decoded = wire::from_proto(message.snapshot()); !decoded)
+        return std::unexpected("the snapshot breaks the contract: " + decoded.error());
+    return bytes;
 }
 
 std::string give_listeners_message(uint32_t pod_id, const std::vector<uint32_t>& kinds) {
@@ -146,7 +156,7 @@ std::string give_listeners_message(uint32_t pod_id, const std::vector<uint32_t>&
     auto& give = *message.mutable_give_listeners();
     give.set_pod_id(pod_id);
     give.mutable_kinds()->Add(kinds.begin(), kinds.end());
-    return serialized(message);
+    return wire::serialize_message(message);
 }
 
 std::string give_sockets_message(const SocketsWanted& wanted, uint32_t given, std::string_view error) {
@@ -157,34 +167,34 @@ std::string give_sockets_message(const SocketsWanted& wanted, uint32_t given, st
     give.set_ipv6(wanted.ipv6);
     give.set_count(given);
     give.set_error(std::string(error));
-    return serialized(message);
+    return wire::serialize_message(message);
 }
 
 std::string release_pod_message(uint32_t pod_id) {
     proto::ToEngine message;
     message.mutable_release_pod()->set_pod_id(pod_id);
-    return serialized(message);
+    return wire::serialize_message(message);
 }
 
 std::string stats_wanted_message(uint64_t request_id) {
     proto::ToEngine message;
     message.mutable_stats_wanted()->set_request_id(request_id);
-    return serialized(message);
+    return wire::serialize_message(message);
 }
 
 std::string drain_message(uint32_t timeout_ms) {
     proto::ToEngine message;
     message.mutable_drain()->set_timeout_ms(timeout_ms);
-    return serialized(message);
+    return wire::serialize_message(message);
 }
 
 std::string ctl_reply_message(const CtlReply& reply) {
     proto::ToEngine message;
     auto& ctl = *message.mutable_ctl();
     ctl.set_ok(reply.ok);
-    ctl.set_error(reply.error);
+    ctl.set_error(printable_utf8(reply.error)); // may hold names of files, which are any bytes
     ctl.set_json(reply.json);
-    return serialized(message);
+    return wire::serialize_message(message);
 }
 
 } // namespace weft::agent::engine

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <expected>
 #include <string>
 #include <string_view>
 #include <variant>
@@ -80,7 +81,9 @@ using ToAgent = std::variant<EngineHello, SnapshotApplied, SocketsWanted, StatsR
 [[nodiscard]] uint32_t contract_version();
 [[nodiscard]] std::string welcome_message(std::string_view version, DialSlotRange dial_slots);
 [[nodiscard]] std::string refusal_message(std::string_view version, std::string_view error);
-[[nodiscard]] std::string snapshot_message(const config::Snapshot& snapshot);
+/// Checked as the engine will check it: what an engine would refuse, or never could read, is not worth sending. The
+/// error is one line.
+[[nodiscard]] std::expected<std::string, std::string> snapshot_message(const config::Snapshot& snapshot);
 [[nodiscard]] std::string give_listeners_message(uint32_t pod_id, const std::vector<uint32_t>& kinds);
 /// `error` empty: `given` descriptors come with it.
 [[nodiscard]] std::string give_sockets_message(const SocketsWanted& wanted, uint32_t given, std::string_view error);

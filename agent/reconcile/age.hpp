@@ -10,11 +10,10 @@
 
 namespace weft::agent {
 
-/// Who was first: creationTimestamp, else the load that first saw it (younger than any timestamp), then
-/// "namespace/name".
+/// Who was first: creationTimestamp, then "namespace/name". Objects without a timestamp are younger than any with one
+/// and equal among themselves: when this agent happened to see them would not outlive it.
 struct Age {
     int64_t created = std::numeric_limits<int64_t>::max();
-    uint64_t first_seen = 0;
     std::string id;
     auto operator<=>(const Age&) const = default;
 };
@@ -23,10 +22,7 @@ template <class T>
 [[nodiscard]] Age age_of(const ObjectName& name, const Entry<T>& entry) {
     Age out;
     out.id = name.ns + "/" + name.name;
-    if (entry.good->meta.created)
-        out.created = *entry.good->meta.created;
-    else
-        out.first_seen = entry.first_seen;
+    out.created = entry.good->meta.created.value_or(out.created);
     return out;
 }
 

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <map>
+#include <optional>
 #include <set>
 #include <string>
 #include <unordered_map>
@@ -58,11 +59,11 @@ struct Build {
     const CapturedPods& captured;
     Compiled out{};
     PodIndex pods;
+    size_t addresses_served = 0;       ///< of all frontends
     std::vector<uint32_t> local_ids{}; ///< pod id by PodIndex item, 0: not captured here
     std::map<ObjectName, ServiceBuild> services{};
-    std::map<ObjectName, WaypointBuild> waypoints{};          ///< Gateways of our classes
-    std::vector<const AuthorizationPolicy*> policy_objects{}; ///< parallel to the snapshot's policies
-    std::map<uint32_t, std::set<std::string>> unjudged{};     ///< policy -> ports that it cannot judge
+    std::map<ObjectName, WaypointBuild> waypoints{};      ///< Gateways of our classes
+    std::map<uint32_t, std::set<std::string>> unjudged{}; ///< policy -> ports that it cannot judge
     std::map<std::vector<uint32_t>, uint32_t> policy_sets{};
 
     [[nodiscard]] ServiceBuild* service(const ObjectName& name) {
@@ -104,6 +105,10 @@ struct Member {
 [[nodiscard]] WaypointBuild* pod_waypoint(Build& build, const Pod& pod);
 /// The set of a waypoint's own policies; config::none if it has none.
 [[nodiscard]] uint32_t waypoint_policy_set(Build& build, const WaypointBuild& waypoint);
+
+/// The ids of a new frontend's addresses, all or none. Otherwise why it cannot be served: the engine would refuse a
+/// frontend without an id, and the whole snapshot with it.
+[[nodiscard]] std::optional<std::string> give_ids(Build& build, config::Frontend& frontend);
 
 void build_workloads(Build& build);
 void build_services(Build& build);  ///< services, clusters, frontends

@@ -3,11 +3,14 @@
 
 #include "agent/reconcile/build.hpp"
 #include "bpf/abi.h"
+#include "config/model/limits.hpp"
 
 /// What each captured pod's ports are guarded by (architecture 4): every service that leads there, and the pod's own
 /// waypoint. A pod that is not ready is guarded all the same: a policy must not vanish with readiness.
 namespace weft::agent {
 namespace {
+
+constexpr size_t guards_of_services_max = config::limits::guards_max - 1; ///< one more: the pod's own waypoint
 
 struct PodGuards {
     std::map<uint16_t, std::vector<config::Guard>> ports;
@@ -19,6 +22,9 @@ using Guards = std::map<uint32_t, PodGuards>; ///< by PodIndex item
 void guard_port(Build& build, const ServiceBuild& service, const PortBuild& port, Guards& guards) {
     for (const auto& member : members_of(build, service, port)) {
         if (member.pod == PodIndex::none || build.local_ids[member.pod] == 0)
+            continue;
+        // Anybody may write an EndpointSlice that names another namespace's pod: his policies are not that pod's.
+        if (build.pods.items()[member.pod].name.ns != service.name.ns)
             continue;
         PodGuards& pod = guards[member.pod];
         const uint16_t number = member.address.port;
@@ -33,8 +39,15 @@ void guard_port(Build& build, const ServiceBuild& service, const PortBuild& port
         const config::Guard guard{
             .policies = service.policy_set, .destination_port = port.port->port, .frontend = port.frontend};
         auto& list = pod.ports[number];
-        if (std::find(list.begin(), list.end(), guard) == list.end())
+        if (std::find(list.begin(), list.end(), guard) != list.end())
+            continue;
+        if (list.size() < guards_of_services_max)
             list.push_back(guard);
+        else if (pod.refused.insert(number).second)
+            build.diagnose(
+                object_id(Service::kind, service.name), "",
+                "too many governed ports of services lead to one port of a pod: connections to it are refused",
+                Diagnostic::Severity::error);
     }
 }
 

@@ -11,16 +11,6 @@ namespace {
 /// Ids of addresses that no service has now are remembered up to here; a forgotten one gets a new id, never an old one.
 constexpr size_t remembered_ids_max = 4 * WEFT_SERVICES_MAX;
 
-std::optional<uint32_t> id_of(ServiceIds& ids, const SocketAddress& address) {
-    const auto found = ids.by_address.find(address);
-    if (found != ids.by_address.end())
-        return found->second;
-    if (ids.next > WEFT_SERVICE_IDS_MAX)
-        return std::nullopt;
-    ids.by_address.emplace(address, ids.next);
-    return ids.next++;
-}
-
 std::vector<SocketAddress> backends_of(const config::Cluster& cluster, bool v4) {
     std::vector<SocketAddress> out;
     for (const auto& endpoint : cluster.endpoints) {
@@ -35,28 +25,19 @@ void complain(Build& build, const config::Frontend& frontend, const std::string&
     build.diagnose(object_id(Service::kind, {frontend.ns, frontend.service}), "", message, Diagnostic::Severity::error);
 }
 
-void add_service(Build& build, config::Frontend& frontend, const IpAddress& address, size_t& backends_left) {
+void add_service(Build& build, const config::Frontend& frontend, const IpAddress& address, size_t& backends_left) {
     const SocketAddress key{.address = address, .port = frontend.port};
-    auto& services = build.out.kernel.services;
-    if (services.size() >= WEFT_SERVICES_MAX)
-        return complain(build, frontend, "not redirected: the kernel's table of services is full");
-    const auto id = id_of(build.out.service_ids, key);
-    if (!id)
-        return complain(build, frontend, "not redirected: all service ids have been used; restart the node's agent");
     auto backends = backends_of(build.out.snapshot.clusters[frontend.cluster], address.is_v4());
     if (backends.size() > backends_left) {
         complain(build, frontend, "the kernel's table of endpoints is full: only the engine can reach this service");
         backends.clear();
     }
     backends_left -= backends.size();
-    // Only IPv4 carries the id in an address, so the IPv4 address's id is the frontend's.
-    if (frontend.id == 0 || address.is_v4())
-        frontend.id = *id;
-    services[key] = {.id = *id,
-                     .l7 = frontend.l7,
-                     .translate = build.options.translate,
-                     .fail_closed = frontend.policies != config::none,
-                     .backends = std::move(backends)};
+    build.out.kernel.services[key] = {.id = build.out.service_ids.by_address.at(key),
+                                      .l7 = frontend.l7,
+                                      .translate = build.options.translate,
+                                      .fail_closed = frontend.policies != config::none,
+                                      .backends = std::move(backends)};
 }
 
 void forget(const KernelState& kernel, ServiceIds& ids) {
@@ -67,9 +48,29 @@ void forget(const KernelState& kernel, ServiceIds& ids) {
 
 } // namespace
 
+std::optional<std::string> give_ids(Build& build, config::Frontend& frontend) {
+    if (build.addresses_served + frontend.addresses.size() > WEFT_SERVICES_MAX)
+        return "not served: the kernel's table of services is full";
+    auto& ids = build.out.service_ids;
+    for (const auto& address : frontend.addresses) {
+        const SocketAddress key{.address = address, .port = frontend.port};
+        auto found = ids.by_address.find(key);
+        if (found == ids.by_address.end()) {
+            if (ids.next > WEFT_SERVICE_IDS_MAX)
+                return "not served: all service ids have been used; restart the node's agent";
+            found = ids.by_address.emplace(key, ids.next++).first;
+        }
+        // Only IPv4 carries the id in an address, so the IPv4 address's id is the frontend's.
+        if (frontend.id == 0 || address.is_v4())
+            frontend.id = found->second;
+    }
+    build.addresses_served += frontend.addresses.size();
+    return std::nullopt;
+}
+
 void build_kernel(Build& build) {
     size_t backends_left = WEFT_BACKENDS_MAX / 2; // a change needs room for the old and the new set of a service
-    for (auto& frontend : build.out.snapshot.frontends) {
+    for (const auto& frontend : build.out.snapshot.frontends) {
         for (const auto& address : frontend.addresses)
             add_service(build, frontend, address, backends_left);
     }

@@ -3,6 +3,7 @@
 #include <tuple>
 
 #include "agent/reconcile/build.hpp"
+#include "agent/reconcile/trust_domain.hpp"
 
 /// AuthorizationPolicy attachment (istio.md 1.8) and the sets that the engine judges by.
 namespace weft::agent {
@@ -91,9 +92,10 @@ void attach_policy(Build& build, const ObjectName& name, const AuthorizationPoli
         build.diagnose(object_id(AuthorizationPolicy::kind, name), "spec.targetRefs", condition.message,
                        bound > 0 ? Diagnostic::Severity::warning : Diagnostic::Severity::error);
     if (bound > 0) {
-        build.out.snapshot.policies.push_back(
-            {.ns = name.ns, .name = name.name, .action = policy.action, .rules = policy.rules});
-        build.policy_objects.push_back(&policy);
+        build.out.snapshot.policies.push_back({.ns = name.ns,
+                                               .name = name.name,
+                                               .action = policy.action,
+                                               .rules = in_trust_domain(policy.rules, build.options.trust_domain)});
     }
     conditions.push_back(std::move(condition));
 }

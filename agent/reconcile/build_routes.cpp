@@ -167,6 +167,8 @@ Resolved resolve(Build& build, const HttpRoute& route, const HttpRoute::Backend&
     for (const auto& port : service->ports) {
         if (port.port->port != backend.port)
             continue;
+        if (port.cluster == config::none)
+            return {config::none, "BackendNotFound", id + " is not served: there are too many ports of services"};
         if (served(port.protocol))
             return {port.cluster, "ResolvedRefs", ""};
         out = {config::none, "UnsupportedProtocol",
@@ -256,6 +258,12 @@ void sort_entries(std::vector<config::RouteEntry>& entries) {
 uint32_t add_table(Build& build, std::vector<AttachedRoute> routes, bool gateway) {
     if (routes.empty())
         return config::none;
+    if (build.out.snapshot.route_tables.size() >= config::limits::route_tables_max) {
+        for (const auto& route : routes)
+            build.diagnose(object_id(HttpRoute::kind, {route.route->meta.ns, route.route->meta.name}), "",
+                           "not applied everywhere: too many routes and ports", Diagnostic::Severity::error);
+        return config::none;
+    }
     std::sort(routes.begin(), routes.end(), [](const auto& left, const auto& right) { return left.age < right.age; });
     config::RouteTable table;
     for (const auto& route : routes) {
@@ -278,9 +286,11 @@ void add_frontend_tables(Build& build, const ServiceBuild& service, PortBuild& p
     if (frontend.routes == config::none && service.waypoint != nullptr && served(port.protocol))
         frontend.routes = service.waypoint->table;
     for (auto& [ns, routes] : port.consumer) {
-        if (frontend.consumer_routes.size() < config::limits::consumer_routes_max)
-            frontend.consumer_routes.push_back({.client_namespace = ns, .table = add_table(build, routes, false)});
-        else
+        const bool room = frontend.consumer_routes.size() < config::limits::consumer_routes_max;
+        const uint32_t table = room ? add_table(build, routes, false) : config::none;
+        if (table != config::none)
+            frontend.consumer_routes.push_back({.client_namespace = ns, .table = table});
+        else if (!room)
             build.diagnose(object_id(Service::kind, service.name), "",
                            "routes of the namespace " + ns + " are not applied: too many namespaces have some",
                            Diagnostic::Severity::error);

@@ -110,7 +110,13 @@ std::string host_of(const Build& build, const ObjectName& service) {
     return service.name + "." + service.ns + ".svc." + build.options.cluster_domain;
 }
 
+/// port.cluster stays `none` where there is no room: then the port has no frontend either, and no route leads to it.
 void add_cluster(Build& build, const ServiceBuild& service, PortBuild& port) {
+    if (build.out.snapshot.clusters.size() >= config::limits::clusters_max)
+        return build.diagnose(object_id(Service::kind, service.name), "",
+                              "not served: more than " + std::to_string(config::limits::clusters_max) +
+                                  " ports of services",
+                              Diagnostic::Severity::error);
     config::Cluster cluster{.ns = service.name.ns,
                             .service = service.name.name,
                             .host = host_of(build, service.name),
@@ -151,6 +157,8 @@ void add_frontend(Build& build, const ServiceBuild& service, PortBuild& port) {
     frontend.service = service.name.name;
     frontend.host = host_of(build, service.name);
     frontend.cluster = port.cluster;
+    if (const auto fault = give_ids(build, frontend))
+        return build.diagnose(object_id(Service::kind, service.name), "", *fault, Diagnostic::Severity::error);
     port.frontend = static_cast<uint32_t>(frontends.size());
     frontends.push_back(std::move(frontend));
 }
@@ -177,7 +185,7 @@ void build_services(Build& build) {
             if (port.port->protocol != Protocol::tcp)
                 continue;
             add_cluster(build, service, port);
-            if (!service.vips.empty())
+            if (!service.vips.empty() && port.cluster != config::none)
                 add_frontend(build, service, port);
         }
     }

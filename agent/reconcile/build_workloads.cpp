@@ -2,7 +2,6 @@
 #include <algorithm>
 
 #include "agent/reconcile/build.hpp"
-#include "config/model/limits.hpp"
 
 /// Names of pods as identity and metrics see them (istio.md 3.2).
 namespace weft::agent {
@@ -34,7 +33,7 @@ std::string workload_name(const ObjectMeta& meta) {
     return owner->name;
 }
 
-config::Workload workload_of(const PodIndex::Item& item, const std::string& trust_domain) {
+config::Workload workload_of(const PodIndex& pods, const PodIndex::Item& item, const std::string& trust_domain) {
     const Pod& pod = *item.pod;
     config::Workload out;
     out.ns = item.name.ns;
@@ -48,7 +47,8 @@ config::Workload workload_of(const PodIndex::Item& item, const std::string& trus
     out.app = first_label(pod.meta.labels, {"app", "app.kubernetes.io/name", "service.istio.io/canonical-name"}, "");
     out.version = first_label(pod.meta.labels, {"version"}, "");
     out.principal = "spiffe://" + trust_domain + "/ns/" + out.ns + "/sa/" + out.service_account;
-    out.addresses = item.addresses;
+    std::ranges::copy_if(item.addresses, std::back_inserter(out.addresses),
+                         [&](const IpAddress& address) { return !pods.contested(address); });
     return out;
 }
 
@@ -60,10 +60,7 @@ void build_workloads(Build& build) {
     auto& workloads = build.out.snapshot.workloads; // parallel to the pod index
     workloads.reserve(build.pods.items().size());
     for (const auto& item : build.pods.items())
-        workloads.push_back(workload_of(item, build.options.trust_domain));
-    if (workloads.size() > config::limits::workloads_max)
-        build.diagnose("", "", "more than " + std::to_string(config::limits::workloads_max) + " pods",
-                       Diagnostic::Severity::error);
+        workloads.push_back(workload_of(build.pods, item, build.options.trust_domain));
 }
 
 } // namespace weft::agent

@@ -2,9 +2,10 @@
 #include "agent/reconcile/pod_index.hpp"
 
 #include <algorithm>
+#include <array>
 #include <numeric>
 #include <optional>
-#include <set>
+#include <tuple>
 
 #include "agent/reconcile/compile.hpp"
 #include "config/model/limits.hpp"
@@ -16,6 +17,8 @@ constexpr const char* dataplane_mode = "istio.io/dataplane-mode";
 constexpr const char* netns_annotation = "weftmesh.io/netns";
 constexpr const char* injected_annotation = "sidecar.istio.io/status";
 constexpr size_t netns_bytes_max = 255;
+/// Istio's own default (CNI excludeNamespaces): what runs the cluster is not captured by it.
+constexpr std::array<std::string_view, 2> excluded_namespaces = {"kube-system", "istio-system"};
 
 std::string label_key(const std::string& ns, const std::string& key, const std::string& value) {
     return ns + '\0' + key + '\0' + value;
@@ -37,7 +40,8 @@ std::optional<bool> mode_of(const Labels& labels) {
 }
 
 bool is_enrolled(const ObjectStore& store, const Pod& pod) {
-    if (pod.host_network || pod.meta.annotations.contains(injected_annotation))
+    if (pod.host_network || pod.meta.annotations.contains(injected_annotation) ||
+        std::ranges::find(excluded_namespaces, pod.meta.ns) != excluded_namespaces.end())
         return false;
     if (const auto own = mode_of(pod.meta.labels))
         return *own;
@@ -62,6 +66,10 @@ std::optional<std::string> normal_netns(const std::string& text) {
     return text;
 }
 
+auto rank(const PodIndex::Item& item) {
+    return std::tie(item.pod->meta.deleting, item.age);
+}
+
 } // namespace
 
 const std::string* find_value(const Labels& labels, const std::string& key) {
@@ -69,17 +77,15 @@ const std::string* find_value(const Labels& labels, const std::string& key) {
     return found == labels.end() ? nullptr : &found->second;
 }
 
-const std::string* effective_label(const ObjectStore& store, const ObjectMeta& meta, const char* key) {
-    if (const auto* own = find_value(meta.labels, key))
-        return own;
-    const auto* ns = store.find<Namespace>({.ns = {}, .name = meta.ns});
-    return ns == nullptr ? nullptr : find_value(ns->meta.labels, key);
-}
-
 PodIndex::PodIndex(const ObjectStore& store, std::vector<Diagnostic>& diagnostics) {
     for (const auto& [name, entry] : store.all<Pod>()) {
         if (!entry.good || entry.good->finished)
             continue;
+        if (items_.size() >= config::limits::workloads_max) {
+            report(diagnostics, name, "",
+                   "left out: more than " + std::to_string(config::limits::workloads_max) + " pods");
+            continue;
+        }
         const auto index = static_cast<uint32_t>(items_.size());
         items_.push_back({.pod = entry.good.get(),
                           .name = name,
@@ -94,12 +100,12 @@ PodIndex::PodIndex(const ObjectStore& store, std::vector<Diagnostic>& diagnostic
     give_addresses(diagnostics);
 }
 
-/// Oldest first: whoever comes later and claims a taken address gets none of its own.
+/// A pod that is going has lost its address when another has it; of several others the oldest holds it.
 void PodIndex::give_addresses(std::vector<Diagnostic>& diagnostics) {
     std::vector<uint32_t> order(items_.size());
     std::iota(order.begin(), order.end(), 0U);
     std::sort(order.begin(), order.end(),
-              [&](uint32_t left, uint32_t right) { return items_[left].age < items_[right].age; });
+              [&](uint32_t left, uint32_t right) { return rank(items_[left]) < rank(items_[right]); });
     for (const uint32_t index : order) {
         Item& item = items_[index];
         if (item.pod->host_network) // the node's address belongs to no pod
@@ -111,9 +117,15 @@ void PodIndex::give_addresses(std::vector<Diagnostic>& diagnostics) {
                 continue;
             }
             item.clash = true;
+            const Item& holder = items_[owner->second];
+            const bool going = item.pod->meta.deleting && !holder.pod->meta.deleting;
+            if (!going)
+                contested_.insert(address);
             report(diagnostics, item.name, "status.podIPs",
-                   address.to_string() + " is also the address of the older " +
-                       object_id(Pod::kind, items_[owner->second].name) + ", which keeps it; this pod is not captured");
+                   address.to_string() + " is also the address of " + (going ? "" : "the older ") +
+                       object_id(Pod::kind, holder.name) + ", which keeps it; this pod is not captured" +
+                       (going ? "" : ", and the address proves nobody's identity"),
+                   going ? Diagnostic::Severity::warning : Diagnostic::Severity::error);
         }
     }
 }
@@ -151,7 +163,8 @@ std::vector<PodToCapture> pods_to_capture(const ObjectStore& store, std::vector<
     std::vector<const PodIndex::Item*> order;
     for (const auto& item : index.items())
         order.push_back(&item);
-    std::sort(order.begin(), order.end(), [](const auto* left, const auto* right) { return left->age < right->age; });
+    std::sort(order.begin(), order.end(),
+              [](const auto* left, const auto* right) { return rank(*left) < rank(*right); });
     std::map<std::string, ObjectName> netns_owners;
     std::vector<PodToCapture> out;
     for (const auto* item : order) {
@@ -167,7 +180,7 @@ std::vector<PodToCapture> pods_to_capture(const ObjectStore& store, std::vector<
         const auto [owner, fresh] = netns_owners.emplace(*netns, item->name);
         if (!fresh) {
             report(diagnostics, item->name, field,
-                   *netns + " is the namespace of the older " + object_id(Pod::kind, owner->second) +
+                   *netns + " is the namespace of " + object_id(Pod::kind, owner->second) +
                        " too; this pod is not captured");
         } else {
             out.push_back(

@@ -4,6 +4,7 @@
 #include <map>
 #include <string>
 #include <unordered_map>
+#include <unordered_set>
 #include <vector>
 
 #include "agent/reconcile/age.hpp"
@@ -19,7 +20,7 @@ public:
         ObjectName name;
         Age age;
         bool enrolled = false;
-        bool clash = false;               ///< an older pod has one of its addresses, or its netns: not captured
+        bool clash = false;               ///< another pod has one of its addresses: not captured
         std::vector<IpAddress> addresses; ///< those that are its own; empty for host network pods
     };
     static constexpr uint32_t none = UINT32_MAX;
@@ -28,6 +29,8 @@ public:
 
     [[nodiscard]] const std::vector<Item>& items() const { return items_; } ///< by namespace and name
     [[nodiscard]] uint32_t by_address(const IpAddress& address) const;
+    /// Several pods claim it with equal right: traffic goes to its holder, but nobody's identity is proven by it.
+    [[nodiscard]] bool contested(const IpAddress& address) const { return contested_.contains(address); }
     [[nodiscard]] uint32_t by_name(const ObjectName& name) const;
     /// Pods of a namespace that a non-empty selector picks, in order.
     [[nodiscard]] std::vector<uint32_t> select(const std::string& ns, const Labels& selector) const;
@@ -38,11 +41,9 @@ private:
     std::vector<Item> items_;
     std::map<ObjectName, uint32_t> names_;
     std::unordered_map<IpAddress, uint32_t> owners_;
+    std::unordered_set<IpAddress> contested_;
     std::map<std::string, std::vector<uint32_t>> labelled_; ///< "namespace\0key\0value"
 };
-
-/// The pod's own label if it has one, else its namespace's. nullptr: neither.
-[[nodiscard]] const std::string* effective_label(const ObjectStore& store, const ObjectMeta& meta, const char* key);
 
 [[nodiscard]] const std::string* find_value(const Labels& labels, const std::string& key);
 

@@ -79,10 +79,8 @@ private:
             return;
         if (before == nullptr && result_.store.size() >= limits::objects_max)
             return report(*list[chosen].origin, name, "more than " + std::to_string(limits::objects_max) + " objects");
-        Entry<T> entry{.good = typed(list[chosen]),
-                       .faults = list[chosen].object->faults,
-                       .first_seen = before == nullptr ? result_.store.loads : before->first_seen,
-                       .origin = *list[chosen].origin};
+        Entry<T> entry{
+            .good = typed(list[chosen]), .faults = list[chosen].object->faults, .origin = *list[chosen].origin};
         if (before != nullptr && before->good && (!entry.good || *entry.good == *before->good))
             entry.good = before->good;
         result_.store.all<T>().emplace(name, std::move(entry));
@@ -129,7 +127,6 @@ void report_files(const std::vector<SourceFile>& files, LoadResult& result) {
 LoadResult merge(const ObjectStore& previous, std::vector<SourceFile> files) {
     std::sort(files.begin(), files.end(), [](const auto& left, const auto& right) { return left.name < right.name; });
     LoadResult result;
-    result.store.loads = previous.loads + 1;
     std::set<std::string> held_files;
     for (const auto& file : files) {
         if (!file.parsed || !file.parsed->complete)

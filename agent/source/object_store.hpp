@@ -18,11 +18,10 @@ template <class T>
 struct Entry {
     std::shared_ptr<const T> good; ///< the last good version, in force; null if there never was one
     std::vector<Fault> faults;     ///< why the newest version is refused; empty: `good` is the newest
-    uint64_t first_seen = 0;       ///< number of the load that first saw it: age where creationTimestamp is missing
     std::string origin;            ///< the file that it comes from
     bool operator==(const Entry& other) const {
         const bool same = good == other.good || (good && other.good && *good == *other.good);
-        return same && faults == other.faults && first_seen == other.first_seen && origin == other.origin;
+        return same && faults == other.faults && origin == other.origin;
     }
 };
 
@@ -62,7 +61,6 @@ public:
         return count;
     }
 
-    uint64_t loads = 0; ///< how many loads led to this value
     bool operator==(const ObjectStore& other) const { return tables_ == other.tables_; }
 
 private:

@@ -78,6 +78,26 @@ const KnownKind* kind_of(const Identity& identity) {
     return nullptr;
 }
 
+/// What looks like one of our kinds but for its apiVersion, or like a kind of security.istio.io that does not exist: a
+/// slip of the pen there must not make a policy vanish without a word. Empty: another program's business.
+std::string mistaken(const Identity& identity) {
+    constexpr std::string_view security_group = "security.istio.io";
+    constexpr std::string_view linkerd_group =
+        "policy.linkerd.io"; // has an AuthorizationPolicy and HTTPRoute of its own
+    const std::string written = quoted(identity.group.empty() ? identity.version : identity.group);
+    for (const auto& kind : kinds) {
+        const bool shared = !*kind.group || kind.kind == std::string_view("Gateway"); // names that others use too
+        if (!shared && identity.kind == kind.kind && identity.group != linkerd_group)
+            return "apiVersion " + written + " has no kind " + kind.kind + "; use " + kind.group + "/" +
+                   kind.versions[0];
+    }
+    const bool other = identity.kind == "PeerAuthentication" || identity.kind == "RequestAuthentication" ||
+                       identity.kind.ends_with("List");
+    return identity.group == security_group && !other
+               ? "apiVersion " + written + " has no kind " + quoted(identity.kind)
+               : "";
+}
+
 bool serves(const KnownKind& kind, const std::string& version) {
     for (const char* known_version : kind.versions) {
         if (known_version != nullptr && version == known_version)
@@ -125,6 +145,8 @@ void decode_document(const Value& value, const KnownKind& kind, const Identity& 
 void parse_one(const Value& value, const std::vector<Fault>& known_faults, const Identity& identity, ParsedFile& out) {
     const KnownKind* kind = kind_of(identity);
     if (kind == nullptr) {
+        if (const auto mistake = mistaken(identity); !mistake.empty())
+            return file_fault(out, value, mistake);
         ++out.ignored;
         return;
     }

@@ -14,6 +14,7 @@
 #include <utility>
 
 #include "agent/source/limits.hpp"
+#include "config/base/utf8.hpp"
 
 namespace weft::agent {
 
@@ -108,6 +109,10 @@ class Builder final : public YAML::EventHandler {
 public:
     void OnDocumentStart(const YAML::Mark& mark) override {
         line_ = mark.line;
+        // The library leaves a token that can begin nothing (a stray comma) where it is, and begins there for ever.
+        if (mark.pos == last_start_)
+            give_up("no valid YAML: nothing can begin here");
+        last_start_ = mark.pos;
         stack_.clear();
         anchors_.clear();
         document_ = {};
@@ -115,7 +120,7 @@ public:
     void OnDocumentEnd() override {
         if (!failure_ && document_.root.type != Value::Type::null)
             documents_.push_back(std::move(document_));
-        if (documents_.size() > limits::documents_per_file_max)
+        if (++documents_read_ > limits::documents_per_file_max) // empty ones too: each costs time
             give_up("more than " + std::to_string(limits::documents_per_file_max) + " documents");
     }
     void OnNull(const YAML::Mark& mark, YAML::anchor_t anchor) override {
@@ -173,6 +178,8 @@ private:
     };
 
     int line_ = 0;
+    int last_start_ = -1;
+    size_t documents_read_ = 0;
     size_t nodes_ = 0;
     size_t bytes_ = 0;
     std::vector<Frame> stack_;
@@ -342,6 +349,11 @@ std::expected<std::vector<YamlDocument>, Fault> parse_yaml(std::string_view text
             Fault{.field = {}, .message = "larger than " + std::to_string(limits::file_bytes_max) + " bytes"});
     if (text.find('\0') != std::string_view::npos)
         return std::unexpected(Fault{.field = {}, .message = "contains a zero byte"});
+    if (const size_t good = valid_utf8_bytes(text); good != text.size())
+        return std::unexpected(Fault{.field = {},
+                                     .message = "line " +
+                                                std::to_string(std::ranges::count(text.substr(0, good), '\n') + 1) +
+                                                ": a byte that is not UTF-8"});
     Builder builder;
     try { // yaml-cpp reports by throwing; nothing thrown leaves this function
         std::istringstream stream{std::string(text)};

@@ -25,6 +25,7 @@ def good(world):
 @pytest.mark.smoke
 @pytest.mark.parametrize("name,text", [
     ("unclosed", "kind: Service\nspec: {a: [1, 2\n"),
+    ("stray comma", "{},"),
     ("tab", "kind:\tService\n\tx: y\n"),
     ("binary", "\u0000\u0001\u0002"),
     ("alias bomb", "a: &a [x,x,x,x,x,x,x,x,x]\n" + "".join(
@@ -73,6 +74,16 @@ OBJECTS = {
     "bad address": (service("s", ["10.96.0.300"], PORT), "default/s", "spec.clusterIPs[0]"),
     "loopback address": (service("s", ["127.0.0.1"], PORT), "default/s", "spec.clusterIPs[0]"),
 }
+
+
+def test_policy_with_a_slip_in_its_group_is_a_fault_and_stays_in_force(good):
+    good.policy("DENY", [{"to": [{"operation": {"paths": ["/closed"]}}]}], name="p")
+    with good.agent.rises(FAULTS):
+        good.lab.apply("policy-p.yaml", {**policy("p", "DENY", [{}]), "apiVersion": "security.istio/v1"})
+        good.fault("policy-p.yaml")
+    assert good.get(path="/closed").status == 403
+    good.lab.remove("policy-p.yaml")
+    good.agent.sync()
 
 
 @pytest.mark.parametrize("name", OBJECTS)
@@ -217,3 +228,4 @@ def test_files_without_our_objects_are_no_fault(good, name, text):
     before = good.agent.metrics().total(FAULTS), good.diagnostics()
     good.agent.apply("odd.yaml", text)
     assert (good.agent.metrics().total(FAULTS), good.diagnostics()) == before
+    assert good.agent.status()["source"]["ignored"] == (1 if name == "foreign" else 0)

@@ -140,7 +140,7 @@ protected:
     void publish(uint64_t generation) {
         config::Snapshot snapshot;
         snapshot.generation = generation;
-        control_->publish(generation, std::make_shared<const std::string>(snapshot_message(snapshot)));
+        control_->publish(generation, std::make_shared<const std::string>(snapshot_message(snapshot).value()));
     }
     uint64_t bad_messages() const { return counters_.total(metrics::Event::bad_message); }
 

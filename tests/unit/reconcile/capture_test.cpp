@@ -53,6 +53,23 @@ TEST(Capture, of_two_pods_with_one_address_the_older_keeps_it) {
     EXPECT_EQ(diagnostics[0].field, "status.podIPs");
 }
 
+TEST(Capture, a_pod_that_is_going_gives_way_to_the_one_that_has_its_address_now) {
+    std::vector<Diagnostic> diagnostics;
+    const auto text = space("default", ambient) +
+                      pod({.name = "a", .ip = "10.0.0.1", .created = "2024-01-01T00:00:00Z", .deleting = true}) +
+                      pod({.name = "b", .ip = "10.0.0.1", .created = "2024-01-02T00:00:00Z"});
+    EXPECT_EQ(uids(text, diagnostics), Strings{"default/b"});
+    ASSERT_EQ(diagnostics.size(), 1U);
+    EXPECT_EQ(diagnostics[0].object, "Pod default/a");
+    EXPECT_EQ(diagnostics[0].severity, Diagnostic::Severity::warning);
+}
+
+TEST(Capture, namespaces_of_the_cluster_itself_are_never_enrolled) {
+    EXPECT_EQ(uids(space("kube-system", ambient) + pod({.name = "a", .ip = "10.0.0.1", .ns = "kube-system"}) +
+                   pod({.name = "b", .ip = "10.0.0.2", .labels = ambient, .ns = "istio-system"})),
+              Strings{});
+}
+
 TEST(Capture, the_netns_must_be_a_name_or_an_absolute_path_and_nobody_elses) {
     const auto with = [](const std::string& name, const std::string& netns) {
         return "---\napiVersion: v1\nkind: Pod\nmetadata: {name: " + name + ", labels: {" + ambient +

@@ -31,11 +31,13 @@ struct PodText {
     std::string status{};
     std::string ns = "default";
     std::string created{};
+    bool deleting = false;
 };
 inline std::string pod(const PodText& text) {
     return "---\napiVersion: v1\nkind: Pod\nmetadata: {name: " + text.name + ", namespace: " + text.ns + ", labels: {" +
            text.labels + "}, annotations: {weftmesh.io/netns: n-" + text.ns + "-" + text.name + "}" +
-           (text.created.empty() ? "" : ", creationTimestamp: '" + text.created + "'") + "}\nspec: {" + text.spec +
+           (text.created.empty() ? "" : ", creationTimestamp: '" + text.created + "'") +
+           (text.deleting ? ", deletionTimestamp: '2024-06-01T00:00:00Z'" : "") + "}\nspec: {" + text.spec +
            "}\nstatus: {podIP: " + text.ip + (text.status.empty() ? "" : ", " + text.status) + "}\n";
 }
 inline std::string service(const std::string& name, const std::string& ip, const std::string& rest = "",

@@ -393,6 +393,33 @@ TEST(Parse, ignores_and_counts_unknown_kinds) {
     EXPECT_TRUE(file.complete);
 }
 
+TEST(Parse, a_slip_in_the_group_or_kind_is_a_fault_and_not_another_programs_object) {
+    const auto document = [](const std::string& version, const std::string& kind) {
+        return parse_manifests("apiVersion: " + version + "\nkind: " + kind + "\nmetadata: {name: x}\nspec: {}\n");
+    };
+    for (const auto& [version, kind] :
+         {std::pair{"security.istio.io", "AuthorizationPolicy"}, std::pair{"v1", "AuthorizationPolicy"},
+          std::pair{"security.istio/v1", "AuthorizationPolicy"}, std::pair{"networking.istio.io/v1", "HTTPRoute"},
+          std::pair{"discovery/v1", "EndpointSlice"}, std::pair{"networking.x-k8s.io/v1", "GatewayClass"},
+          std::pair{"security.istio.io/v1", "AuthorisationPolicy"}}) {
+        const auto file = document(version, kind);
+        EXPECT_EQ(file.faults.size(), 1U) << version << " " << kind;
+        EXPECT_FALSE(file.complete) << version << " " << kind; // what the file held before stays in force
+        EXPECT_EQ(file.ignored, 0U) << version << " " << kind;
+    }
+    for (const auto& [version, kind] :
+         {std::pair{"policy.linkerd.io/v1alpha1", "AuthorizationPolicy"},
+          std::pair{"policy.linkerd.io/v1beta3", "HTTPRoute"}, std::pair{"networking.istio.io/v1", "Gateway"},
+          std::pair{"serving.knative.dev/v1", "Service"}, std::pair{"security.istio.io/v1", "PeerAuthentication"},
+          std::pair{"apps/v1", "Deployment"}}) {
+        const auto file = document(version, kind);
+        EXPECT_TRUE(file.faults.empty()) << version << " " << kind;
+        EXPECT_EQ(file.ignored, 1U) << version << " " << kind;
+    }
+    EXPECT_EQ(document("security.istio/v1", "AuthorizationPolicy").faults.at(0).message,
+              "line 1: apiVersion \"security.istio\" has no kind AuthorizationPolicy; use security.istio.io/v1");
+}
+
 TEST(Parse, reads_lists) {
     const auto file =
         parse_manifests("apiVersion: v1\nkind: List\nitems:\n"
@@ -483,6 +510,43 @@ TEST(Yaml, limits_and_hostile_shapes_are_faults) {
         many += "---\na\n";
     EXPECT_FALSE(parse_yaml(many));
     EXPECT_FALSE(parse_yaml("*nothing\n"));
+}
+
+TEST(Yaml, tokens_that_begin_nothing_are_faults) {
+    for (const char* text :
+         {",", ",\n", "{a: 1},", "{\"a\": 1},\n{\"b\": 2}", "- a\n, b", "[],", "a: b\n---\n,", ", ,"}) {
+        const auto documents = parse_yaml(text);
+        ASSERT_FALSE(documents) << text;
+        EXPECT_NE(documents.error().message.find("no valid YAML"), std::string::npos) << text;
+    }
+}
+
+TEST(Yaml, empty_documents_count) {
+    std::string many;
+    for (size_t i = 0; i <= limits::documents_per_file_max; ++i)
+        many += "---\n";
+    const auto documents = parse_yaml(many);
+    ASSERT_FALSE(documents);
+    EXPECT_NE(documents.error().message.find("documents"), std::string::npos);
+}
+
+TEST(Yaml, every_short_text_of_its_signs_ends) {
+    const std::string signs = ",:-[]{}?&*!|>'\"#%@ \na";
+    for (const char a : signs)
+        for (const char b : signs)
+            for (const char c : signs)
+                static_cast<void>(parse_yaml(std::string{a, b, c}));
+}
+
+TEST(Yaml, bytes_that_are_not_utf8_are_refused_with_their_line) {
+    const auto documents = parse_yaml("a: b\nc: caf\xe9\n");
+    ASSERT_FALSE(documents);
+    EXPECT_EQ(documents.error().message, "line 2: a byte that is not UTF-8");
+    EXPECT_TRUE(parse_yaml("a: caf\xc3\xa9\n"));
+    EXPECT_FALSE(parse_yaml("a: \"\\ud800\"\n")); // nor may an escape make one
+    const auto escaped = parse_yaml("a: \"\\xe9\"\n");
+    ASSERT_TRUE(escaped);
+    EXPECT_EQ(escaped->at(0).root.find("a")->text, "\xc3\xa9");
 }
 
 TEST(Yaml, every_prefix_of_a_manifest_is_handled) {
