@@ -51,6 +51,10 @@ void ActiveExchange::describe(const Accepted& accepted) {
     x.picker = &connection_.proxy_.picker();
     x.times.start_ms = connection_.proxy_.worker().now_ms();
     if (accepted.direction == Direction::inbound) {
+        if (x.pod != nullptr) { // nothing of this is chosen later: a refusal has these labels, too
+            x.choice.workload = x.view.workload(x.pod->workload);
+            x.frontend = x.view.service_of(*x.pod, accepted.destination.port);
+        }
         x.peer.workload = x.view.workload(accepted.client.address);
         return;
     }
