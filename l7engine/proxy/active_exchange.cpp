@@ -28,9 +28,8 @@ ActiveExchange::ActiveExchange(Connection& connection, StreamId stream, Head&& h
     : x{.view = *connection.proxy_.view()}, stream_(stream), connection_(connection), view_(connection.proxy_.view()),
       has_body_(!last), expects_continue_(head.expect_continue) {
     x.request = std::move(head);
-    // Both were ours to honour: an upgrade is not (yet), so the request goes on as an ordinary one.
+    // Ours to honour. So is an upgrade, which the codec does not pass on: but policies and routes may ask for it.
     x.request.expect_continue = false;
-    x.request.upgrade.clear();
     x.request_bytes = std::exchange(connection.request_bytes_, 0);
     describe(connection.accepted_);
     ++connection.proxy_.exchanges();
