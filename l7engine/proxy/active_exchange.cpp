@@ -98,7 +98,7 @@ void ActiveExchange::reply_with(const Error& error) {
 UpstreamKey ActiveExchange::key() const {
     UpstreamKey key{.pod_id = x.pod_id, .address = x.choice.address, .client = {}};
     if (x.direction == Direction::inbound)
-        key.client = x.peer.address.address;
+        key.client = x.peer.address;
     return key;
 }
 
