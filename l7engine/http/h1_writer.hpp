@@ -39,6 +39,7 @@ public:
 
 private:
     void begin_body(const Options& options);
+    void queue_data(Slice&& data);
     Result<void> end_body();
 
     OutQueue queue_;

@@ -14,6 +14,7 @@ namespace {
 constexpr size_t block_bytes_min = 1000;
 /// Sent slices are moved out of the way beyond this many.
 constexpr size_t sent_slices_max = 32;
+constexpr size_t slices_kept_max = 64;
 
 } // namespace
 
@@ -38,6 +39,12 @@ public:
 };
 
 OutQueue::Owner OutQueue::Owner::instance;
+
+void clear_slices(std::vector<Slice>& slices) {
+    slices.clear();
+    if (slices.capacity() > slices_kept_max)
+        std::vector<Slice>().swap(slices);
+}
 
 char* OutQueue::reserve(size_t bytes_max) {
     if (block_ == nullptr || block_->capacity - used_ < bytes_max) {
@@ -94,7 +101,7 @@ void OutQueue::sent(size_t bytes) {
         ++first_;
     }
     if (empty()) {
-        slices_.clear();
+        clear_slices(slices_);
         first_ = 0;
         release_block();
     } else if (first_ > sent_slices_max && first_ > slices_.size() / 2) {

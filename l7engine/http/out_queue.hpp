@@ -10,10 +10,13 @@
 
 namespace weft::l7 {
 
+/// Empties a list that is used again and again: the room of one burst of small slices does not stay with it.
+void clear_slices(std::vector<Slice>& slices);
+
 /// What a codec wants written: its own small pieces (heads, chunk framing) in reference-counted blocks, and slices of
 /// bodies as they came. The bytes of a piece stay where they are until sent() has passed them, so a write may be under
-/// way while more is added. An empty queue holds no block. Bounded by the codec's owner, who stops sending while
-/// pending() is long.
+/// way while more is added. An empty queue holds no block and a short list. Bounded by the codec's owner, who stops
+/// sending while pending() is long.
 class OutQueue {
 public:
     OutQueue() = default;

@@ -2,6 +2,7 @@
 #include <cassert>
 #include <cerrno>
 #include <utility>
+#include <vector>
 
 #include "l7engine/io/tcp.hpp"
 #include "l7engine/io/worker.hpp"
@@ -52,10 +53,10 @@ struct Acceptor::State final : Completion, Timer {
     Worker& worker;
     UniqueFd listener;
     Handler handler;
-    std::move_only_function<void()> stopped;
+    std::vector<std::move_only_function<void()>> stopped; ///< who waits for the end, in order of their stop()
     uint64_t shortages = 0;
     bool in_flight = false;
-    bool in_handler = false; ///< the handler may destroy the acceptor
+    bool in_handler = false; ///< the handler and those in `stopped` may destroy the acceptor
     bool stopping = false;
     bool abandoned = false;
 };
@@ -96,17 +97,16 @@ void Acceptor::State::expired() {
 }
 
 void Acceptor::State::request_stop() {
-    if (std::exchange(stopping, true))
-        return;
-    if (in_flight)
-        worker.ring().cancel(*this);
-    else
+    const bool first = !std::exchange(stopping, true);
+    if (!in_flight)
         worker.timers().arm(*this, 0); // `stopped` never runs on the stack of stop()
+    else if (first)
+        worker.ring().cancel(*this);
 }
 
 void Acceptor::State::abandon() {
     abandoned = true;
-    stopped = nullptr;
+    stopped.clear();
     request_stop();
     worker.timers().disarm(*this);
     settle();
@@ -121,8 +121,14 @@ void Acceptor::State::settle() {
         delete this; // the last completion has run and no acceptor refers to it
         return;
     }
-    if (auto then = std::exchange(stopped, nullptr))
-        then(); // may destroy the acceptor and with it this
+    in_handler = true;
+    for (auto& then : std::exchange(stopped, {})) {
+        if (!abandoned)
+            then();
+    }
+    in_handler = false;
+    if (abandoned)
+        settle();
 }
 
 Acceptor::Acceptor(Worker& worker, UniqueFd listener, Handler handler)
@@ -133,7 +139,7 @@ Acceptor::Acceptor(Worker& worker, UniqueFd listener, Handler handler)
 Acceptor::~Acceptor() { state_->abandon(); }
 
 void Acceptor::stop(std::move_only_function<void()> stopped) {
-    state_->stopped = std::move(stopped);
+    state_->stopped.push_back(std::move(stopped));
     state_->request_stop();
 }
 

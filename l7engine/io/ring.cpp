@@ -163,6 +163,10 @@ void Ring::poll_readable(int descriptor, Completion& completion) {
     io_uring_prep_poll_add(state_->next_sqe(completion), descriptor, POLLIN);
 }
 
+void Ring::poll_error(int socket, Completion& completion) {
+    io_uring_prep_poll_add(state_->next_sqe(completion), socket, POLLERR);
+}
+
 void Ring::cancel(Completion& target) {
     io_uring_sqe* sqe = state_->next_sqe();
     io_uring_prep_cancel(sqe, &target, IORING_ASYNC_CANCEL_ALL);

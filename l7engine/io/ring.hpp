@@ -64,6 +64,9 @@ public:
     void connect(int socket, const sockaddr* address, socklen_t length, Completion& completion);
     /// Readable/error event of a descriptor, once (eventfd of the mailbox).
     void poll_readable(int descriptor, Completion& completion);
+    /// Error of a socket, or the end of both its directions, once. Result: the poll mask; POLLERR stands for the error,
+    /// which stays for the next operation.
+    void poll_error(int socket, Completion& completion);
     /// Asks for cancellation of everything submitted with `target`; its completion still comes (-ECANCELED or another).
     void cancel(Completion& target);
     /// At once, not queued.

@@ -12,6 +12,15 @@
 
 namespace weft::l7 {
 
+/// Hears that a stream's peer is lost (ByteStream::watch_peer).
+class PeerWatcher {
+public:
+    virtual void peer_lost(const Error& why) = 0;
+
+protected:
+    ~PeerWatcher() = default;
+};
+
 /// A connected byte stream: a TCP socket, later TLS over one, or a scripted one in tests. One reader and one writer at
 /// a time; reader and writer may be different coroutines of the same worker.
 ///
@@ -86,6 +95,12 @@ public:
     [[nodiscard]] virtual size_t buffered() const = 0;
     /// The peer's FIN or an error has already arrived behind the buffered bytes: not reusable.
     [[nodiscard]] virtual bool peer_closed() const = 0;
+    /// A peer that is lost (a reset, a dead network; not a FIN) while no read is awaited is told to the watcher: at
+    /// once, once, from the loop and never on the stack of a call to the stream. It is told too while bytes are
+    /// unread, and while the peer is not received from because too many are. Reads go on as before: the unread bytes,
+    /// then the error. An awaited read returns the error itself, and an abort() of ours is no loss: neither is told.
+    /// To be set before the first read; nullptr ends it. peer_lost() may call anything of the stream, and destroy it.
+    virtual void watch_peer(PeerWatcher* watcher) = 0;
 
 protected:
     virtual bool try_read(Result<Slice>& out) = 0;

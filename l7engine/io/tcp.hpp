@@ -44,8 +44,9 @@ public:
     ~Acceptor();
 
     /// No new accept is started; connections whose completion still comes are handed over. `stopped` runs after the
-    /// last one, never on the caller's stack; our descriptor of the listener is closed then. The acceptor may be
-    /// destroyed from `stopped` and from the handler.
+    /// last one, never on the caller's stack; our descriptor of the listener is closed then. May be called again, also
+    /// after that: each `stopped` runs once, in order of the calls, unless the acceptor is destroyed first. The
+    /// acceptor may be destroyed from `stopped` and from the handler.
     void stop(std::move_only_function<void()> stopped);
     [[nodiscard]] int listener() const;
     [[nodiscard]] uint64_t shortages() const;

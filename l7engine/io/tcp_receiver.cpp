@@ -1,4 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <poll.h>
+
 #include <algorithm>
 #include <cassert>
 #include <cerrno>
@@ -71,8 +73,33 @@ void TcpReceiver::complete(int32_t result, bool more, Slice buffer) {
         ended_ = true;
     else
         fail_with(-result);
+    const bool read = waiting();
     wake();
     regulate();
+    if (failed_ && !read)
+        tell(error_); // may destroy this
+}
+
+void TcpReceiver::ErrorPoll::complete(int32_t result, [[maybe_unused]] bool more, Slice /*buffer*/) {
+    assert(!more);
+    in_flight = false;
+    receiver.polled(result);
+}
+
+/// The error stays in the socket: once the unread bytes are read, the receive gives it.
+void TcpReceiver::polled(int32_t result) {
+    if (stopped_)
+        return socket_.settle();
+    if (armed_) // the receive tells, or the next pause polls again
+        return;
+    if (result > 0 && (result & POLLERR) != 0)
+        return tell(Error{.code = Code::reset, .detail = ECONNRESET, .during = "read"});
+    poll_.used_up = true; // both FINs: nothing else is to be seen
+}
+
+void TcpReceiver::tell(const Error& why) {
+    if (PeerWatcher* watcher = std::exchange(watcher_, nullptr))
+        watcher->peer_lost(why);
 }
 
 void TcpReceiver::fail_with(int error_number) {
@@ -115,6 +142,10 @@ void TcpReceiver::regulate() {
         cancel();
     else if (!paused_ && !armed_ && !BufferWaiter::waiting())
         arm();
+    if (paused_ && !armed_ && watcher_ != nullptr && !poll_.in_flight && !poll_.used_up) {
+        poll_.in_flight = true;
+        socket_.ring().poll_error(socket_.descriptor(), poll_);
+    }
 }
 
 void TcpReceiver::arm() {
@@ -145,6 +176,8 @@ void TcpReceiver::stop(Error why) {
     wake();
     if (armed_)
         cancel();
+    if (poll_.in_flight)
+        socket_.ring().cancel(poll_);
 }
 
 } // namespace weft::l7

@@ -21,6 +21,8 @@ class TcpSocket;
 ///
 ///   idle ──arm──▶ armed ──above high──▶ pausing ──last completion──▶ idle ──below low──▶ armed
 ///                   └─────-ENOBUFS──▶ waiting for buffers ──▶ armed
+///
+/// While it is paused it would not see a reset: for a watcher it polls for one then.
 class TcpReceiver final : public Completion, public Timer, public BufferWaiter {
 public:
     TcpReceiver(TcpSocket& socket, const TcpSettings& settings);
@@ -31,18 +33,29 @@ public:
     void stop(Error why);
     [[nodiscard]] size_t buffered() const { return queue_.bytes(); }
     [[nodiscard]] bool ended() const { return ended_; }
-    [[nodiscard]] bool in_flight() const { return armed_; }
+    [[nodiscard]] bool in_flight() const { return armed_ || poll_.in_flight; }
     [[nodiscard]] bool waiting() const { return reader_ != nullptr; }
+    void watch(PeerWatcher* watcher) { watcher_ = watcher; }
 
     void complete(int32_t result, bool more, Slice buffer) override;
     void expired() override;
     void buffers_are_back() override;
 
 private:
+    /// One poll for an error of the socket. It stays when receiving goes on, and serves the next pause.
+    struct ErrorPoll final : Completion {
+        explicit ErrorPoll(TcpReceiver& of) : receiver(of) {}
+        void complete(int32_t result, bool more, Slice buffer) override;
+        TcpReceiver& receiver;
+        bool in_flight = false;
+        bool used_up = false; ///< came back without an error, and would again
+    };
     void arm();
     void cancel();
     void regulate();
     void fail_with(int error_number);
+    void polled(int32_t result);
+    void tell(const Error& why);
     void wake();
     void hand_over(std::coroutine_handle<> reader);
 
@@ -50,6 +63,8 @@ private:
     ReceiveQueue queue_;
     std::coroutine_handle<> reader_;
     Result<Slice>* out_ = nullptr;
+    ErrorPoll poll_{*this};
+    PeerWatcher* watcher_ = nullptr; ///< until it was told
     Error error_;          ///< if failed_
     uint32_t high_bytes_;
     uint32_t low_bytes_;

@@ -25,6 +25,7 @@ public:
     void abort(Error why, bool hard) override { socket_.abort(why, hard); }
     [[nodiscard]] size_t buffered() const override { return socket_.receiver.buffered(); }
     [[nodiscard]] bool peer_closed() const override { return socket_.receiver.ended(); }
+    void watch_peer(PeerWatcher* watcher) override { socket_.receiver.watch(watcher); }
 
 protected:
     bool try_read(Result<Slice>& out) override { return socket_.receiver.take(out); }

@@ -17,7 +17,7 @@ std::optional<unsigned> hex_digit(char c) {
     return std::nullopt;
 }
 
-/// The byte that an escape at the front stands for; nullopt if there is no whole escape.
+/// The byte that the escape at the front stands for; nullopt if no whole escape is there.
 std::optional<char> escape_at_front(std::string_view text) {
     if (text.size() < 3 || text[0] != '%')
         return std::nullopt;
@@ -39,8 +39,19 @@ bool is_plain(std::string_view path) {
            path.find("//") == std::string_view::npos;
 }
 
-bool holds_nul(std::string_view path) {
-    return path.find("%00") != std::string_view::npos || path.find('\0') != std::string_view::npos;
+/// A `%` that begins no escape could begin one when what stands behind it has been decoded ("%2%65" is "%2e" then), and
+/// the next reader would see another path than we do.
+Result<void> check_escapes(std::string_view path) {
+    for (size_t at = path.find('%'); at != std::string_view::npos; at = path.find('%', at + 1)) {
+        const auto byte = escape_at_front(path.substr(at));
+        if (!byte)
+            return fail(Code::malformed, "path holds a % that begins no escape", 400);
+        if (*byte == '\0')
+            return fail(Code::malformed, "path holds %00", 400);
+    }
+    if (path.find('\0') != std::string_view::npos)
+        return fail(Code::malformed, "path holds a zero byte", 400);
+    return {};
 }
 
 /// Decodes once, left to right: a character that comes out of an escape never starts another one.
@@ -96,8 +107,8 @@ std::string remove_dot_segments(std::string_view path) {
 Result<bool> normalize_target(std::string& target, PathNormalization level) {
     const size_t end = target.find_first_of("?#");
     const std::string_view path = std::string_view(target).substr(0, end);
-    if (holds_nul(path))
-        return fail(Code::malformed, "path holds %00", 400);
+    if (const Result<void> good = check_escapes(path); !good)
+        return std::unexpected(good.error());
     if (level == PathNormalization::none || !path.starts_with('/') || is_plain(path))
         return false;
     std::string canonical = decode(path, level);

@@ -18,8 +18,8 @@ enum class PathNormalization : uint8_t {
 
 /// Makes the path of a request target canonical, in place, once, before anybody looks at it: policy, route, metrics,
 /// log and backend then all see the same. Query and fragment are left alone, and so is a target that does not start
-/// with
-/// `/`. True: it was changed. Code::malformed with detail 400 at any level: the path holds %00.
+/// with `/`. True: it was changed. Code::malformed with detail 400 at any level: the path holds %00, or a `%` without
+/// two hex digits behind it.
 Result<bool> normalize_target(std::string& target, PathNormalization level);
 
 } // namespace weft::l7

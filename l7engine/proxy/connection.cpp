@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "l7engine/proxy/connection.hpp"
 
+#include "l7engine/http/out_queue.hpp"
 #include "l7engine/proxy/active_exchange.hpp"
 
 namespace weft::l7 {
@@ -156,7 +157,7 @@ bool Connection::hand_over_body(Upstream& upstream, StreamId stream) {
 }
 
 void Connection::forget_body() {
-    body_.clear();
+    clear_slices(body_);
     trailers_.reset();
     body_ended_ = false;
 }

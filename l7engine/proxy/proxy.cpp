@@ -18,7 +18,7 @@ struct Proxy::Pod {
     size_t stopping = 0; ///< acceptors whose last completion is awaited
     bool releasing = false;
     Deadline cut_at = never;
-    std::move_only_function<void()> released;
+    std::vector<std::move_only_function<void()>> released; ///< who waits for the end of the release
 };
 
 class Proxy::Tick final : Timer {
@@ -219,8 +219,9 @@ void Proxy::release_pod(uint32_t pod_id, std::move_only_function<void()> release
     std::unique_ptr<Pod>& pod = pods_[pod_id];
     if (pod == nullptr)
         pod = std::make_unique<Pod>();
-    pod->releasing = true;
-    pod->released = std::move(released);
+    pod->released.push_back(std::move(released));
+    if (std::exchange(pod->releasing, true))
+        return finish_releases();
     pod->cut_at = worker_.in_ms(settings_.release_ms);
     std::erase_if(waiting_listeners_, [pod_id](const auto& one) { return one.pod_id == pod_id; });
     Pod* released_pod = pod.get();
@@ -254,9 +255,10 @@ void Proxy::finish_releases() {
         pool_.release_pod(entry->first); // given back by the last exchanges
         for (const auto& acceptor : pod.acceptors)
             accept_shortages_ += acceptor->shortages();
-        std::move_only_function<void()> released = std::move(pod.released);
+        auto waiting = std::move(pod.released);
         entry = pods_.erase(entry);
-        released();
+        for (std::move_only_function<void()>& released : waiting)
+            released();
     }
 }
 

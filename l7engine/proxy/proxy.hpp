@@ -53,7 +53,8 @@ public:
     void apply(ViewPtr view);
     void map_dial_slots(DialSlotTable table) { dial_slots_.map(std::move(table)); }
     void add_listener(uint32_t pod_id, abi::weft_listener_kind kind, UniqueFd listener);
-    /// Closes everything of the pod; `released` runs when no descriptor of it is left here.
+    /// Closes everything of the pod; `released` runs when no descriptor of it is left here. A second call waits with
+    /// the first.
     void release_pod(uint32_t pod_id, std::move_only_function<void()> released);
     /// Stops accepting, lets exchanges end, cuts what is left after the timeout; then `drained` runs. A second call
     /// may shorten the time.

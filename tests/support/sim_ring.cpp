@@ -21,7 +21,7 @@ constexpr uint64_t kernel_gives_up_ms = 120'000; ///< a connect that is never an
 constexpr uint64_t idle_step_ms = 1000;          ///< how far time jumps when nothing at all can happen
 constexpr uint32_t kept_free_divisor = 4;        ///< as in ring.cpp
 
-enum class Kind : uint8_t { accept, receive, send, connect, poll };
+enum class Kind : uint8_t { accept, receive, send, connect, poll, poll_error };
 
 struct Operation {
     Kind kind;
@@ -127,6 +127,9 @@ void Ring::connect(int socket, const sockaddr* address, socklen_t length, Comple
 }
 void Ring::poll_readable(int descriptor, Completion& completion) {
     state_->submit({.kind = Kind::poll, .descriptor = descriptor, .completion = &completion});
+}
+void Ring::poll_error(int socket, Completion& completion) {
+    state_->submit({.kind = Kind::poll_error, .descriptor = socket, .completion = &completion});
 }
 
 void Ring::cancel(Completion& target) {
@@ -251,6 +254,8 @@ void Ring::State::step(Operation& operation) {
     case Kind::send: return send(operation);
     case Kind::connect: return connect(operation);
     case Kind::poll: return post(operation, POLLIN, false);
+    case Kind::poll_error:
+        return post(operation, world.by_id(operation.socket).reset_in ? POLLERR | POLLHUP : POLLHUP, false);
     }
 }
 
@@ -265,6 +270,7 @@ bool Ring::State::ready(const Operation& operation) {
     switch (operation.kind) {
     case Kind::accept: return !socket.backlog.empty();
     case Kind::receive: return !socket.inbox.empty() || socket.fin_in || socket.reset_in || socket.other == 0;
+    case Kind::poll_error: return socket.reset_in || (socket.fin_in && socket.fin_out);
     case Kind::send: return socket.reset_in || socket.fin_out || socket.other == 0 || world.room(socket) > 0;
     default: return true;
     }

@@ -379,6 +379,35 @@ TEST(Proxy, closes_everything_of_a_released_pod_and_nothing_else) {
     EXPECT_EQ(counted(stage, Counter::stock_unwanted), 1U);
 }
 
+/// Both orders, at once and after the first has settled: whoever waits for an end hears of it.
+TEST(Proxy, answers_every_drain_and_every_release_whatever_came_before) {
+    enum class Step : uint8_t { drain, release };
+    using enum Step;
+    const std::vector<Step> orders[] = {{drain, release},          {release, drain},          {release, release},
+                                        {release, release, drain}, {drain, release, release}, {drain, drain, release}};
+    for (const uint64_t pause_ms : {0U, 1U, 100U, 5000U}) {
+        for (const std::vector<Step>& order : orders) {
+            Stage stage(26);
+            stage.proxy->add_listener(Stage::client_pod, abi::WEFT_LISTENER_OUTBOUND4,
+                                      stage.world.listen(address_of("127.0.0.1:15001")));
+            const sim::Peer client = stage.client();
+            stage.until([] { return false; }, 50);
+            size_t answered = 0;
+            for (const Step step : order) {
+                if (step == drain)
+                    stage.proxy->drain(1'000, [&] { ++answered; });
+                else
+                    stage.proxy->release_pod(Stage::client_pod, [&] { ++answered; });
+                stage.until([] { return false; }, pause_ms);
+            }
+            ASSERT_TRUE(stage.until([&] { return answered == order.size(); }, 60'000)) << pause_ms;
+            stage.until([] { return false; }, 1'000);
+            EXPECT_EQ(answered, order.size()) << "each once";
+            EXPECT_TRUE(client.over());
+        }
+    }
+}
+
 TEST(Proxy, keeps_its_frames_small) {
     Stage stage(24);
     stage.add_endpoint("10.0.1.1:8080");

@@ -5,6 +5,7 @@
 #include <string_view>
 #include <vector>
 
+#include "tests/support/allocated.hpp"
 #include "tests/unit/http/trace.hpp"
 
 /// What both sides write.
@@ -150,7 +151,8 @@ TEST_F(H1Server, PipelinedRequestWaitsForTheReply) {
 }
 
 TEST_F(H1Server, BodyPiecesShareTheReceiveBuffer) {
-    const Slice bytes = Slice::copy_of("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhello");
+    const Slice bytes =
+        Slice::copy_of("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 600\r\n\r\n" + std::string(600, 'x'));
     class Keeper final : public Events {
     public:
         void on_head(StreamId, Head&&, bool) override {}
@@ -161,12 +163,35 @@ TEST_F(H1Server, BodyPiecesShareTheReceiveBuffer) {
         Slice kept;
     } keeper;
     ASSERT_TRUE(codec->receive(bytes, keeper));
-    EXPECT_EQ(keeper.kept.data(), bytes.data() + bytes.size() - 5);
-    ASSERT_TRUE(codec->send_head(1, with_length(200, 5), false));
+    EXPECT_EQ(keeper.kept.data(), bytes.data() + bytes.size() - 600);
+    ASSERT_TRUE(codec->send_head(1, with_length(200, 600), false));
     const std::byte* data = keeper.kept.data();
     ASSERT_TRUE(codec->send_data(1, std::move(keeper.kept), true));
     ASSERT_EQ(codec->pending().size(), 2U);
     EXPECT_EQ(codec->pending()[1].data(), data) << "written from where it was received";
+}
+
+/// D26: a body in chunks of one byte must not cost a slice, an iovec and a retained buffer for each of them.
+TEST_F(H1Server, SmallPiecesAreWrittenNextToTheirFraming) {
+    start(get);
+    ASSERT_TRUE(codec->send_head(1, reply_head(200), false));
+    take_pending(*codec);
+    const size_t before = allocated_bytes();
+    constexpr size_t pieces = 10'900; // 64 KiB on the wire
+    for (size_t i = 0; i < pieces; ++i)
+        ASSERT_TRUE(codec->send_data(1, Slice::of_static("x"), false));
+    EXPECT_LE(codec->pending().size(), 80U) << "slices of about a block's size";
+    ASSERT_TRUE(codec->send_data(1, {}, true));
+    EXPECT_EQ(take_pending(*codec).size(), pieces * 6 + 5);
+    EXPECT_LE(allocated_bytes(), before + 4096) << "kept by an idle connection";
+}
+
+TEST_F(H1Server, SmallBodiesFollowTheirHeadInOnePiece) {
+    start(get);
+    ASSERT_TRUE(codec->send_head(1, with_length(200, 512), false));
+    ASSERT_TRUE(codec->send_data(1, Slice::copy_of(std::string(512, 'y')), true));
+    EXPECT_EQ(codec->pending().size(), 1U);
+    EXPECT_TRUE(take_pending(*codec).ends_with("\r\n\r\n" + std::string(512, 'y')));
 }
 
 TEST_F(H1Server, PendingStaysInPlaceWhileMoreIsSent) {

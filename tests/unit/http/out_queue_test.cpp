@@ -6,8 +6,12 @@
 #include <string>
 #include <vector>
 
+#include "tests/support/allocated.hpp"
+
 namespace weft::l7 {
 namespace {
+
+using test::allocated_bytes;
 
 std::string text_of(const OutQueue& queue) {
     std::string text;
@@ -75,6 +79,29 @@ TEST(OutQueue, SharedSlicesOutliveTheQueue) {
         queue.append(std::string(5000, 'x'));
     }
     EXPECT_EQ(kept.text(), "in flight");
+}
+
+TEST(OutQueue, TheRoomOfABurstIsGivenBack) {
+    OutQueue queue;
+    queue.append(Slice::of_static("x"));
+    queue.sent(1);
+    const size_t before = allocated_bytes();
+    for (int i = 0; i < 10'000; ++i)
+        queue.append(Slice::of_static("x"));
+    EXPECT_GT(allocated_bytes(), before + 10'000 * sizeof(Slice) - 1);
+    queue.sent(10'000);
+    EXPECT_LE(allocated_bytes(), before + 4096);
+}
+
+TEST(ClearSlices, KeepsTheRoomOfAFewOnly) {
+    std::vector<Slice> slices(50);
+    clear_slices(slices);
+    EXPECT_TRUE(slices.empty());
+    EXPECT_GE(slices.capacity(), 50U);
+    slices.resize(1000);
+    clear_slices(slices);
+    EXPECT_TRUE(slices.empty());
+    EXPECT_LE(slices.capacity(), 64U);
 }
 
 TEST(OutQueue, SlowReaderDoesNotGrowTheListOfSentSlices) {

@@ -137,6 +137,42 @@ TEST(acceptor, may_be_destroyed_by_its_handler) {
     EXPECT_EQ(accepted, 1);
 }
 
+TEST(acceptor, every_stop_is_answered_once_in_order) {
+    auto worker = make_worker();
+    SocketAddress address;
+    Acceptor acceptor(*worker, listener(address), [](UniqueFd) { ADD_FAILURE(); });
+    std::string order;
+    acceptor.stop([&] { order += 'a'; });
+    acceptor.stop([&] {
+        order += 'b';
+        acceptor.stop([&] { order += 'c'; });
+        EXPECT_EQ(order, "ab") << "never on the caller's stack";
+    });
+    ASSERT_TRUE(turn_until(*worker, [&] { return order == "abc"; }));
+    EXPECT_EQ(acceptor.listener(), -1);
+    acceptor.stop([&] { order += 'd'; }); // long after the end
+    EXPECT_EQ(order, "abc");
+    ASSERT_TRUE(turn_until(*worker, [&] { return order == "abcd"; }));
+    worker->turn(0);
+    EXPECT_EQ(order, "abcd");
+}
+
+TEST(acceptor, may_be_destroyed_by_one_of_those_who_stopped_it) {
+    auto worker = make_worker();
+    SocketAddress address;
+    auto acceptor = std::make_unique<Acceptor>(*worker, listener(address), [](UniqueFd) { ADD_FAILURE(); });
+    bool first = false;
+    bool second = false;
+    acceptor->stop([&] {
+        first = true;
+        acceptor.reset();
+    });
+    acceptor->stop([&] { second = true; });
+    ASSERT_TRUE(turn_until(*worker, [&] { return first; }));
+    worker->turn(0);
+    EXPECT_FALSE(second) << "what it would refer to may be gone with the acceptor";
+}
+
 TEST(acceptor, a_listener_that_fails_is_counted_and_tried_slowly) {
     auto worker = make_worker();
     Acceptor acceptor(*worker, tcp_socket(), [](UniqueFd) { ADD_FAILURE(); }); // not listening: EINVAL

@@ -50,6 +50,17 @@ inline Task<void> read_once(ByteStream& stream, Deadline deadline, Result<Slice>
     done = true;
 }
 
+/// How much is unread once nothing more comes.
+[[nodiscard]] inline size_t buffered_at_last(Worker& worker, const ByteStream& stream) {
+    size_t before = 0;
+    do {
+        before = stream.buffered();
+        for (int i = 0; i < 10; ++i)
+            worker.turn(5);
+    } while (stream.buffered() != before);
+    return before;
+}
+
 /// Gives back what it reads, FIN included.
 inline Task<void> echo(std::unique_ptr<ByteStream> stream) {
     for (;;) {
@@ -68,6 +79,16 @@ inline Task<void> echo(std::unique_ptr<ByteStream> stream) {
         }
     }
 }
+
+/// What a watcher was told.
+struct Watched final : PeerWatcher {
+    void peer_lost(const Error& error) override {
+        ++told;
+        why = error;
+    }
+    size_t told = 0;
+    Error why;
+};
 
 struct Pair {
     explicit Pair(Worker& worker, const TcpSettings& settings = {}) {
