@@ -14,7 +14,7 @@ namespace weft::abi {
 #endif
 
 /* The layout's version: pinned maps of another version are not adopted. Raise it with any change below. */
-#define WEFT_ABI_VERSION 1
+#define WEFT_ABI_VERSION 2
 
 /* Ports of the engine's listeners inside a pod's network namespace (the same numbers as Istio reserves). */
 #define WEFT_OUTBOUND_PORT 15001
@@ -30,7 +30,7 @@ namespace weft::abi {
 #define WEFT_HANDOVERS_MAX 16384
 #define WEFT_LISTENERS_MAX (2 * WEFT_PODS_MAX)
 #define WEFT_POD_REFUSALS_MAX (8 * WEFT_PODS_MAX)
-#define WEFT_DIAL_SLOTS_MAX 4096
+#define WEFT_DIAL_SLOTS_MAX 32768
 #define WEFT_BACKENDS_PER_SERVICE_MAX 4096
 #define WEFT_SERVICE_IDS_MAX 0x00ffffff
 /* Service ids start here, so that 127.0.0.0/16 stays the applications' own. */
@@ -168,16 +168,20 @@ struct weft_handover_key {
 static_assert(sizeof(struct weft_handover_key) == 48, "handover_key");
 
 /* dial_slots: mmapable ARRAY. The engine fills a slot, then connects its socket to the slot's address
- * (240.s.s.s or 100::s, port 1); the connect hook of an ENGINE socket reads the slot, remembers the client and goes to
- * the destination. The slot is free again when connect has returned. Writer: engine through mmap. */
+ * (240.s.s.s or 100::s, port WEFT_DIAL_PORT); the connect hook of an ENGINE socket reads the slot, remembers the client
+ * and goes to the destination. The slot is free again when connect has returned. Each connected engine has a range of
+ * its own from the agent; the hook believes a slot only if it names the socket that connects. Writer: engine through
+ * mmap. */
 struct weft_dial_slot {
     struct weft_address client;
     struct weft_address destination;
     __be16 client_port;
     __be16 destination_port;
-    __u32 used; /* 1 while filled; the hook refuses an unfilled slot */
+    __u32 used;          /* 1 while filled; the hook refuses an unfilled slot */
+    __u64 socket_cookie; /* SO_COOKIE of the socket that it was filled for; the hook refuses any other */
 };
-static_assert(sizeof(struct weft_dial_slot) == 40, "dial_slot");
+static_assert(sizeof(struct weft_dial_slot) == 48, "dial_slot");
+#define WEFT_DIAL_PORT 1         /* of every slot address: nobody's service, so pods may have addresses in 240/4 */
 #define WEFT_DIAL_PREFIX4 240    /* first byte of an IPv4 slot address */
 #define WEFT_DIAL_PREFIX6 0x0100 /* first two bytes of an IPv6 slot address, the rest zero but the last four */
 
@@ -197,7 +201,7 @@ static_assert(sizeof(struct weft_engine_state) == 8, "engine_state");
     X(connect_bypassed_engine_stale, "connects that should have been redirected but went direct: engine silent")       \
     X(connect_refused_engine_stale, "connects refused: engine silent and the pod is fail-closed")                      \
     X(connect_refused_no_backend, "connects refused: the service has no ready endpoint")                               \
-    X(connect_refused_bad_slot, "engine dials refused: empty or foreign slot")                                         \
+    X(connect_refused_bad_slot, "engine dials refused: empty slot, or one filled for another socket")                  \
     X(connect_refused_storage, "connects refused: no socket storage")                                                  \
     X(inbound_steered, "connections steered to the engine")                                                            \
     X(inbound_passed, "connections to ports that need no L7")                                                          \

@@ -110,10 +110,13 @@ static __always_inline enum verdict pod_connect(struct bpf_sock_addr* ctx, struc
     return PASS;
 }
 
-/* The slot that an address names, or -1. */
-static __always_inline __s64 dial_slot_number(const struct weft_address* address) {
+/* The slot that an address and port name, or -1. */
+static __always_inline __s64 dial_slot_number(const struct weft_service_key* to) {
+    const struct weft_address* address = &to->address;
     const address_word* word = const_words(address);
 
+    if (to->port != bpf_htons(WEFT_DIAL_PORT))
+        return -1;
     if (address_is_v4(address)) {
         if (address->bytes[12] != WEFT_DIAL_PREFIX4)
             return -1;
@@ -125,8 +128,9 @@ static __always_inline __s64 dial_slot_number(const struct weft_address* address
 }
 
 /* Only the agent can mark a socket, so no pod can take this way out (a mark of SO_MARK it could set itself). */
-static __always_inline enum verdict engine_connect(struct weft_socket* socket, struct weft_service_key* to) {
-    __s64 number = dial_slot_number(&to->address);
+static __always_inline enum verdict engine_connect(struct bpf_sock_addr* ctx, struct weft_socket* socket,
+                                                   struct weft_service_key* to) {
+    __s64 number = dial_slot_number(to);
     const struct weft_dial_slot* slot;
     __u32 key = (__u32)number;
 
@@ -136,8 +140,8 @@ static __always_inline enum verdict engine_connect(struct weft_socket* socket, s
         return PASS;
     }
     slot = bpf_map_lookup_elem(&dial_slots, &key);
-    if (!slot || *(const volatile __u32*)&slot->used != 1 || !slot->destination_port ||
-        address_is_v4(&slot->destination) != address_is_v4(&to->address)) {
+    if (!slot || *(const volatile __u32*)&slot->used != 1 || slot->socket_cookie != bpf_get_socket_cookie(ctx) ||
+        !slot->destination_port || address_is_v4(&slot->destination) != address_is_v4(&to->address)) {
         count(WEFT_COUNTER_connect_refused_bad_slot);
         return REFUSE;
     }
@@ -159,7 +163,7 @@ static __always_inline enum verdict decide(struct bpf_sock_addr* ctx, struct wef
     socket = bpf_sk_storage_get(&sockets, sk, 0, 0);
     if (socket) {
         if (socket->kind == WEFT_SOCKET_ENGINE || socket->kind == WEFT_SOCKET_ENGINE_INBOUND)
-            return engine_connect(socket, to);
+            return engine_connect(ctx, socket, to);
         /* A socket that connects a second time: what it was before is no longer true. */
         bpf_sk_storage_delete(&sockets, sk);
     }

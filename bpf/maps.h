@@ -107,7 +107,8 @@ struct {
     __uint(pinning, LIBBPF_PIN_BY_NAME);
 } handovers __weak SEC(".maps");
 
-/* Writer: engine through mmap. Reader: connect. An array: never full, the engine waits for a free slot. */
+/* Writer: engine through mmap. Reader: connect. An array: each connected engine has a
+ * part of it, and a dial for which none of these is free fails. */
 struct {
     __uint(type, BPF_MAP_TYPE_ARRAY);
     __uint(map_flags, BPF_F_MMAPABLE);

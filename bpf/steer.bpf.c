@@ -55,7 +55,8 @@ static __always_inline int steer(struct bpf_sk_lookup* ctx, const struct weft_po
         key.kind = WEFT_LISTENER_INBOUND4;
     listener = bpf_map_lookup_elem(&listeners, &key);
     if (listener) {
-        failed = bpf_sk_assign(ctx, listener, 0);
+        /* This very socket: a process of the pod may have put one of its own into the listener's reuseport group. */
+        failed = bpf_sk_assign(ctx, listener, BPF_SK_LOOKUP_F_NO_REUSEPORT);
         bpf_sk_release(listener);
         if (!failed) {
             count(WEFT_COUNTER_inbound_steered);

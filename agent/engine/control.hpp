@@ -22,6 +22,7 @@
 namespace weft::agent::engine {
 
 inline constexpr size_t peers_max = 64;
+inline constexpr uint32_t engines_max = 8; ///< connected at once: one serves, others finish; each has its dial slots
 inline constexpr uint64_t first_message_wait_ms = 5000; ///< a connection that says nothing is closed
 /// An engine process of ours that is not connected for so long is stuck: it is killed, and started anew.
 inline constexpr uint64_t connect_wait_ms = 15'000;
@@ -109,6 +110,8 @@ private:
     Result<void> read(Peer& peer);
     Result<void> take(Peer& peer, wire::Frame frame);
     Result<void> welcome(Peer& peer, const EngineHello& hello, std::vector<UniqueFd> fds);
+    [[nodiscard]] std::optional<DialSlotRange> free_dial_slots();
+    Result<void> refuse_engine(Peer& peer, const std::string& error, const char* during);
     Result<void> take_from_engine(Peer& peer, ToAgent message);
     Result<void> take_ctl(Peer& peer, const CtlRequest& request);
     void close_failed(Peer& peer, const Error& error);
@@ -133,6 +136,7 @@ private:
     std::list<std::unique_ptr<Peer>> peers_;
     Peer* current_ = nullptr; ///< the engine at work; the others drain
     uint64_t last_peer_id_ = 0;
+    uint32_t next_dial_range_ = 0;
     std::optional<EngineProcess> process_;
     uint64_t connect_by_ms_ = UINT64_MAX; ///< while the process runs and is not connected
     std::string last_start_fault_;        ///< said once

@@ -7,8 +7,9 @@ namespace weft::agent::engine {
 
 using metrics::Event;
 
-EngineLink::EngineLink(wire::FrameChannel& channel, const Supply& supply, metrics::Counters& counters)
-    : channel_(channel), supply_(supply), counters_(counters) {}
+EngineLink::EngineLink(wire::FrameChannel& channel, const Supply& supply, DialSlotRange dial_slots,
+                       metrics::Counters& counters)
+    : channel_(channel), supply_(supply), dial_slots_(dial_slots), counters_(counters) {}
 
 Result<void> EngineLink::greet(const EngineHello& hello, std::vector<UniqueFd> fds,
                                std::vector<OfferedListener>& offers) {
@@ -19,7 +20,7 @@ Result<void> EngineLink::greet(const EngineHello& hello, std::vector<UniqueFd> f
         return fail(Code::invalid, "hello: descriptors and listeners differ in number");
     for (size_t i = 0; i < fds.size(); ++i)
         take_back(hello.listeners[i], std::move(fds[i]), offers);
-    const std::string welcome = welcome_message(supply_.version, supply_.dial_slots);
+    const std::string welcome = welcome_message(supply_.version, dial_slots_);
     if (Result<void> sent = queue(welcome, {supply_.engine_state_fd, supply_.dial_slots_fd}); !sent)
         return sent;
     // Numbers of another agent's snapshots must not be taken for ours: the loop then publishes under a higher one.

@@ -31,7 +31,7 @@ struct Supply {
     std::string version;
     int engine_state_fd = -1; ///< borrowed from the datapath
     int dial_slots_fd = -1;
-    uint32_t dial_slots = 0;
+    uint32_t dial_slots = 0; ///< of the whole map
     std::function<Result<void>(int)> mark_socket;
     std::map<uint32_t, CapturePtr> pods;
     std::shared_ptr<const std::string> snapshot; ///< as a message; null: there is none yet
@@ -42,7 +42,8 @@ struct Supply {
 /// error means that the connection is of no more use. Owned by Control, on its thread.
 class EngineLink {
 public:
-    EngineLink(wire::FrameChannel& channel, const Supply& supply, metrics::Counters& counters);
+    EngineLink(wire::FrameChannel& channel, const Supply& supply, DialSlotRange dial_slots,
+               metrics::Counters& counters);
 
     /// The answer to the hello, then the snapshot (unless the engine already applied one of its number or above: then
     /// the loop has to publish a higher one) and every listener. Listeners that were handed back for pods that are not
@@ -59,6 +60,7 @@ public:
     Result<void> drain(uint32_t timeout_ms);
 
     [[nodiscard]] const EngineHello& hello() const { return hello_; }
+    [[nodiscard]] DialSlotRange dial_slots() const { return dial_slots_; }
     [[nodiscard]] uint64_t generation_sent() const { return generation_sent_; }
     [[nodiscard]] bool draining() const { return draining_; }
     void set_draining() { draining_ = true; }
@@ -74,6 +76,7 @@ private:
 
     wire::FrameChannel& channel_;
     const Supply& supply_;
+    const DialSlotRange dial_slots_;
     metrics::Counters& counters_;
     EngineHello hello_;
     std::map<std::pair<uint32_t, uint32_t>, uint64_t> serves_; ///< (pod, kind) -> the socket's identity

@@ -109,12 +109,13 @@ uint32_t contract_version() {
     return proto::CONTRACT_VERSION;
 }
 
-std::string welcome_message(std::string_view version, uint32_t dial_slots) {
+std::string welcome_message(std::string_view version, DialSlotRange dial_slots) {
     proto::ToEngine message;
     auto& welcome = *message.mutable_welcome();
     welcome.set_contract(contract_version());
     welcome.set_version(std::string(version));
-    welcome.set_dial_slots(dial_slots);
+    welcome.set_dial_slots(dial_slots.count);
+    welcome.set_dial_slots_begin(dial_slots.begin);
     return serialized(message);
 }
 

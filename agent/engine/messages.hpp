@@ -16,6 +16,11 @@ namespace weft::agent::engine {
 
 inline constexpr size_t version_bytes_max = 128; ///< of a peer's version text
 
+/// Of the dial_slots map: one connected engine's part.
+struct DialSlotRange {
+    uint32_t begin = 0;
+    uint32_t count = 0;
+};
 struct ListenerName {
     uint32_t pod_id = 0;
     uint32_t kind = 0;
@@ -69,7 +74,7 @@ using ToAgent = std::variant<EngineHello, SnapshotApplied, SocketsWanted, StatsR
 [[nodiscard]] Result<ToAgent> decode(std::string_view bytes);
 
 [[nodiscard]] uint32_t contract_version();
-[[nodiscard]] std::string welcome_message(std::string_view version, uint32_t dial_slots);
+[[nodiscard]] std::string welcome_message(std::string_view version, DialSlotRange dial_slots);
 [[nodiscard]] std::string refusal_message(std::string_view version, std::string_view error);
 [[nodiscard]] std::string snapshot_message(const config::Snapshot& snapshot);
 [[nodiscard]] std::string give_listeners_message(uint32_t pod_id, const std::vector<uint32_t>& kinds);

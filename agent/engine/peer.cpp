@@ -4,6 +4,8 @@
 #include <poll.h>
 #include <unistd.h>
 
+#include <algorithm>
+
 #include "config/base/clock.hpp"
 #include "config/base/log.hpp"
 
@@ -76,12 +78,13 @@ Result<void> Control::welcome(Peer& peer, const EngineHello& hello, std::vector<
     if (hello.contract != contract_version()) {
         const std::string error = "contract version " + std::to_string(hello.contract) + ", this agent speaks " +
                                   std::to_string(contract_version());
-        static_cast<void>(peer.channel.queue(as_bytes(refusal_message(supply_.version, error)), {}));
-        static_cast<void>(peer.channel.flush());
-        log::error("engine_refused", log::kv("pid", peer.credentials.pid), log::kv("reason", error));
-        return fail(Code::refused, "hello: contract version");
+        return refuse_engine(peer, error, "hello: contract version");
     }
-    peer.link.emplace(peer.channel, supply_, counters_);
+    const std::optional<DialSlotRange> dial_slots = free_dial_slots();
+    if (!dial_slots)
+        return refuse_engine(peer, std::to_string(engines_max) + " engines are connected, there is no room for more",
+                             "hello: too many engines");
+    peer.link.emplace(peer.channel, supply_, *dial_slots, counters_);
     EngineArrived arrived{.hello = hello, .offers = {}};
     if (Result<void> greeted = peer.link->greet(hello, std::move(fds), arrived.offers); !greeted)
         return greeted;
@@ -97,6 +100,29 @@ Result<void> Control::welcome(Peer& peer, const EngineHello& hello, std::vector<
               log::kv("listeners_handed_back", hello.listeners.size()));
     settings_.post(std::move(arrived));
     return {};
+}
+
+/// A part of the dial slots that no connected engine has; the one given away last comes back last, since an engine
+/// whose connection broke may still have dials under way.
+std::optional<DialSlotRange> Control::free_dial_slots() {
+    const uint32_t share = supply_.dial_slots / engines_max;
+    for (uint32_t tried = 0; tried < engines_max; ++tried) {
+        const DialSlotRange range{.begin = next_dial_range_ * share, .count = share};
+        next_dial_range_ = (next_dial_range_ + 1) % engines_max;
+        const bool taken = std::ranges::any_of(peers_, [&](const auto& peer) {
+            return peer->link && !peer->closed && peer->link->dial_slots().begin == range.begin;
+        });
+        if (!taken)
+            return range;
+    }
+    return std::nullopt;
+}
+
+Result<void> Control::refuse_engine(Peer& peer, const std::string& error, const char* during) {
+    static_cast<void>(peer.channel.queue(as_bytes(refusal_message(supply_.version, error)), {}));
+    static_cast<void>(peer.channel.flush());
+    log::error("engine_refused", log::kv("pid", peer.credentials.pid), log::kv("reason", error));
+    return fail(Code::refused, during);
 }
 
 Result<void> Control::take_from_engine(Peer& peer, ToAgent message) {

@@ -187,6 +187,12 @@ void Ring::reset_on_close(int socket) {
     setsockopt(socket, SOL_SOCKET, SO_LINGER, &at_once, sizeof at_once);
 }
 
+uint64_t Ring::socket_cookie(int socket) const {
+    uint64_t cookie = 0;
+    socklen_t length = sizeof cookie;
+    return getsockopt(socket, SOL_SOCKET, SO_COOKIE, &cookie, &length) == 0 ? cookie : 0;
+}
+
 void Ring::close(int descriptor) {
     io_uring_sqe* sqe = state_->next_sqe();
     io_uring_prep_close(sqe, descriptor);

@@ -74,6 +74,8 @@ public:
     /// At once: small writes are not held back (TCP_NODELAY); a later close sends a reset (SO_LINGER 0).
     void no_delay(int socket);
     void reset_on_close(int socket);
+    /// At once: the kernel's name for a socket (SO_COOKIE); 0, which no socket has: unknown.
+    [[nodiscard]] uint64_t socket_cookie(int socket) const;
     /// Fire and forget, with the next submission; counted if it fails.
     void close(int descriptor);
 

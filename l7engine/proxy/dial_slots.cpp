@@ -11,13 +11,13 @@ namespace weft::l7 {
 
 namespace {
 
-constexpr uint16_t slot_port = 1; ///< any but 0: the hook replaces it
-
-void fill(abi::weft_dial_slot& slot, const SocketAddress& client, const SocketAddress& destination) {
+void fill(abi::weft_dial_slot& slot, uint64_t socket_cookie, const SocketAddress& client,
+          const SocketAddress& destination) {
     std::memcpy(slot.client.bytes, client.address.bytes.data(), sizeof slot.client.bytes);
     std::memcpy(slot.destination.bytes, destination.address.bytes.data(), sizeof slot.destination.bytes);
     slot.client_port = htons(client.port);
     slot.destination_port = htons(destination.port);
+    slot.socket_cookie = socket_cookie;
     // The hook runs on this thread, inside connect; the order is for readers of the map from elsewhere.
     std::atomic_ref(slot.used).store(1, std::memory_order_release);
 }
@@ -26,19 +26,19 @@ void fill(abi::weft_dial_slot& slot, const SocketAddress& client, const SocketAd
 
 SocketAddress DialSlots::Slot::address() const {
     if (!ipv6_)
-        return {.address = IpAddress::v4(htonl(uint32_t{WEFT_DIAL_PREFIX4} << 24 | index_)), .port = slot_port};
+        return {.address = IpAddress::v4(htonl(uint32_t{WEFT_DIAL_PREFIX4} << 24 | index_)), .port = WEFT_DIAL_PORT};
     IpAddress address;
     address.bytes[0] = WEFT_DIAL_PREFIX6 >> 8;
     address.bytes[1] = WEFT_DIAL_PREFIX6 & 0xff;
     const uint32_t index = htonl(index_);
     std::memcpy(address.bytes.data() + 12, &index, sizeof index);
-    return {.address = address, .port = slot_port};
+    return {.address = address, .port = WEFT_DIAL_PORT};
 }
 
 void DialSlots::map(DialSlotTable table) {
     table_ = std::move(table);
     const uint32_t share = table_.count / std::max(workers_, 1U);
-    begin_ = worker_ * share;
+    begin_ = table_.begin + worker_ * share;
     end_ = begin_ + share;
     used_.resize(std::max<size_t>(used_.size(), end_));
     free_.clear();
@@ -48,7 +48,7 @@ void DialSlots::map(DialSlotTable table) {
     }
 }
 
-Result<DialSlots::Slot> DialSlots::take(uint32_t pod_id, const SocketAddress& client,
+Result<DialSlots::Slot> DialSlots::take(uint32_t pod_id, uint64_t socket_cookie, const SocketAddress& client,
                                         const SocketAddress& destination) {
     if (free_.empty())
         return fail(Code::unavailable, "dial slot");
@@ -60,7 +60,7 @@ Result<DialSlots::Slot> DialSlots::take(uint32_t pod_id, const SocketAddress& cl
     used_[index] = true;
     ++of_pod;
     ++in_use_;
-    fill(table_.slots[index], client, destination);
+    fill(table_.slots[index], socket_cookie, client, destination);
     return Slot(*this, index, pod_id, !destination.address.is_v4());
 }
 
@@ -71,7 +71,7 @@ void DialSlots::release(uint32_t index, uint32_t pod_id) {
     if (pod != per_pod_.end() && --pod->second == 0)
         per_pod_.erase(pod);
     if (index < begin_ || index >= end_)
-        return; // of a mapping that is gone
+        return; // of a range that was ours before: another engine may have filled it meanwhile
     std::atomic_ref(table_.slots[index].used).store(0, std::memory_order_release);
     free_.push_back(index);
 }

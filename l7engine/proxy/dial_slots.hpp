@@ -13,9 +13,11 @@
 
 namespace weft::l7 {
 
-/// The mmapped dial_slots map (bpf/abi.h), shared by the workers; each uses a range of its own. `keep_alive` unmaps.
+/// The mmapped dial_slots map (bpf/abi.h). `count` slots from `begin` are this engine's; its workers share them out,
+/// and each uses a range of its own. `keep_alive` unmaps.
 struct DialSlotTable {
-    abi::weft_dial_slot* slots = nullptr;
+    abi::weft_dial_slot* slots = nullptr; ///< slot 0
+    uint32_t begin = 0;
     uint32_t count = 0;
     std::shared_ptr<void> keep_alive;
 };
@@ -52,11 +54,13 @@ public:
     DialSlots(const DialSlots&) = delete;
     DialSlots& operator=(const DialSlots&) = delete;
 
-    /// A new mapping, perhaps of the same map: slots in use stay in use.
+    /// A new mapping, perhaps of the same map and range: slots in use stay in use.
     void map(DialSlotTable table);
     /// Error: Code::unavailable if there is no table yet, all slots are taken, or the pod has its quarter of them
     /// (so that one pod whose application does not accept cannot stop the dials of all others).
-    [[nodiscard]] Result<Slot> take(uint32_t pod_id, const SocketAddress& client, const SocketAddress& destination);
+    /// `socket_cookie`: of the socket that will connect; the hook lets no other use the slot.
+    [[nodiscard]] Result<Slot> take(uint32_t pod_id, uint64_t socket_cookie, const SocketAddress& client,
+                                    const SocketAddress& destination);
     [[nodiscard]] size_t in_use() const { return in_use_; }
 
 private:

@@ -171,7 +171,8 @@ Task<Result<UpstreamPtr>> Proxy::connect(UpstreamKey key, Direction direction, S
     std::optional<DialSlots::Slot> slot;
     SocketAddress target = key.address;
     if (direction == Direction::inbound) {
-        Result<DialSlots::Slot> taken = dial_slots_.take(key.pod_id, client, key.address);
+        Result<DialSlots::Slot> taken =
+            dial_slots_.take(key.pod_id, worker_.ring().socket_cookie(socket->get()), client, key.address);
         if (!taken) {
             counters_.add(Counter::connects_no_slot);
             co_return std::unexpected(taken.error());

@@ -255,7 +255,7 @@ Result<void> Control::on_welcome(const proto::Welcome& message, std::vector<Uniq
         return fail(Code::invalid, "Welcome: descriptors");
     if (const Result<void> mapped = heartbeat_.map(fds[0]); !mapped)
         return mapped;
-    const Result<DialSlotTable> slots = map_dial_slots(fds[1], message.dial_slots());
+    const Result<DialSlotTable> slots = map_dial_slots(fds[1], message.dial_slots_begin(), message.dial_slots());
     if (!slots)
         return std::unexpected(slots.error());
     welcomed_ = true;

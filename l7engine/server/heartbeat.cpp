@@ -18,13 +18,15 @@ Result<std::shared_ptr<void>> map_shared(const UniqueFd& fd, size_t size, const 
     return std::shared_ptr<void>(memory, [rounded](void* mapped) { munmap(mapped, rounded); });
 }
 
-Result<DialSlotTable> map_dial_slots(const UniqueFd& fd, uint32_t count) {
-    if (count == 0 || count > WEFT_DIAL_SLOTS_MAX)
-        return fail(Code::invalid, "dial slots");
-    Result<std::shared_ptr<void>> memory = map_shared(fd, sizeof(abi::weft_dial_slot) * count, "map dial_slots");
+Result<DialSlotTable> map_dial_slots(const UniqueFd& fd, uint32_t begin, uint32_t count) {
+    if (count == 0 || count > WEFT_DIAL_SLOTS_MAX || begin > WEFT_DIAL_SLOTS_MAX - count)
+        return fail(Code::invalid, "Welcome.dial_slots");
+    Result<std::shared_ptr<void>> memory =
+        map_shared(fd, sizeof(abi::weft_dial_slot) * (begin + count), "map dial_slots");
     if (!memory)
         return std::unexpected(memory.error());
     return DialSlotTable{.slots = static_cast<abi::weft_dial_slot*>(memory->get()),
+                         .begin = begin,
                          .count = count,
                          .keep_alive = std::move(*memory)};
 }

@@ -14,7 +14,7 @@ namespace weft::l7 {
 
 /// Maps an mmapable BPF map (or, in tests, a memory file) of at least `size` bytes; unmapped with the last owner.
 [[nodiscard]] Result<std::shared_ptr<void>> map_shared(const UniqueFd& fd, size_t size, const char* during);
-[[nodiscard]] Result<DialSlotTable> map_dial_slots(const UniqueFd& fd, uint32_t count);
+[[nodiscard]] Result<DialSlotTable> map_dial_slots(const UniqueFd& fd, uint32_t begin, uint32_t count);
 
 /// Tells the kernel programs that this engine works: a time in the mmapped engine_state map, written only while every
 /// worker's loop turns. One thread.

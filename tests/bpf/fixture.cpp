@@ -3,6 +3,7 @@
 
 #include <arpa/inet.h>
 #include <sys/mman.h>
+#include <sys/socket.h>
 
 #include <cstring>
 
@@ -113,7 +114,8 @@ UniqueFd DatapathTest::listen_outbound6() {
 }
 
 UniqueFd DatapathTest::listen_inbound(uint32_t pod_id, const Netns& netns, bool v6) {
-    UniqueFd listener = listen_at(netns, at(v6 ? "::1" : "127.0.0.1", WEFT_INBOUND_PORT), {.v6_only = v6});
+    UniqueFd listener = listen_at(netns, at(v6 ? "::1" : "127.0.0.1", WEFT_INBOUND_PORT),
+                                  {.v6_only = v6, .reuse_port = true}); // as the agent makes it
     const auto set =
         datapath_->set_listener(pod_id, v6 ? abi::WEFT_LISTENER_INBOUND6 : abi::WEFT_LISTENER_INBOUND4, listener.get());
     EXPECT_TRUE(set) << to_string(set.error());
@@ -127,17 +129,32 @@ SocketOptions DatapathTest::engine_socket() {
     }};
 }
 
+SocketOptions DatapathTest::engine_socket_of_slot(uint32_t slot) {
+    return {.before = [this, slot, mark = engine_socket().before](int fd) {
+        mark(fd);
+        on_slot(slot, [fd](abi::weft_dial_slot& out) {
+            socklen_t bytes = sizeof(out.socket_cookie);
+            EXPECT_EQ(getsockopt(fd, SOL_SOCKET, SO_COOKIE, &out.socket_cookie, &bytes), 0);
+        });
+    }};
+}
+
 void DatapathTest::fill_slot(uint32_t slot, const SocketAddress& client, const SocketAddress& destination,
                              uint32_t used) {
+    on_slot(slot, [&](abi::weft_dial_slot& out) {
+        std::memcpy(out.client.bytes, client.address.bytes.data(), 16);
+        std::memcpy(out.destination.bytes, destination.address.bytes.data(), 16);
+        out.client_port = htons(client.port);
+        out.destination_port = htons(destination.port);
+        out.used = used;
+    });
+}
+
+void DatapathTest::on_slot(uint32_t slot, const std::function<void(abi::weft_dial_slot&)>& act) {
     constexpr size_t bytes = sizeof(abi::weft_dial_slot) * WEFT_DIAL_SLOTS_MAX;
     void* memory = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, datapath_->dial_slots_fd(), 0);
     ASSERT_NE(memory, MAP_FAILED);
-    auto& out = static_cast<abi::weft_dial_slot*>(memory)[slot];
-    std::memcpy(out.client.bytes, client.address.bytes.data(), 16);
-    std::memcpy(out.destination.bytes, destination.address.bytes.data(), 16);
-    out.client_port = htons(client.port);
-    out.destination_port = htons(destination.port);
-    out.used = used;
+    act(static_cast<abi::weft_dial_slot*>(memory)[slot]);
     munmap(memory, bytes);
 }
 

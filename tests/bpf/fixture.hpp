@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 
+#include <functional>
 #include <map>
 #include <memory>
 #include <string>
@@ -52,8 +53,14 @@ protected:
     UniqueFd listen_outbound6();
     UniqueFd listen_inbound(uint32_t pod_id, const Netns& netns, bool v6);
     SocketOptions engine_socket();
+    /// An engine's socket for which that slot is filled.
+    SocketOptions engine_socket_of_slot(uint32_t slot);
     void fill_slot(uint32_t slot, const SocketAddress& client, const SocketAddress& destination, uint32_t used = 1);
 
+private:
+    void on_slot(uint32_t slot, const std::function<void(abi::weft_dial_slot&)>& act);
+
+protected:
     Cable cable_;
     std::unique_ptr<agent::bpf::Datapath> datapath_;
 };

@@ -113,6 +113,8 @@ UniqueFd prepare(const SocketAddress& address, const SocketOptions& options) {
         give_up("socket");
     const int on = 1;
     setsockopt(fd.get(), SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
+    if (options.reuse_port)
+        setsockopt(fd.get(), SOL_SOCKET, SO_REUSEPORT, &on, sizeof(on));
     if (family == AF_INET6) {
         const int only = options.v6_only ? 1 : 0;
         setsockopt(fd.get(), IPPROTO_IPV6, IPV6_V6ONLY, &only, sizeof(only));

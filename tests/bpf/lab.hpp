@@ -56,6 +56,7 @@ struct SocketOptions {
     bool force_v6 = false; ///< AF_INET6 also for an IPv4 address (then IPv4-mapped)
     bool v6_only = false;
     bool non_blocking = false;
+    bool reuse_port = false;
     std::string device = {}; ///< SO_BINDTODEVICE
     std::optional<SocketAddress> bind = {};
     std::function<void(int)> before = {}; ///< called with the descriptor before connect or listen

@@ -54,6 +54,23 @@ TEST_P(Steer, takes_a_port_that_needs_l7_to_the_engine) {
     expect_counters({{"inbound_steered", 1}});
 }
 
+TEST_P(Steer, shares_nothing_with_a_process_that_joins_the_listeners_reuseport_group) {
+    put_right(true);
+    set_action(port, steer);
+    beat();
+    const UniqueFd engine = listen_inbound(right_pod, cable_.right, GetParam());
+    const UniqueFd thief = listen_at(cable_.right, at(GetParam() ? "::1" : "127.0.0.1", WEFT_INBOUND_PORT),
+                                     {.v6_only = GetParam(), .reuse_port = true});
+    constexpr int dials = 40; // a group would give the thief none of them with probability 2^-40
+    for (int i = 0; i < dials; ++i) {
+        const Dialled client = dial(cable_.left, server());
+        ASSERT_EQ(client.error, 0);
+        EXPECT_FALSE(accept_at(thief.get(), false).fd);
+        ASSERT_TRUE(accept_at(engine.get(), false).fd);
+    }
+    expect_counters({{"inbound_steered", dials}});
+}
+
 TEST_P(Steer, takes_a_port_that_nobody_listens_on) {
     put_right(true);
     set_action(0, steer);
@@ -269,7 +286,6 @@ struct DialCase {
     const char* name;
     const char* client;      ///< the real client's address
     const char* destination; ///< the application's
-    const char* slot;        ///< prefix of the slot's address
     const char* listen;      ///< what the application bound
     int shown_family;        ///< of accept()
 };
@@ -280,8 +296,8 @@ constexpr uint32_t slot = 4095;
 
 SocketAddress slot_address(bool v6, uint32_t number) {
     if (!v6)
-        return {IpAddress::v4(htonl(uint32_t{WEFT_DIAL_PREFIX4} << 24 | number)), 1};
-    SocketAddress out = at("100::", 1);
+        return {IpAddress::v4(htonl(uint32_t{WEFT_DIAL_PREFIX4} << 24 | number)), WEFT_DIAL_PORT};
+    SocketAddress out = at("100::", WEFT_DIAL_PORT);
     const uint32_t order = htonl(number);
     std::memcpy(out.address.bytes.data() + 12, &order, 4);
     return out;
@@ -296,7 +312,8 @@ TEST_P(Dial, shows_the_application_the_real_client) {
     const UniqueFd application = listen_at(cable_.right, at(row.listen, port));
     fill_slot(slot, client, destination);
 
-    const Dialled upstream = dial(cable_.right, slot_address(!destination.address.is_v4(), slot), engine_socket());
+    const Dialled upstream =
+        dial(cable_.right, slot_address(!destination.address.is_v4(), slot), engine_socket_of_slot(slot));
     ASSERT_EQ(upstream.error, 0);
     const Accepted accepted = accept_at(application.get());
     ASSERT_TRUE(accepted.fd);
@@ -310,14 +327,14 @@ TEST_P(Dial, shows_the_application_the_real_client) {
     expect_counters({{"connect_engine_inbound", 1}, {"flow_recorded", 1}, {"inbound_passed_self", 1}});
 }
 
-INSTANTIATE_TEST_SUITE_P(
-    Inbound, Dial,
-    ::testing::Values(DialCase{"v4", "10.77.0.1", right4, "240", right4, AF_INET},
-                      DialCase{"v6", "fd77::1", right6, "100::", right6, AF_INET6},
-                      DialCase{"v4_to_dual_stack_listener", "10.77.0.1", right4, "240", "::", AF_INET6},
-                      DialCase{"v6_to_dual_stack_listener", "fd77::1", right6, "100::", "::", AF_INET6},
-                      DialCase{"to_loopback_only_listener", "10.77.0.1", "127.0.0.1", "240", "127.0.0.1", AF_INET}),
-    [](const auto& row) { return std::string(row.param.name); });
+INSTANTIATE_TEST_SUITE_P(Inbound, Dial,
+                         ::testing::Values(DialCase{"v4", "10.77.0.1", right4, right4, AF_INET},
+                                           DialCase{"v6", "fd77::1", right6, right6, AF_INET6},
+                                           DialCase{"v4_to_dual_stack_listener", "10.77.0.1", right4, "::", AF_INET6},
+                                           DialCase{"v6_to_dual_stack_listener", "fd77::1", right6, "::", AF_INET6},
+                                           DialCase{"to_loopback_only_listener", "10.77.0.1", "127.0.0.1", "127.0.0.1",
+                                                    AF_INET}),
+                         [](const auto& row) { return std::string(row.param.name); });
 
 class DialSlots : public DatapathTest {};
 
@@ -328,13 +345,13 @@ TEST_F(DialSlots, show_the_client_also_behind_a_pods_second_address) {
     put_right(true);
     const UniqueFd application = listen_at(cable_.right, second);
     fill_slot(1, at(left4, 1000), second);
-    const Dialled upstream = dial(cable_.right, slot_address(false, 1), engine_socket());
+    const Dialled upstream = dial(cable_.right, slot_address(false, 1), engine_socket_of_slot(1));
     ASSERT_EQ(upstream.error, 0);
     EXPECT_EQ(local_of(upstream.fd.get())->address, at(right4, 0).address);
     EXPECT_EQ(accept_at(application.get()).peer, at(left4, 1000));
 }
 
-TEST_F(DialSlots, that_are_empty_foreign_or_of_another_family_are_refused) {
+TEST_F(DialSlots, that_are_empty_missing_or_of_another_family_are_refused) {
     put_right(true);
     const SocketAddress client = at(left4, 1000);
     const UniqueFd application = listen_at(cable_.right, at("::", port));
@@ -342,11 +359,58 @@ TEST_F(DialSlots, that_are_empty_foreign_or_of_another_family_are_refused) {
     fill_slot(2, client, at(right6, port));
     fill_slot(3, client, at(right4, 0));
     fill_slot(4, client, at(right4, port));
-    for (const uint32_t number : {1U, 2U, 3U, uint32_t{WEFT_DIAL_SLOTS_MAX}, 0x00ffffffU})
-        EXPECT_EQ(dial(cable_.right, slot_address(false, number), engine_socket()).error, ECONNREFUSED) << number;
-    for (const uint32_t number : {1U, 4U, uint32_t{WEFT_DIAL_SLOTS_MAX}, 0xffffffffU})
-        EXPECT_EQ(dial(cable_.right, slot_address(true, number), engine_socket()).error, ECONNREFUSED) << number;
+    const auto expect_refused = [&](bool v6, uint32_t number, const SocketOptions& options) {
+        EXPECT_EQ(dial(cable_.right, slot_address(v6, number), options).error, ECONNREFUSED) << number;
+    };
+    for (const uint32_t number : {1U, 2U, 3U})
+        expect_refused(false, number, engine_socket_of_slot(number));
+    for (const uint32_t number : {1U, 4U})
+        expect_refused(true, number, engine_socket_of_slot(number));
+    for (const uint32_t number : {uint32_t{WEFT_DIAL_SLOTS_MAX}, 0x00ffffffU})
+        expect_refused(false, number, engine_socket());
+    for (const uint32_t number : {uint32_t{WEFT_DIAL_SLOTS_MAX}, 0xffffffffU})
+        expect_refused(true, number, engine_socket());
     expect_counters({{"connect_refused_bad_slot", 9}});
+}
+
+/// Two engines that both believe that a slot is theirs: the later one has filled it, the earlier one connects.
+TEST_F(DialSlots, that_were_filled_for_another_socket_are_refused) {
+    put_right(true);
+    const UniqueFd application = listen_at(cable_.right, at("::", port));
+    for (const char* destination : {right4, right6}) {
+        const SocketAddress to = at(destination, port);
+        const bool v6 = !to.address.is_v4();
+        fill_slot(1, at(left4, 1000), to);
+        SocketOptions early = engine_socket_of_slot(1);
+        early.before = [this, fill = early.before](int fd) {
+            fill(fd);
+            const SocketOptions late = engine_socket_of_slot(1);
+            const UniqueFd other(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+            late.before(other.get());
+        };
+        EXPECT_EQ(dial(cable_.right, slot_address(v6, 1), early).error, ECONNREFUSED);
+        EXPECT_EQ(dial(cable_.right, slot_address(v6, 1), engine_socket()).error, ECONNREFUSED);
+        EXPECT_FALSE(accept_at(application.get(), false).fd);
+        EXPECT_EQ(dial(cable_.right, slot_address(v6, 1), engine_socket_of_slot(1)).error, 0);
+        EXPECT_TRUE(accept_at(application.get()).fd);
+    }
+    expect_counters({{"connect_refused_bad_slot", 4},
+                     {"connect_engine_inbound", 2},
+                     {"flow_recorded", 2},
+                     {"inbound_passed_self", 2}});
+}
+
+/// 240/4 is reserved, not forbidden: there are networks that number their pods from it.
+TEST_F(DialSlots, are_known_by_their_port_too) {
+    cable_.right.ip("addr add 240.0.0.1/32 dev eth0\naddr add 100::1/128 dev eth0 nodad\n");
+    put_right(true);
+    fill_slot(1, at(left4, 1000), at(right4, port));
+    for (const char* address : {"240.0.0.1", "100::1"}) {
+        const UniqueFd application = listen_at(cable_.right, at(address, port));
+        EXPECT_EQ(dial(cable_.right, at(address, port), engine_socket()).error, 0);
+        EXPECT_TRUE(accept_at(application.get()).fd);
+    }
+    expect_counters({{"connect_engine", 2}, {"flow_recorded", 2}, {"inbound_passed_self", 2}});
 }
 
 TEST_F(DialSlots, are_nothing_to_a_socket_that_is_not_the_engines) {
@@ -362,7 +426,7 @@ TEST_F(DialSlots, leave_no_false_client_behind_for_the_next_connection) {
     put_right(true);
     fill_slot(1, at(left4, 1000), at(right4, port));
     // Nobody listens: the dial fails, and what it handed over must go with it.
-    SocketOptions options = engine_socket();
+    SocketOptions options = engine_socket_of_slot(1);
     options.bind = at(right4, 40124);
     ASSERT_EQ(dial(cable_.right, slot_address(false, 1), options).error, ECONNREFUSED);
     const UniqueFd application = listen_at(cable_.right, at(right4, port));
@@ -374,7 +438,7 @@ TEST_F(DialSlots, leave_no_false_client_behind_for_the_next_connection) {
 TEST_F(DialSlots, can_be_left_by_the_same_socket_for_an_ordinary_dial) {
     put_right(true);
     fill_slot(1, at(left4, 1000), at(right4, port));
-    const Dialled upstream = dial(cable_.right, slot_address(false, 1), engine_socket());
+    const Dialled upstream = dial(cable_.right, slot_address(false, 1), engine_socket_of_slot(1));
     ASSERT_EQ(upstream.error, ECONNREFUSED);
     const UniqueFd application = listen_at(cable_.left, at(left4, port));
     ASSERT_EQ(connect_again(upstream.fd.get(), at(left4, port), false), 0);

@@ -147,6 +147,9 @@ void Ring::shutdown(int socket, int how) {
         state_->world.send_fin(*found);
 }
 void Ring::no_delay(int /*socket*/) {}
+uint64_t Ring::socket_cookie(int socket) const {
+    return static_cast<uint64_t>(socket) + 1;
+}
 void Ring::reset_on_close(int socket) {
     auto* const found = state_->world.by_descriptor(socket);
     if (found == nullptr)

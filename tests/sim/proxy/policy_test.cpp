@@ -82,6 +82,7 @@ TEST(ProxyPolicy, judges_inbound_requests_by_every_guard_and_dials_through_a_slo
     EXPECT_EQ(ntohs(seen.destination_port), 8080);
     EXPECT_EQ(seen.client.bytes[15], 9);
     EXPECT_EQ(ntohs(seen.client_port), 5555);
+    EXPECT_NE(seen.socket_cookie, 0U);
     EXPECT_EQ(stage.slots[0].used, 0U) << "free again";
     const std::vector<StatsSeries> series = stage.proxy->stats().collect();
     for (const StatsSeries& one : series)

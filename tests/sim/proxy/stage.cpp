@@ -176,7 +176,8 @@ Stage::Stage(uint64_t seed, sim::Faults faults, ProxySettings settings)
                            .ns = "default", .service = "plain", .host = "plain.default.svc.cluster.local",
                            .l7 = true, .cluster = 0, .consumer_routes = {}}};
     snapshot.pods = {{.id = client_pod, .workload = 0, .inbound = {}}, {.id = server_pod, .workload = 1, .inbound = {}}};
-    proxy->map_dial_slots({.slots = slots.data(), .count = static_cast<uint32_t>(slots.size()), .keep_alive = nullptr});
+    proxy->map_dial_slots(
+        {.slots = slots.data(), .begin = 0, .count = static_cast<uint32_t>(slots.size()), .keep_alive = nullptr});
     proxy->stock().add_pod(client_pod);
     proxy->stock().add_pod(server_pod);
     apply();

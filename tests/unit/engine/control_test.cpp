@@ -3,6 +3,8 @@
 #include <sys/stat.h>
 
 #include <array>
+#include <list>
+#include <set>
 
 #include "config/base/net.hpp"
 #include "tests/unit/engine/fake_engine.hpp"
@@ -48,6 +50,48 @@ TEST_F(ControlTest, HelloWelcomeSnapshotApplied) {
     publish(8);
     EXPECT_EQ(engine.hear(Case::kSnapshot).snapshot().generation(), 8U);
     EXPECT_TRUE(view_becomes_connected(true));
+}
+
+TEST_F(ControlTest, ConnectedEnginesHaveDisjointDialSlotsAndThereAreOnlySoMany) {
+    const auto welcome = [&](FakePeer& engine) {
+        engine.hello();
+        return engine.hear(Case::kWelcome).welcome();
+    };
+    std::list<FakePeer> engines;
+    std::set<uint32_t> begins;
+    for (uint32_t i = 0; i < engines_max; ++i) {
+        const auto given = welcome(engines.emplace_back(path_));
+        EXPECT_EQ(given.dial_slots(), 16U);
+        EXPECT_EQ(given.dial_slots_begin() % 16, 0U);
+        EXPECT_LT(given.dial_slots_begin(), 16 * engines_max);
+        begins.insert(given.dial_slots_begin());
+    }
+    EXPECT_EQ(begins.size(), size_t{engines_max});
+    {
+        FakePeer surplus(path_);
+        EXPECT_NE(welcome(surplus).error().find("engines"), std::string::npos);
+        EXPECT_TRUE(surplus.is_cut_off());
+    }
+    engines.pop_front(); // the first range is free again
+    const uint64_t until = monotonic_ms() + wait_ms;
+    proto::Welcome again;
+    do {
+        again = welcome(engines.emplace_back(path_));
+    } while (!again.error().empty() && monotonic_ms() < until);
+    EXPECT_EQ(again.dial_slots_begin(), *begins.begin());
+    EXPECT_EQ(again.dial_slots(), 16U);
+}
+
+/// One whose connection broke may still have dials under way.
+TEST_F(ControlTest, TheNextEngineDoesNotGetTheSlotsOfTheLast) {
+    uint32_t before = 0;
+    for (int i = 0; i < 3; ++i) {
+        FakePeer engine(path_);
+        engine.hello();
+        const uint32_t begin = engine.hear(Case::kWelcome).welcome().dial_slots_begin();
+        EXPECT_TRUE(i == 0 || begin != before);
+        before = begin;
+    }
 }
 
 TEST_F(ControlTest, AnotherContractIsRefusedByName) {

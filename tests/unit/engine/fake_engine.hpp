@@ -106,7 +106,7 @@ protected:
         settings.supply.version = "test";
         settings.supply.engine_state_fd = 1;
         settings.supply.dial_slots_fd = 2;
-        settings.supply.dial_slots = 16;
+        settings.supply.dial_slots = 16 * engines_max;
         settings.supply.mark_socket = [this](int) -> Result<void> {
             ++marked_;
             return {};

@@ -19,6 +19,7 @@ namespace {
 
 constexpr uint32_t patience_ms = 5'000;
 constexpr uint32_t slot_count = 64;
+constexpr uint32_t slots_begin = 64;
 
 UniqueFd memory(size_t size) {
     UniqueFd fd(memfd_create("map", MFD_CLOEXEC));
@@ -29,7 +30,7 @@ UniqueFd memory(size_t size) {
 } // namespace
 
 FakeAgent::FakeAgent()
-    : engine_state(memory(4096)), dial_slots(memory(sizeof(abi::weft_dial_slot) * slot_count)) {
+    : engine_state(memory(4096)), dial_slots(memory(sizeof(abi::weft_dial_slot) * (slots_begin + slot_count))) {
     std::string name = std::filesystem::temp_directory_path() / "weft-control-XXXXXX";
     folder_ = mkdtemp(name.data());
     sockaddr_un address{};
@@ -92,6 +93,7 @@ void FakeAgent::welcome() {
     message.mutable_welcome()->set_contract(proto::CONTRACT_VERSION);
     message.mutable_welcome()->set_version("fake");
     message.mutable_welcome()->set_dial_slots(slot_count);
+    message.mutable_welcome()->set_dial_slots_begin(slots_begin);
     send(message, {engine_state.get(), dial_slots.get()});
 }
 

@@ -116,24 +116,25 @@ TEST_F(StockTest, fails_who_waits_when_the_agent_cannot_and_asks_a_new_agent_aga
 TEST(DialSlots, fill_encode_and_free_within_the_workers_own_range) {
     std::vector<abi::weft_dial_slot> memory(64);
     DialSlots slots(1, 2);
-    EXPECT_FALSE(slots.take(1, {}, {})) << "no table yet";
-    slots.map({.slots = memory.data(), .count = 64, .keep_alive = nullptr});
+    EXPECT_FALSE(slots.take(1, 77, {}, {})) << "no table yet";
+    slots.map({.slots = memory.data(), .begin = 0, .count = 64, .keep_alive = nullptr});
     const SocketAddress client = *SocketAddress::parse("10.1.2.3:4567");
     {
-        Result<DialSlots::Slot> four = slots.take(1, client, *SocketAddress::parse("10.0.0.2:8080"));
-        Result<DialSlots::Slot> six = slots.take(1, client, *SocketAddress::parse("[fd00::2]:8080"));
+        Result<DialSlots::Slot> four = slots.take(1, 77, client, *SocketAddress::parse("10.0.0.2:8080"));
+        Result<DialSlots::Slot> six = slots.take(1, 77, client, *SocketAddress::parse("[fd00::2]:8080"));
         ASSERT_TRUE(four && six);
         EXPECT_EQ(four->index(), 32U);
         EXPECT_EQ(four->address().to_string(), "240.0.0.32:1");
         EXPECT_EQ(six->address().to_string(), "[100::21]:1");
         EXPECT_EQ(memory[32].used, 1U);
+        EXPECT_EQ(memory[32].socket_cookie, 77U);
         EXPECT_EQ(memory[32].client_port, htons(4567));
         EXPECT_EQ(memory[32].destination_port, htons(8080));
         EXPECT_EQ(IpAddress{std::to_array(memory[32].client.bytes)}.to_string(), "10.1.2.3");
         EXPECT_EQ(slots.in_use(), 2U);
         // The same map again (a new agent): what is in use stays so.
-        slots.map({.slots = memory.data(), .count = 64, .keep_alive = nullptr});
-        Result<DialSlots::Slot> next = slots.take(1, client, client);
+        slots.map({.slots = memory.data(), .begin = 0, .count = 64, .keep_alive = nullptr});
+        Result<DialSlots::Slot> next = slots.take(1, 77, client, client);
         ASSERT_TRUE(next);
         EXPECT_EQ(next->index(), 34U);
     }
@@ -141,21 +142,41 @@ TEST(DialSlots, fill_encode_and_free_within_the_workers_own_range) {
     EXPECT_EQ(memory[32].used, 0U);
 }
 
+/// A new agent may have given our old range to another engine.
+TEST(DialSlots, of_a_former_range_are_not_touched_again) {
+    std::vector<abi::weft_dial_slot> memory(64);
+    DialSlots slots(1, 2);
+    slots.map({.slots = memory.data(), .begin = 16, .count = 16, .keep_alive = nullptr});
+    {
+        Result<DialSlots::Slot> before = slots.take(1, 77, {}, {});
+        ASSERT_TRUE(before);
+        EXPECT_EQ(before->index(), 24U);
+        slots.map({.slots = memory.data(), .begin = 32, .count = 16, .keep_alive = nullptr});
+        Result<DialSlots::Slot> after = slots.take(1, 78, {}, {});
+        ASSERT_TRUE(after);
+        EXPECT_EQ(after->index(), 40U);
+        memory[24].socket_cookie = 99; // the other engine's
+    }
+    EXPECT_EQ(memory[24].used, 1U);
+    EXPECT_EQ(memory[40].used, 0U);
+    EXPECT_EQ(slots.in_use(), 0U);
+}
+
 TEST(DialSlots, leave_room_for_other_pods) {
     std::vector<abi::weft_dial_slot> memory(16);
     DialSlots slots(0, 1);
-    slots.map({.slots = memory.data(), .count = 16, .keep_alive = nullptr});
+    slots.map({.slots = memory.data(), .begin = 0, .count = 16, .keep_alive = nullptr});
     std::vector<DialSlots::Slot> held;
     for (int taken = 0; taken < 4; ++taken)
-        held.push_back(std::move(*slots.take(1, {}, {})));
-    EXPECT_EQ(slots.take(1, {}, {}).error().code, Code::unavailable);
+        held.push_back(std::move(*slots.take(1, 77, {}, {})));
+    EXPECT_EQ(slots.take(1, 77, {}, {}).error().code, Code::unavailable);
     for (uint32_t pod = 2; pod < 5; ++pod) {
         for (int taken = 0; taken < 4; ++taken)
-            held.push_back(std::move(*slots.take(pod, {}, {})));
+            held.push_back(std::move(*slots.take(pod, 77, {}, {})));
     }
-    EXPECT_EQ(slots.take(9, {}, {}).error().code, Code::unavailable);
+    EXPECT_EQ(slots.take(9, 77, {}, {}).error().code, Code::unavailable);
     held.clear();
-    EXPECT_TRUE(slots.take(9, {}, {}));
+    EXPECT_TRUE(slots.take(9, 77, {}, {}));
 }
 
 // ------------------------------------------------------------------ admission
@@ -301,8 +322,10 @@ TEST(Heartbeat, stops_when_one_worker_hangs) {
 TEST(Heartbeat, refuses_what_cannot_be_mapped) {
     Heartbeat heartbeat(1);
     EXPECT_FALSE(heartbeat.map(any_socket()));
-    EXPECT_FALSE(map_dial_slots(any_socket(), 0));
-    EXPECT_FALSE(map_dial_slots(any_socket(), WEFT_DIAL_SLOTS_MAX + 1));
+    EXPECT_FALSE(map_dial_slots(any_socket(), 0, 0));
+    EXPECT_FALSE(map_dial_slots(any_socket(), 0, WEFT_DIAL_SLOTS_MAX + 1));
+    EXPECT_FALSE(map_dial_slots(any_socket(), WEFT_DIAL_SLOTS_MAX, 1));
+    EXPECT_FALSE(map_dial_slots(any_socket(), UINT32_MAX, 1));
 }
 
 } // namespace
