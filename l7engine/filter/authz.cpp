@@ -52,16 +52,14 @@ private:
     uint32_t trusted_hops_;
 };
 
-/// Is the chosen endpoint one that clients of the dialled service reach without any route? Then its policies are the
-/// ones already judged.
-bool is_own_endpoint(const Exchange& exchange) {
-    const config::Cluster* own =
-        exchange.frontend == nullptr ? nullptr : exchange.view.cluster(exchange.frontend->cluster);
-    if (own == nullptr)
-        return false;
-    return own == exchange.choice.cluster ||
-           std::ranges::find(own->endpoints, exchange.choice.address, &config::Endpoint::address) !=
-               own->endpoints.end();
+/// Do the pod's guards stand for the dialled service, too? Then its own policies were judged already (by name), and
+/// nobody else's count. Any other service that leads to this pod, with or without policies, is no way around them.
+bool was_judged_by_name(const Exchange& exchange, std::span<const config::Guard> guards) {
+    const config::Frontend* dialled = exchange.frontend;
+    return dialled != nullptr && std::ranges::any_of(guards, [&](const config::Guard& guard) {
+        return guard.frontend < exchange.view.snapshot().frontends.size() &&
+               &exchange.view.snapshot().frontends[guard.frontend] == dialled && guard.policies == dialled->policies;
+    });
 }
 
 } // namespace
@@ -81,14 +79,14 @@ std::optional<Reply> judge_endpoint(Exchange& exchange, uint32_t trusted_hops) {
     if (exchange.direction != Direction::outbound || !exchange.choice.endpoint)
         return std::nullopt;
     const config::Endpoint& endpoint = exchange.choice.cluster->endpoints[*exchange.choice.endpoint];
-    if (endpoint.local_pod == 0 || is_own_endpoint(exchange))
+    if (endpoint.local_pod == 0)
         return std::nullopt;
     const config::LocalPod* pod = exchange.view.pod(endpoint.local_pod);
     if (pod == nullptr)
         return Reply{.status = 503, .body = "no configuration", .flags = ResponseFlags::named("NC"),
                      .details = "pod_not_found"};
     const auto guards = exchange.view.guards(*pod, endpoint.address.port);
-    if (guards.empty())
+    if (guards.empty() || was_judged_by_name(exchange, guards))
         return std::nullopt;
     AuthzInput input = authz_input(exchange, trusted_hops);
     input.destination = endpoint.address.address;

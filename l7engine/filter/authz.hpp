@@ -10,8 +10,8 @@ namespace weft::l7 {
 /// Facts of an exchange as policies read them. `destination` is what the client dialled.
 [[nodiscard]] AuthzInput authz_input(const Exchange& exchange, uint32_t trusted_hops);
 
-/// Unnamed judgement of the chosen endpoint's own pod (architecture 3): needed when a route leads to a pod of this
-/// node that the dialled service does not have, since the server's side will not judge this connection again.
+/// Unnamed judgement of the chosen endpoint's own pod (architecture 3), since the server's side will not judge this
+/// connection again: by all guards of a pod of this node, unless the policies of the dialled service are among them.
 /// nullopt: nothing to judge, or allowed; else the refusal.
 [[nodiscard]] std::optional<Reply> judge_endpoint(Exchange& exchange, uint32_t trusted_hops);
 

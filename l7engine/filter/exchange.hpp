@@ -30,7 +30,7 @@ struct RouteChoice {
     const config::Cluster* cluster = nullptr;
     std::optional<uint32_t> endpoint; ///< index into cluster->endpoints; inbound: none
     SocketAddress address;            ///< of the endpoint
-    const config::Workload* workload = nullptr; ///< of the endpoint
+    const config::Workload* workload = nullptr; ///< of the endpoint; inbound: known before the chain
 };
 
 /// Milliseconds of the worker's clock; the duration of metrics counts from `start`.
@@ -49,7 +49,7 @@ struct Exchange {
     Direction direction = Direction::outbound;
     uint32_t pod_id = 0;                       ///< whose listener accepted
     const config::LocalPod* pod = nullptr;     ///< the same in this snapshot; nullptr: not known (any more)
-    const config::Frontend* frontend = nullptr; ///< outbound: the service that was dialled
+    const config::Frontend* frontend = nullptr; ///< the service that was dialled; inbound: the only one of the port
     Peer peer = {};
     SocketAddress destination = {}; ///< what the client dialled: service address and port, or pod address and port
     Head request = {};

@@ -100,11 +100,6 @@ private:
     /// The client named a pod: there is nothing to choose.
     static Outcome to_pod(Exchange& exchange) {
         exchange.choice.address = exchange.destination;
-        exchange.choice.workload = exchange.view.workload(exchange.pod->workload);
-        const auto guards = exchange.view.guards(*exchange.pod, exchange.destination.port);
-        // One service has this port: then it is the destination_service of the metrics.
-        if (guards.size() == 1 && guards[0].frontend != config::none)
-            exchange.frontend = &exchange.view.snapshot().frontends[guards[0].frontend];
         return Continue{};
     }
 

@@ -40,6 +40,7 @@ constexpr Row table[] = {
     {Code::kernel, Side::downstream, any_detail, {}, client_gone},
     {{}, Side::downstream, any_detail, {}, client_fault},
 
+    {Code::unavailable, Side::upstream, any_detail, "connect", connect_failure},
     {Code::unavailable, Side::upstream, any_detail, {}, {503, "UH", "no healthy upstream"}},
     {Code::refused, Side::upstream, any_detail, {}, connect_failure},
     {Code::tls, Side::upstream, any_detail, {}, connect_failure},

@@ -94,4 +94,16 @@ std::span<const config::Guard> SnapshotView::guards(const config::LocalPod& pod,
     return {};
 }
 
+const config::Frontend* SnapshotView::service_of(const config::LocalPod& pod, uint16_t port) const {
+    uint32_t only = config::none;
+    for (const config::Guard& guard : guards(pod, port)) {
+        if (guard.frontend == config::none || guard.frontend == only)
+            continue; // the pod's own waypoint stands for no service
+        if (only != config::none)
+            return nullptr;
+        only = guard.frontend;
+    }
+    return at(snapshot_->frontends, only);
+}
+
 } // namespace weft::l7

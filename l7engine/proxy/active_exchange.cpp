@@ -28,9 +28,8 @@ ActiveExchange::ActiveExchange(Connection& connection, StreamId stream, Head&& h
     : x{.view = *connection.proxy_.view()}, stream_(stream), connection_(connection), view_(connection.proxy_.view()),
       has_body_(!last), expects_continue_(head.expect_continue) {
     x.request = std::move(head);
-    // Both were ours to honour: an upgrade is not (yet), so the request goes on as an ordinary one.
+    // Ours to honour. So is an upgrade, which the codec does not pass on: but policies and routes may ask for it.
     x.request.expect_continue = false;
-    x.request.upgrade.clear();
     x.request_bytes = std::exchange(connection.request_bytes_, 0);
     describe(connection.accepted_);
     ++connection.proxy_.exchanges();
@@ -52,6 +51,10 @@ void ActiveExchange::describe(const Accepted& accepted) {
     x.times.start_ms = connection_.proxy_.worker().now_ms();
     if (accepted.direction == Direction::inbound) {
         x.peer.workload = x.view.workload(accepted.client.address);
+        if (x.pod != nullptr) { // nothing of this is chosen later: a refusal has these labels, too
+            x.choice.workload = x.view.workload(x.pod->workload);
+            x.frontend = x.view.service_of(*x.pod, accepted.destination.port);
+        }
         return;
     }
     x.frontend = x.view.frontend(accepted.frontend_id);
@@ -95,7 +98,7 @@ void ActiveExchange::reply_with(const Error& error) {
 UpstreamKey ActiveExchange::key() const {
     UpstreamKey key{.pod_id = x.pod_id, .address = x.choice.address, .client = {}};
     if (x.direction == Direction::inbound)
-        key.client = x.peer.address.address;
+        key.client = x.peer.address;
     return key;
 }
 
@@ -118,11 +121,11 @@ void ActiveExchange::connect_failed(Error error) {
         return;
     Proxy& proxy = connection_.proxy_;
     const SocketAddress failed = x.choice.address;
-    const bool reached_nobody = error.side == Side::upstream && error.code != Code::unavailable;
+    // A socket or a dial slot that is missing is our own trouble: it would be missing for the next endpoint, too.
+    const bool reached_nobody = error.side == Side::upstream;
     if (x.choice.endpoint && reached_nobody && ++connects_ < proxy.settings().connect_tries_max) {
-        std::optional<Reply> refusal = choose_again(x, proxy.settings().filters.trusted_hops);
-        if (refusal) {
-            reply_ = std::move(refusal);
+        if (std::optional<Reply> refusal = choose_again(x, proxy.settings().filters.trusted_hops)) {
+            decided(Verdict(std::move(*refusal)));
             return;
         }
         if (x.choice.address != failed) {
@@ -135,6 +138,7 @@ void ActiveExchange::connect_failed(Error error) {
 
 void ActiveExchange::begin(UpstreamPtr upstream) {
     upstream_ = std::move(upstream);
+    heard_ = informed_ = last_words_ = false;
     x.times.upstream_start_ms = connection_.proxy_.worker().now_ms();
     const Result<StreamId> opened = upstream_->codec->open();
     if (!opened) {
@@ -160,22 +164,34 @@ void ActiveExchange::request_sent() {
     connection_.turn_.notify_all();
 }
 
-bool ActiveExchange::may_repeat(const Error& error) const {
-    // Only where the backend closed an idle connection as we used it: nothing came back, no body went out, and doing
-    // it twice is harmless.
-    return upstream_->reused && !stale_retried_ && !body_begun_ && !head_ready_ && informational_.empty() &&
-           is_idempotent(x.request.method) && (error.code == Code::reset || error.code == Code::eof);
+bool ActiveExchange::may_repeat() const {
+    // Only where the backend closed an idle connection as we used it: no body went out, and doing it twice is harmless.
+    return upstream_->reused && !stale_retried_ && !body_begun_ && is_idempotent(x.request.method);
+}
+
+bool ActiveExchange::is_stale(const Error& error) const {
+    // Nothing of a reply: one that has begun means that the request was seen.
+    const bool heard = heard_ || upstream_->stream->buffered() > 0;
+    return !heard && (error.code == Code::reset || error.code == Code::eof);
+}
+
+void ActiveExchange::repeat() {
+    connection_.proxy_.counters().add(Counter::retries_stale);
+    stale_retried_ = true;
+    body_allowed_ = false;
+    last_ready_ = false;
+    data_.clear();
+    trailers_.reset();
+    gathered_bytes_ = 0;
+    upstream_.reset();
 }
 
 void ActiveExchange::upstream_failed(Error error) {
     error.side = Side::upstream;
     if (connection_.client_gone_ || reply_ || cut_)
         return;
-    if (may_repeat(error)) {
-        connection_.proxy_.counters().add(Counter::retries_stale);
-        stale_retried_ = true;
-        body_allowed_ = false;
-        upstream_.reset();
+    if (is_stale(error) && may_repeat()) {
+        repeat();
         return;
     }
     if (!head_given_) {
@@ -202,18 +218,29 @@ void ActiveExchange::upstream_read(const Result<Slice>& bytes) {
         taken = upstream_->codec->receive_eof(*this);
         if (taken && !last_ready_)
             taken = fail(Code::eof, "reply");
-    } else if (const Result<size_t> used = upstream_->codec->receive(*bytes, *this); !used) {
-        taken = std::unexpected(used.error());
+    } else {
+        heard_ = true;
+        if (const Result<size_t> used = upstream_->codec->receive(*bytes, *this); !used)
+            taken = std::unexpected(used.error());
     }
-    if (!taken)
+    if (last_words_)
+        repeat();
+    else if (!taken)
         upstream_failed(taken.error());
 }
 
 void ActiveExchange::on_head(StreamId, Head&& head, bool last) {
     if (head.is_informational()) {
+        informed_ = true;
         // 100 is between us and the backend: the client has had ours, or did not ask.
         if (head.status != 100)
             informational_.push_back(std::move(head));
+        return;
+    }
+    // What servers say as they close an idle connection; RFC 9110 15.5.9 lets the request be repeated. It was sent
+    // before the request came, so it is no answer to it. Not our client's business, if it can be avoided.
+    if (head.status == 408 && !informed_ && may_repeat()) {
+        last_words_ = true;
         return;
     }
     x.response = std::move(head);

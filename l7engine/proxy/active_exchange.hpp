@@ -79,7 +79,9 @@ private:
 
     void describe(const Accepted& accepted);
     void reply_with(const Error& error);
-    [[nodiscard]] bool may_repeat(const Error& error) const;
+    [[nodiscard]] bool may_repeat() const;
+    [[nodiscard]] bool is_stale(const Error& error) const;
+    void repeat();
     void leave_endpoint();
     void record();
 
@@ -100,6 +102,9 @@ private:
     bool last_ready_ = false; ///< the backend's reply is complete
     bool given_ = false;      ///< the reply went to the codec whole
     bool stale_retried_ = false;
+    bool heard_ = false;      ///< a byte came from this backend connection
+    bool informed_ = false;   ///< ... an informational head
+    bool last_words_ = false; ///< it said why it closed an idle connection, before it saw the request
 };
 
 } // namespace weft::l7

@@ -227,11 +227,16 @@ void Connection::record_refusal(uint16_t status, std::string_view flag, size_t r
     const bool outbound = accepted_.direction == Direction::outbound;
     RequestRecord record;
     record.facts.reporter = outbound ? Reporter::waypoint : Reporter::destination;
-    if (const config::LocalPod* pod = view.pod(accepted_.pod_id))
+    const config::LocalPod* pod = view.pod(accepted_.pod_id);
+    const config::Frontend* frontend = outbound ? view.frontend(accepted_.frontend_id) : nullptr;
+    if (pod != nullptr) {
         (outbound ? record.facts.source : record.facts.destination) = view.workload(pod->workload);
+        if (!outbound)
+            frontend = view.service_of(*pod, accepted_.destination.port);
+    }
     if (!outbound)
         record.facts.source = view.workload(accepted_.client.address);
-    if (const config::Frontend* frontend = outbound ? view.frontend(accepted_.frontend_id) : nullptr)
+    if (frontend != nullptr)
         record.facts.service = ServiceName::of(*frontend);
     record.facts.response_code = status;
     record.facts.flags = ResponseFlags::named(flag);

@@ -165,6 +165,9 @@ void Proxy::joined(Connection& connection) {
 }
 
 void Proxy::left(Connection& connection) {
+    // Nobody else may use what the application took for this client's own connection.
+    if (const Accepted& accepted = connection.accepted_; accepted.direction == Direction::inbound)
+        pool_.release({.pod_id = accepted.pod_id, .address = accepted.destination, .client = accepted.client});
     *connection.previous_ = connection.next_;
     if (connection.next_ != nullptr)
         connection.next_->previous_ = connection.previous_;

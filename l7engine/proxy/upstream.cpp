@@ -14,7 +14,7 @@ bool is_spoilt(const Upstream& upstream) { return upstream.stream->peer_closed()
 
 size_t UpstreamPool::KeyHash::operator()(const UpstreamKey& key) const noexcept {
     size_t hash = std::hash<SocketAddress>()(key.address);
-    hash ^= (std::hash<IpAddress>()(key.client) + key.pod_id) * 0x9e3779b97f4a7c15U;
+    hash ^= (std::hash<SocketAddress>()(key.client) + key.pod_id) * 0x9e3779b97f4a7c15U;
     return hash;
 }
 
@@ -83,6 +83,13 @@ void UpstreamPool::sweep(uint64_t now_ms) {
 
 void UpstreamPool::release_pod(uint32_t pod_id) {
     drop_if([&](const UpstreamPtr& upstream) { return upstream->key.pod_id == pod_id; });
+}
+
+void UpstreamPool::release(const UpstreamKey& key) {
+    if (const auto found = idle_.find(key); found != idle_.end()) {
+        size_ -= found->second.size();
+        idle_.erase(found);
+    }
 }
 
 void UpstreamPool::clear() {

@@ -16,11 +16,11 @@ namespace weft::l7 {
 struct ProxySettings;
 
 /// What a connection to a backend may be used for: one pod's network namespace, one endpoint and, where the application
-/// sees the client's address, that address.
+/// sees the client's address, that client's connection: an application may take one connection for one user.
 struct UpstreamKey {
     uint32_t pod_id = 0;
     SocketAddress address;
-    IpAddress client; ///< inbound only, else all zero
+    SocketAddress client; ///< inbound only, else all zero
     bool operator==(const UpstreamKey&) const = default;
 };
 
@@ -46,6 +46,8 @@ public:
     /// Closes what is idle for too long or was closed by the backend. Every tick.
     void sweep(uint64_t now_ms);
     void release_pod(uint32_t pod_id);
+    /// Closes what is kept for one key: of a client that is gone.
+    void release(const UpstreamKey& key);
     void clear();
     [[nodiscard]] size_t size() const { return size_; }
 

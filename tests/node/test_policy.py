@@ -6,8 +6,8 @@ as ALLOW (match = 200, else 403) and as DENY (the reverse), so that no row can p
 """
 import pytest
 from http1 import Session, parse_replies, raw, request
-from manifests import gateway_target, service_target
-from world import OTHER_PORT, PORT
+from manifests import endpoint_slice, gateway_target, http_route, service, service_parent, service_target
+from world import OTHER_PORT, PORT, to
 
 DENIED = b"RBAC: access denied"
 
@@ -208,6 +208,23 @@ def test_plain_service_in_front_of_a_governed_pod_is_no_way_around(world):
     world.policy("ALLOW", [operation(methods=["GET"])])
     assert world.get("direct").status == 200
     assert world.get("direct", method="POST").status == 403
+
+
+def test_service_without_policies_is_no_way_around_when_the_engine_routes_it(world):
+    world.policy("ALLOW", [operation(methods=["GET"])])
+    world.route(to("direct"), parents=[service_parent("direct")])  # now this service, too, goes through the engine
+    assert world.get("direct").status == 200
+    assert world.get("direct", method="POST").status == 403
+
+
+def test_service_of_another_namespace_is_no_way_around(world):
+    world.policy("ALLOW", [operation(methods=["GET"])])
+    world.agent.apply("route-other.yaml",
+                      service("sideways", ["10.96.0.9", "fd96::9"], PORT, {}, ns="other"),
+                      endpoint_slice("sideways", [world.a.ip4], PORT, ns="other"),
+                      http_route("sideways", [service_parent("sideways")], [to("sideways")], ns="other"))
+    assert request(world.client, "10.96.0.9", PORT).status == 200
+    assert request(world.client, "10.96.0.9", PORT, "POST").status == 403
 
 
 def test_every_service_of_a_pod_must_allow_a_request_that_names_none(world):

@@ -46,6 +46,14 @@ def service(name, ips, port=9080, selector=None, waypoint=None, ns="default", ta
                      "selector": selector if selector is not None else {"app": name}}}
 
 
+def endpoint_slice(name, ips, port=9080, ns="default"):
+    """The endpoints of a service that selects no pods."""
+    return {"apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice",
+            "metadata": {"name": name, "namespace": ns, "labels": {"kubernetes.io/service-name": name}},
+            "addressType": "IPv4", "ports": [{"name": "http", "port": port, "protocol": "TCP"}],
+            "endpoints": [{"addresses": [ip], "conditions": {"ready": True}} for ip in ips]}
+
+
 def waypoint_gateway(name=WAYPOINT, ns="default", gateway_class="weft-waypoint"):
     return {"apiVersion": "gateway.networking.k8s.io/v1", "kind": "Gateway",
             "metadata": {"name": name, "namespace": ns},

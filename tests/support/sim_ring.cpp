@@ -379,6 +379,7 @@ void Ring::State::connect(Operation& operation) {
     switch (world.dial(world.by_id(operation.socket), operation.address)) {
     case sim::World::Dial::connected: return post(operation, 0, false);
     case sim::World::Dial::refused: return post(operation, -ECONNREFUSED, false);
+    case sim::World::Dial::unreachable: return post(operation, -EHOSTUNREACH, false);
     case sim::World::Dial::unanswered:
         operation.unanswered = true;
         operation.not_before_ms = world.now_ms() + kernel_gives_up_ms;

@@ -227,6 +227,9 @@ void World::serve(const SocketAddress& address, OnConnect on_connect) {
     servers_[address] = Server{.on_connect = std::move(on_connect)};
 }
 void World::ignore(const SocketAddress& address) { servers_[address] = Server{.on_connect = {}, .ignores = true}; }
+void World::unreachable(const SocketAddress& address) {
+    servers_[address] = Server{.on_connect = {}, .unreachable = true};
+}
 void World::stop_serving(const SocketAddress& address) { servers_.erase(address); }
 
 World::Dial World::dial(Socket& from, const SocketAddress& address) {
@@ -242,6 +245,8 @@ World::Dial World::dial(Socket& from, const SocketAddress& address) {
         return Dial::refused;
     if (found->second.ignores)
         return Dial::unanswered;
+    if (found->second.unreachable)
+        return Dial::unreachable;
     Socket& scripted = make_socket(true);
     link(scripted, from);
     after(0, [script = found->second.on_connect, peer = Peer(*this, scripted.id)] { script(peer); });

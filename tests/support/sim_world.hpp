@@ -98,6 +98,8 @@ public:
     void serve(const SocketAddress& address, OnConnect on_connect);
     /// Connects to this address are never answered.
     void ignore(const SocketAddress& address);
+    /// Connects to this address fail: no route to the host.
+    void unreachable(const SocketAddress& address);
     void stop_serving(const SocketAddress& address);
     void after(uint64_t delay_ms, std::function<void()> script);
 
@@ -146,7 +148,7 @@ public:
     void close_socket(Socket& socket, bool hard);
     bool close_descriptor(int descriptor);
     void misuse(std::string what) { misuses_.push_back(std::move(what)); }
-    enum class Dial : uint8_t { connected, refused, unanswered };
+    enum class Dial : uint8_t { connected, refused, unanswered, unreachable };
     Dial dial(Socket& from, const SocketAddress& address);
     /// A descriptor for a connection from the backlog; -1 if there is none.
     int accept(Socket& listener);
@@ -161,6 +163,7 @@ private:
     struct Server {
         OnConnect on_connect;
         bool ignores = false;
+        bool unreachable = false;
     };
     Socket& make_socket(bool scripted);
     UniqueFd open_descriptor(Socket& socket);

@@ -6,23 +6,6 @@
 namespace weft::l7::test {
 namespace {
 
-constexpr std::string_view get = "GET / HTTP/1.1\r\nhost: plain\r\n\r\n";
-
-std::string echo(std::string_view request, sim::Peer) { return reply(request); }
-
-/// A server that a test answers for by hand.
-struct Backend {
-    std::optional<sim::Peer> peer;
-    [[nodiscard]] std::string_view received() const { return peer ? std::string_view(peer->received()) : ""; }
-};
-
-int status_of(const sim::Peer& client) {
-    const Replies replies = parse_replies(client.received());
-    return replies.whole.empty() ? 0 : replies.whole.back().status;
-}
-size_t replies_of(const sim::Peer& client) { return parse_replies(client.received()).whole.size(); }
-uint64_t counted(Stage& stage, Counter counter) { return stage.proxy->counters()[counter]; }
-
 TEST(Proxy, relays_a_request_and_adds_the_waypoint_fields) {
     Stage stage(1);
     stage.add_endpoint("10.0.1.1:8080");
@@ -91,88 +74,6 @@ TEST(Proxy, answers_404_without_a_route_and_500_for_a_bad_backend_and_503_withou
     for (const StatsSeries& one : series)
         flags.push_back(one.labels[21] + one.labels[23]);
     EXPECT_THAT(flags, testing::UnorderedElementsAre("404NR", "500-", "503UH"));
-}
-
-config::Policy policy_of(config::Policy::Action action, std::string method) {
-    config::Policy policy{.ns = "default", .name = "p", .action = action, .rules = {}};
-    config::PolicyOperation operation;
-    operation.methods.values = {{.kind = config::StringPattern::Kind::exact, .value = std::move(method)}};
-    policy.rules = {{.from = {}, .to = {operation}, .when = {}}};
-    return policy;
-}
-
-TEST(Proxy, refuses_what_the_service_policy_forbids_and_keeps_the_connection) {
-    Stage stage(4);
-    stage.snapshot.policies = {policy_of(config::Policy::Action::allow, "GET")};
-    stage.snapshot.policy_sets = {{.deny = {}, .allow = {0}}};
-    stage.snapshot.frontends[0].policies = 0;
-    stage.add_endpoint("10.0.1.1:8080");
-    stage.world.serve(address_of("10.0.1.1:8080"), http_server(echo));
-    const sim::Peer client = stage.client();
-    client.send("POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 0\r\n\r\n");
-    client.send(get);
-    ASSERT_TRUE(stage.until([&] { return replies_of(client) == 2; }));
-    const Replies replies = parse_replies(client.received());
-    EXPECT_EQ(replies.whole[0].status, 403);
-    EXPECT_EQ(replies.whole[0].body, "RBAC: access denied");
-    EXPECT_EQ(replies.whole[1].status, 200);
-    EXPECT_EQ(counted(stage, Counter::denied_frontend), 1U);
-}
-
-TEST(Proxy, judges_the_pod_when_a_route_leads_to_a_pod_that_the_service_does_not_have) {
-    Stage stage(5);
-    stage.snapshot.policies = {policy_of(config::Policy::Action::deny, "GET")};
-    stage.snapshot.policy_sets = {{.deny = {0}, .allow = {}}};
-    stage.snapshot.pods[1].inbound = {{.port = 8080, .guards = {{.policies = 0, .destination_port = 80}}}};
-    stage.snapshot.clusters.push_back({.ns = "default", .service = "other", .host = "other", .port = 80,
-                                       .endpoints = {{.address = address_of("10.0.0.2:8080"), .workload = 1,
-                                                      .local_pod = Stage::server_pod}}});
-    stage.snapshot.route_tables = {{.entries = {{}}, .rules = {{.route = "default/r", .name = {},
-                                                               .backends = {{.cluster = 1, .weight = 1}}}}}};
-    stage.snapshot.frontends[0].routes = 0;
-    stage.apply();
-    stage.world.serve(address_of("10.0.0.2:8080"), http_server(echo));
-    const sim::Peer client = stage.client();
-    client.send(get);
-    ASSERT_TRUE(stage.until([&] { return replies_of(client) == 1; }));
-    EXPECT_EQ(status_of(client), 403);
-    // The same endpoint as one of the service's own: the service's policies were judged, the pod's are not.
-    stage.snapshot.clusters[0].endpoints = stage.snapshot.clusters[1].endpoints;
-    stage.apply();
-    client.send(get);
-    ASSERT_TRUE(stage.until([&] { return replies_of(client) == 2; }));
-    EXPECT_EQ(status_of(client), 200);
-}
-
-TEST(Proxy, judges_inbound_requests_by_every_guard_and_dials_through_a_slot) {
-    Stage stage(6);
-    stage.snapshot.policies = {policy_of(config::Policy::Action::allow, "GET")};
-    stage.snapshot.policy_sets = {{.deny = {}, .allow = {0}}, {.deny = {}, .allow = {}}};
-    stage.snapshot.pods[1].inbound = {
-        {.port = 8080, .guards = {{.policies = 1, .destination_port = 80}, {.policies = 0, .destination_port = 80}}}};
-    stage.apply();
-    abi::weft_dial_slot seen{};
-    // The slot that is used first: what the kernel's hook would see at connect.
-    stage.world.serve(address_of("240.0.0.0:1"), [&](sim::Peer peer) {
-        seen = stage.slots[0];
-        http_server(echo)(peer);
-    });
-    const sim::Peer client = stage.inbound_client("10.0.9.9:5555", 8080);
-    client.send("POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 0\r\n\r\n");
-    ASSERT_TRUE(stage.until([&] { return replies_of(client) == 1; }));
-    EXPECT_EQ(status_of(client), 403);
-    client.send(get);
-    ASSERT_TRUE(stage.until([&] { return replies_of(client) == 2; }));
-    EXPECT_EQ(status_of(client), 200);
-    EXPECT_EQ(seen.destination.bytes[15], 2);
-    EXPECT_EQ(ntohs(seen.destination_port), 8080);
-    EXPECT_EQ(seen.client.bytes[15], 9);
-    EXPECT_EQ(ntohs(seen.client_port), 5555);
-    EXPECT_NE(seen.socket_cookie, 0U);
-    EXPECT_EQ(stage.slots[0].used, 0U) << "free again";
-    const std::vector<StatsSeries> series = stage.proxy->stats().collect();
-    for (const StatsSeries& one : series)
-        EXPECT_EQ(one.labels[0], "destination");
 }
 
 TEST(Proxy, tries_another_endpoint_when_the_first_refuses) {

@@ -121,6 +121,21 @@ sim::World::OnConnect http_server(std::function<std::string(std::string_view, si
     };
 }
 
+int status_of(const sim::Peer& client) {
+    const Replies replies = parse_replies(client.received());
+    return replies.whole.empty() ? 0 : replies.whole.back().status;
+}
+
+size_t replies_of(const sim::Peer& client) { return parse_replies(client.received()).whole.size(); }
+
+config::Policy policy_of(config::Policy::Action action, std::string method) {
+    config::Policy policy{.ns = "default", .name = "p", .action = action, .rules = {}};
+    config::PolicyOperation operation;
+    operation.methods.values = {{.kind = config::StringPattern::Kind::exact, .value = std::move(method)}};
+    policy.rules = {{.from = {}, .to = {operation}, .when = {}}};
+    return policy;
+}
+
 sim::Faults Stage::calm() {
     sim::Faults faults;
     faults.short_send = 0;

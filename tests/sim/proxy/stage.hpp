@@ -6,6 +6,7 @@
 #include <gtest/gtest.h>
 
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -88,5 +89,24 @@ sim::World::OnConnect http_server(std::function<std::string(std::string_view req
 size_t whole_request(std::string_view bytes);
 
 std::string reply(std::string_view body, std::string_view extra = "", std::string_view status = "200 OK");
+
+inline constexpr std::string_view get = "GET / HTTP/1.1\r\nhost: plain\r\n\r\n";
+
+/// For http_server(): the request as the body of the reply.
+inline std::string echo(std::string_view request, sim::Peer) { return reply(request); }
+
+/// A server that a test answers for by hand.
+struct Backend {
+    std::optional<sim::Peer> peer;
+    [[nodiscard]] std::string_view received() const { return peer ? std::string_view(peer->received()) : ""; }
+};
+
+/// The status of the last whole reply; 0: none.
+int status_of(const sim::Peer& client);
+size_t replies_of(const sim::Peer& client);
+inline uint64_t counted(Stage& stage, Counter counter) { return stage.proxy->counters()[counter]; }
+
+/// One rule: this method.
+config::Policy policy_of(config::Policy::Action action, std::string method);
 
 } // namespace weft::l7::test

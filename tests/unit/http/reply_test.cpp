@@ -39,6 +39,7 @@ TEST(Reply, Table) {
         {"connect refused", {refused, up, true, 111, "connect"}, 503, "UF", failure},
         {"connect reset", {reset, up, true, 104, "connect"}, 503, "UF", failure},
         {"no route to host", {kernel, up, true, 113, "connect"}, 503, "UF", failure},
+        {"host unreachable", {unavailable, up, true, 113, "connect"}, 503, "UF", failure},
         {"connect timeout", {timeout, up, true, 0, "connect"}, 503, "UF", too_slow},
         {"reply timeout", {timeout, up, false, 0, "reply"}, 504, "UT", "upstream request timeout"},
         {"cut", {reset, up, false, 104, "read"}, 503, "UC", termination},

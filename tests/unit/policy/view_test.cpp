@@ -89,6 +89,23 @@ TEST(SnapshotView, guards_of_a_port) {
     EXPECT_TRUE(view.guards(snapshot->pods[1], 8080).empty());
 }
 
+TEST(SnapshotView, service_of_a_port_is_the_only_one_that_its_guards_name) {
+    auto snapshot = std::make_shared<config::Snapshot>();
+    snapshot->frontends.resize(2);
+    const config::Guard own{.policies = 0}, first{.policies = 0, .frontend = 0}, second{.policies = 0, .frontend = 1};
+    snapshot->pods = {{.id = 1,
+                       .inbound = {{.port = 1, .guards = {first}},
+                                   {.port = 2, .guards = {first, own}},
+                                   {.port = 3, .guards = {first, second}},
+                                   {.port = 4, .guards = {own}},
+                                   {.port = 5, .guards = {first, first}}}}};
+    const SnapshotView view(snapshot);
+    const config::Frontend* only = &snapshot->frontends[0];
+    const config::Frontend* const expected[] = {only, only, nullptr, nullptr, only, nullptr};
+    for (uint16_t port = 1; port <= std::size(expected); ++port)
+        EXPECT_EQ(view.service_of(snapshot->pods[0], port), expected[port - 1]) << port;
+}
+
 TEST(SnapshotView, authorizers_judge_and_the_view_keeps_the_snapshot_alive) {
     std::weak_ptr<const config::Snapshot> alive;
     {
