@@ -27,6 +27,8 @@ enum class Event : uint8_t {
     sockets_unavailable,
     scrape_failure,
     connection_refused,
+    connection_cut,
+    connection_left,
 };
 
 /// Counters of rare events, from any thread. Reasons are literals of ours, never a peer's text, so they stay few.
