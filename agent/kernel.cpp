@@ -5,6 +5,7 @@
 
 #include "agent/reconcile/plan.hpp"
 #include "config/base/clock.hpp"
+#include "config/base/log.hpp"
 
 namespace weft::agent {
 
@@ -14,11 +15,19 @@ Kernel::Kernel(bpf::Datapath& datapath, metrics::Counters& counters)
     : datapath_(datapath), counters_(counters), now_(datapath.current()) {
     for (const uint32_t pod_id : datapath.attached_pods())
         attached_.insert(pod_id);
+    cut_due_ = attached_; // the former agent may have died between a rule and the cut
+    if (const Result<void> can = probe_cut(); !can) {
+        cut_fault_ = to_string(can.error());
+        log::warn("connections_cannot_be_cut", log::kv("reason", cut_fault_));
+    }
 }
 
 void Kernel::move_to(const KernelState& target) {
-    if (now_ != target)
+    if (now_ != target) {
+        const KernelState before = now_;
         apply(target);
+        note_changed_ports(before);
+    }
     if (const Result<void> followed = datapath_.follow_governed(); !followed)
         note(followed.error(), "link");
 }
@@ -55,10 +64,56 @@ void Kernel::attach(const Capture& capture) {
     const Result<UniqueFd> netns = capture.netns.reopen();
     if (!netns)
         return; // the sweep will find that it is gone
-    if (const Result<void> done = datapath_.attach_pod(capture.id, netns->get()); !done)
+    if (const Result<void> done = datapath_.attach_pod(capture.id, netns->get()); !done) {
         note(done.error(), "link");
-    else
-        attached_.insert(capture.id);
+        return;
+    }
+    attached_.insert(capture.id);
+    cut_due_.insert(capture.id);
+}
+
+void Kernel::note_changed_ports(const KernelState& before) {
+    const auto note_missing = [this](const KernelState& these, const KernelState& others) {
+        for (const auto& [key, action] : these.inbound_ports) {
+            const auto there = others.inbound_ports.find(key);
+            if (there == others.inbound_ports.end() || there->second != action)
+                cut_due_.insert(key.pod_id);
+        }
+    };
+    note_missing(before, now_);
+    note_missing(now_, before);
+}
+
+CutRules Kernel::cut_rules(uint32_t pod_id, uint64_t cookie) const {
+    CutRules rules;
+    for (auto each = now_.inbound_ports.lower_bound({.pod_id = pod_id, .port = 0});
+         each != now_.inbound_ports.end() && each->first.pod_id == pod_id; ++each)
+        rules.actions[each->first.port] = each->second;
+    if (const auto pod = now_.pods.find(cookie); pod != now_.pods.end())
+        rules.addresses = pod->second.addresses;
+    rules.is_judged = [this](const SocketAddress& client, const SocketAddress& server) {
+        return datapath_.is_judged(client, server);
+    };
+    return rules;
+}
+
+void Kernel::cut_unjudged(const std::vector<CapturePtr>& captures) {
+    for (const CapturePtr& capture : captures) {
+        if (!attached_.contains(capture->id) || !cut_due_.contains(capture->id) || !capture->netns.exists())
+            continue;
+        const CutRules rules = cut_rules(capture->id, capture->netns.cookie());
+        const Result<CutResult> done = agent::cut_unjudged(capture->netns, datapath_.inbound_marks_fd(), rules);
+        if (!done) {
+            note(done.error(), "cut");
+            continue;
+        }
+        cut_due_.erase(capture->id);
+        if (done->cut != 0 || done->left != 0)
+            log::info("connections_cut", log::kv("pod", capture->uid), log::kv("cut", done->cut),
+                      log::kv("left", done->left));
+        counters_.add(Event::connection_cut, "", done->cut);
+        counters_.add(Event::connection_left, "", done->left);
+    }
 }
 
 void Kernel::detach(uint32_t pod_id) {
@@ -69,6 +124,7 @@ void Kernel::detach(uint32_t pod_id) {
             note(done.error(), "listener");
     attached_.erase(pod_id);
     std::erase_if(listening_, [&](const auto& item) { return item.first == pod_id; });
+    cut_due_.erase(pod_id);
 }
 
 void Kernel::detach_others(const KernelState& target) {

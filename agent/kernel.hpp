@@ -9,6 +9,7 @@
 
 #include "agent/bpf/datapath.hpp"
 #include "agent/metrics/counters.hpp"
+#include "agent/pods/connections.hpp"
 #include "agent/pods/registry.hpp"
 #include "agent/reconcile/state.hpp"
 
@@ -32,6 +33,11 @@ public:
     void detach(uint32_t pod_id);
     /// detach() for every attached pod that `target` does not have.
     void detach_others(const KernelState& target);
+    /// Ends the connections of these pods that are older than the rules which govern their ports. Does something only
+    /// for a pod whose rules have changed or whose link is new, and for all once after a start. After attach().
+    void cut_unjudged(const std::vector<CapturePtr>& captures);
+    /// Empty: this kernel can end connections; else why not.
+    [[nodiscard]] const std::string& cut_fault() const { return cut_fault_; }
     /// The namespace is gone: everything of it goes now.
     void forget(uint32_t pod_id);
     /// Pods whose link was severed because their namespace went while nobody looked.
@@ -48,6 +54,8 @@ public:
 
 private:
     void apply(const KernelState& target);
+    [[nodiscard]] CutRules cut_rules(uint32_t pod_id, uint64_t cookie) const;
+    void note_changed_ports(const KernelState& before);
     void note(const Error& error, const char* reason);
 
     bpf::Datapath& datapath_;
@@ -55,6 +63,8 @@ private:
     KernelState now_;
     std::set<uint32_t> attached_;
     std::set<std::pair<uint32_t, uint32_t>> listening_; ///< (pod, kind)
+    std::set<uint32_t> cut_due_; ///< pods that may have connections older than their rules
+    std::string cut_fault_;
     std::vector<std::string> faults_;
 };
 

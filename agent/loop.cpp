@@ -268,6 +268,7 @@ void Loop::converge() {
     for (const CapturePtr& capture : held)
         if (captured.contains(capture->uid))
             kernel_.attach(*capture);
+    kernel_.cut_unjudged(held);
     if (loosen)
         let_go();
     if (missing().empty())

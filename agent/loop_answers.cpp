@@ -83,6 +83,7 @@ std::string Loop::status() const {
                             .heartbeat_age_ms = kernel_.heartbeat_age_ms(),
                             .maps = kernel_.usage(),
                             .kernel_faults = kernel_.faults(),
+                            .cut_fault = kernel_.cut_fault(),
                             .statuses = compiled_.statuses,
                             .diagnostics = compiled_.diagnostics,
                             .pods = pods_.views()};

@@ -123,11 +123,8 @@ Json datapath_json(const StatusFacts& facts) {
     Json age = nullptr;
     if (facts.heartbeat_age_ms != UINT64_MAX)
         age = facts.heartbeat_age_ms;
-    return {{"cgroup", facts.cgroup},
-            {"pin_dir", facts.pin_dir},
-            {"heartbeat_age_ms", age},
-            {"maps", maps_json(facts.maps)},
-            {"faults", facts.kernel_faults}};
+    return {{"cgroup", facts.cgroup},        {"pin_dir", facts.pin_dir},     {"heartbeat_age_ms", age},
+            {"maps", maps_json(facts.maps)}, {"cut_fault", facts.cut_fault}, {"faults", facts.kernel_faults}};
 }
 
 } // namespace

@@ -31,6 +31,7 @@ struct StatusFacts {
     uint64_t heartbeat_age_ms = UINT64_MAX; ///< UINT64_MAX: never
     std::vector<bpf::MapUsage> maps;
     const std::vector<std::string>& kernel_faults;
+    const std::string& cut_fault; ///< why connections older than a policy go on; empty: they are reset
     const std::vector<ObjectStatus>& statuses;
     const std::vector<Diagnostic>& diagnostics;
     std::vector<Pods::View> pods;

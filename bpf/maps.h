@@ -87,6 +87,17 @@ struct {
     __uint(pinning, LIBBPF_PIN_BY_NAME);
 } sockets __weak SEC(".maps");
 
+/* Writer: agent by descriptor, for the inbound listeners. Cloned to what they accept, so that the agent can tell a
+ * connection that the engine judges from an older one that reached the application directly. Reader: agent. No memory:
+ * the agent reports it, and the accepted connection is taken for an older one. */
+struct {
+    __uint(type, BPF_MAP_TYPE_SK_STORAGE);
+    __uint(map_flags, BPF_F_NO_PREALLOC | BPF_F_CLONE);
+    __type(key, int);
+    __type(value, __u32); /* pod id */
+    __uint(pinning, LIBBPF_PIN_BY_NAME);
+} inbound_marks __weak SEC(".maps");
+
 /* Writer: flows. Reader: steer. Full: the least recently used goes; its connection, if not yet made, is judged again.
  */
 struct {

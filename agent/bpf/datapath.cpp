@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "agent/bpf/datapath.hpp"
 
+#include <arpa/inet.h>
 #include <bpf/bpf.h>
 #include <bpf/datapath.skel.h>
 #include <bpf/libbpf.h>
@@ -284,6 +285,8 @@ Result<void> Datapath::set_listener(uint32_t pod_id, abi::weft_listener_kind kin
     if (pod_id == 0 || (kind != abi::WEFT_LISTENER_INBOUND4 && kind != abi::WEFT_LISTENER_INBOUND6))
         return fail(Code::invalid, "set_listener: pod id or kind");
     const abi::weft_listener_key key{.pod_id = pod_id, .kind = kind};
+    if (bpf_map_update_elem(inbound_marks_fd(), &fd, &pod_id, BPF_ANY) != 0)
+        return std::unexpected(from_errno(errno, "set_listener: map inbound_marks"));
     const auto socket = static_cast<uint64_t>(fd);
     if (bpf_map_update_elem(fd_of(skeleton_->maps.listeners), &key, &socket, BPF_ANY) == 0)
         return {};
@@ -305,6 +308,20 @@ Result<void> Datapath::mark_engine_socket(int fd) {
     if (bpf_map_update_elem(fd_of(skeleton_->maps.sockets), &fd, &socket, BPF_ANY) == 0)
         return {};
     return std::unexpected(from_errno(errno, "mark_engine_socket: map sockets"));
+}
+
+int Datapath::inbound_marks_fd() const {
+    return fd_of(skeleton_->maps.inbound_marks);
+}
+
+bool Datapath::is_judged(const SocketAddress& client, const SocketAddress& server) const {
+    abi::weft_flow_key key{};
+    std::memcpy(key.source.bytes, client.address.bytes.data(), sizeof(key.source.bytes));
+    std::memcpy(key.destination.bytes, server.address.bytes.data(), sizeof(key.destination.bytes));
+    key.source_port = htons(client.port);
+    key.destination_port = htons(server.port);
+    uint8_t judged = 0;
+    return bpf_map_lookup_elem(fd_of(skeleton_->maps.flows), &key, &judged) == 0 && judged == WEFT_FLOW_JUDGED;
 }
 
 int Datapath::engine_state_fd() const {

@@ -73,11 +73,17 @@ public:
     /// The least pod id that was never used, over all restarts.
     [[nodiscard]] uint32_t pod_id_next() const;
 
-    /// For the inbound kinds: where steer sends the pod's connections. Others are no entries and are an error.
+    /// For the inbound kinds: where steer sends the pod's connections. Others are no entries and are an error. The
+    /// listener and what it accepts are marked in inbound_marks.
     Result<void> set_listener(uint32_t pod_id, abi::weft_listener_kind kind, int fd);
     Result<void> remove_listener(uint32_t pod_id, abi::weft_listener_kind kind);
     /// The socket's connects are never redirected and its flows count as judged.
     Result<void> mark_engine_socket(int fd);
+
+    /// The SK_STORAGE map of set_listener()'s marks; borrowed.
+    [[nodiscard]] int inbound_marks_fd() const;
+    /// Whether steer would pass this connection because the engine made it.
+    [[nodiscard]] bool is_judged(const SocketAddress& client, const SocketAddress& server) const;
 
     /// For the engine to mmap; borrowed.
     [[nodiscard]] int engine_state_fd() const;

@@ -13,7 +13,7 @@ struct Meaning {
     const char* help;
 };
 
-constexpr std::array<Meaning, 13> meanings = {{
+constexpr std::array<Meaning, 15> meanings = {{
     {Event::source_fault, "weft_agent_source_faults_total",
      "Faults of the source: files that cannot be read or parsed."},
     {Event::object_refused, "weft_agent_refused_objects_total", "Objects refused whole because of a fault in them."},
@@ -29,6 +29,10 @@ constexpr std::array<Meaning, 13> meanings = {{
     {Event::connection_refused, "weft_agent_connections_refused_total", "Connections to the control socket refused."},
     {Event::source_hold, "weft_agent_source_holds_total",
      "Reasons for which a restarted agent left everything as it found it."},
+    {Event::connection_cut, "weft_agent_connections_cut_total",
+     "Connections of pods reset because they were older than the policy that governs their port."},
+    {Event::connection_left, "weft_agent_connections_left_total",
+     "Such connections that go on unjudged: the kernel is built without CONFIG_INET_DIAG_DESTROY."},
 }};
 
 const Meaning& meaning_of(Event event) {

@@ -28,6 +28,8 @@ enum class Event : uint8_t {
     scrape_failure,
     connection_refused,
     source_hold,
+    connection_cut,
+    connection_left,
 };
 
 /// Counters of rare events, from any thread. Reasons are literals of ours, never a peer's text, so they stay few.

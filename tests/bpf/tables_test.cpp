@@ -221,6 +221,7 @@ const std::map<std::string, Size> sizes = {
     {"backends", {sizeof(abi::weft_backend_key), sizeof(abi::weft_backend), WEFT_BACKENDS_MAX}},
     {"listeners", {sizeof(abi::weft_listener_key), 8, WEFT_LISTENERS_MAX}},
     {"sockets", {4, sizeof(abi::weft_socket), 0}},
+    {"inbound_marks", {4, 4, 0}},
     {"flows", {sizeof(abi::weft_flow_key), 1, WEFT_FLOWS_MAX}},
     {"handovers", {sizeof(abi::weft_handover_key), sizeof(abi::weft_socket), WEFT_HANDOVERS_MAX}},
     {"dial_slots", {4, sizeof(abi::weft_dial_slot), WEFT_DIAL_SLOTS_MAX}},
