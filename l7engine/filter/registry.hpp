@@ -11,11 +11,16 @@
 
 namespace weft::l7 {
 
+/// What becomes of a field whose name holds an underscore: many applications cannot tell "a_b" from "a-b". Whatever it
+/// is, the underscore forms of what a mesh trusts and of framing are taken out.
+enum class UnderscoreNames : uint8_t { allow, reject, drop };
+
 /// What filters may be told at start.
 struct FilterSettings {
     std::string server_name = "istio-envoy"; ///< `server` of every response; empty: the backend's stays
     bool debug_headers = true;               ///< x-envoy-upstream-service-time
     uint32_t trusted_hops = 0;               ///< X-Forwarded-For elements to skip from the right for remote.ip
+    UnderscoreNames underscore_names = UnderscoreNames::allow;
 };
 
 struct FilterEntry {

@@ -5,7 +5,7 @@
 #include <array>
 #include <string>
 
-#include "l7engine/filter/registry.hpp"
+#include "l7engine/http/h1_rules.hpp"
 #include "l7engine/policy/normalize.hpp"
 
 namespace weft::l7 {
@@ -17,18 +17,49 @@ constexpr std::string_view forged_name = "x-forwarded-client-cert";
 constexpr std::string_view forwarded_prefix = "x-forwarded-";
 constexpr std::string_view real_address = "x-real-ip";
 
+/// As an application sees names that makes variables of them: without case, and "_" is "-". `known` is lower case.
+bool same_name(std::string_view name, std::string_view known) {
+    return std::ranges::equal(name, known, [](char one, char other) {
+        return one == '_' ? other == '-' : (one >= 'A' && one <= 'Z' ? one | 0x20 : one) == other;
+    });
+}
+
 bool starts_with(std::string_view name, std::string_view prefix) {
-    return equal_ignoring_case(name.substr(0, prefix.size()), prefix);
+    return same_name(name.substr(0, prefix.size()), prefix);
 }
 
 /// Every name that is looked for here begins with "x-": one comparison for nearly all fields.
 bool is_extension(std::string_view name) {
-    return name.size() >= 3 && (name[0] | 0x20) == 'x' && name[1] == '-';
+    return name.size() >= 3 && (name[0] | 0x20) == 'x' && (name[1] == '-' || name[1] == '_');
 }
 
 bool is_no_trailer(std::string_view name) {
     return is_forged(name) ||
-           (is_extension(name) && (starts_with(name, forwarded_prefix) || equal_ignoring_case(name, real_address)));
+           (is_extension(name) && (starts_with(name, forwarded_prefix) || same_name(name, real_address)));
+}
+
+bool has_underscore(std::string_view name) {
+    return name.find('_') != std::string_view::npos;
+}
+
+std::string with_dashes(std::string_view name) {
+    std::string dashed(name);
+    std::ranges::replace(dashed, '_', '-');
+    return dashed;
+}
+
+bool any_underscore(const Headers& headers) {
+    size_t index = 0;
+    while (index < headers.size() && !has_underscore(headers.name(index)))
+        ++index;
+    return index < headers.size();
+}
+
+/// Content_Length, Transfer_Encoding ...: fields that only a codec may write, for whoever reads "_" as "-".
+bool is_framing_twin(std::string_view name) {
+    if (!has_underscore(name))
+        return false;
+    return h1::known_field(with_dashes(name)) != h1::Known::other;
 }
 
 /// Removes the fields whose name is such.
@@ -44,30 +75,45 @@ void remove_all(Headers& headers, Such such) {
 
 class Sanitize final : public Filter {
 public:
+    explicit Sanitize(UnderscoreNames underscores) : underscores_(underscores) {}
     std::string_view name() const override { return "sanitize"; }
     Outcome on_request(Exchange& exchange) override {
         // Policy, route, metrics and application all see this one path (istio.md 1.5b, Istio's default level).
         if (!normalize_target(exchange.request.path, PathNormalization::base))
             return Reply{.status = 400, .flags = ResponseFlags::named("DPE"), .details = "path_not_canonical"};
-        remove_all(exchange.request.headers, is_forged);
+        Headers& headers = exchange.request.headers;
+        if (underscores_ == UnderscoreNames::reject && any_underscore(headers))
+            return Reply{.status = 400, .flags = ResponseFlags::named("DPE"), .details = "header_name_with_underscore"};
+        remove_all(headers, [this](std::string_view name) {
+            return is_forged(name) || is_framing_twin(name) ||
+                   (underscores_ == UnderscoreNames::drop && has_underscore(name));
+        });
         return Continue{};
     }
+
+private:
+    const UnderscoreNames underscores_;
 };
 
 } // namespace
 
 bool is_forged(std::string_view name) {
     return is_extension(name) &&
-           (equal_ignoring_case(name, forged_name) ||
+           (same_name(name, forged_name) ||
             std::ranges::any_of(forged_prefixes, [&](std::string_view prefix) { return starts_with(name, prefix); }));
 }
 
-void sanitize_trailers(Trailers& trailers) {
-    remove_all(trailers, is_no_trailer);
+void sanitize_trailers(Trailers& trailers, UnderscoreNames underscores) {
+    remove_all(trailers, [underscores](std::string_view name) {
+        if (!has_underscore(name))
+            return is_no_trailer(name);
+        return underscores != UnderscoreNames::allow || is_no_trailer(name) ||
+               h1::is_forbidden_trailer(with_dashes(name));
+    });
 }
 
-std::unique_ptr<Filter> make_sanitize(const FilterSettings&) {
-    return std::make_unique<Sanitize>();
+std::unique_ptr<Filter> make_sanitize(const FilterSettings& settings) {
+    return std::make_unique<Sanitize>(settings.underscore_names);
 }
 
 } // namespace weft::l7

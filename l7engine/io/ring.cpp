@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "config/base/clock.hpp"
+#include "config/base/log.hpp"
 
 namespace weft::l7 {
 namespace {
@@ -27,6 +28,14 @@ constexpr uint32_t kept_free_divisor = 4; ///< below this share of free buffers,
 
 /// user_data of submissions without a Completion; no object lies at these addresses.
 enum Anonymous : uint64_t { anonymous_cancel = 0, anonymous_close = 1, anonymous_last = anonymous_close };
+
+/// A ring that the kernel refuses for good would make its loop spin for ever, and serve nobody.
+void check_entered(int status) {
+    if (status >= 0 || enter_error_passes(-status))
+        return;
+    log::error("io_uring_enter_failed", log::kv("errno", -status));
+    std::abort();
+}
 
 } // namespace
 
@@ -43,7 +52,8 @@ struct Ring::State final : BufferOwner {
     io_uring_sqe* next_sqe();
     io_uring_sqe* next_sqe(Completion& completion);
     void make_room();
-    int enter(uint64_t timeout_ms);
+    void enter(uint64_t timeout_ms);
+    int enter_once(uint64_t timeout_ms);
     void collect();
     void run_one(size_t index);
     Slice received(uint32_t buffer, size_t size);
@@ -240,14 +250,18 @@ io_uring_sqe* Ring::State::next_sqe(Completion& completion) {
 /// (not run: nothing resumes inside a submit).
 void Ring::State::make_room() {
     const int status = io_uring_submit(&ring);
+    check_entered(status);
     if (status > 0 || status == -EINTR)
         return;
-    assert((status == 0 || status == -EBUSY || status == -EAGAIN || status == -ENOMEM) && "io_uring_submit");
     io_uring_get_events(&ring);
     collect();
 }
 
-int Ring::State::enter(uint64_t timeout_ms) {
+void Ring::State::enter(uint64_t timeout_ms) {
+    check_entered(enter_once(timeout_ms));
+}
+
+int Ring::State::enter_once(uint64_t timeout_ms) {
     if (timeout_ms == 0)
         return io_uring_submit_and_get_events(&ring);
     if (timeout_ms == UINT64_MAX)

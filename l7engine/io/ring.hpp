@@ -3,6 +3,7 @@
 
 #include <sys/socket.h>
 
+#include <cerrno>
 #include <cstdint>
 #include <memory>
 
@@ -31,6 +32,19 @@ struct RingSettings {
 
 /// Milliseconds of the monotonic clock that goes with the ring: real time, or the simulation's.
 [[nodiscard]] uint64_t ring_clock_ms();
+
+/// May io_uring_enter be called again after this errno? The others mean a broken ring: the process ends, with a line in
+/// the log, rather than turn for ever.
+[[nodiscard]] constexpr bool enter_error_passes(int error_number) {
+    switch (error_number) {
+    case EINTR:
+    case ETIME:
+    case EAGAIN:
+    case EBUSY:
+    case ENOMEM: return true;
+    default: return false;
+    }
+}
 
 /// What a ring did so far. Read by its thread.
 struct RingCounts {

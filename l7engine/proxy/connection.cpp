@@ -46,7 +46,7 @@ void Connection::on_data(StreamId, Slice&& data, bool last) {
 
 void Connection::on_trailers(StreamId, Trailers&& trailers) {
     trailers_ = std::move(trailers);
-    sanitize_trailers(*trailers_);
+    sanitize_trailers(*trailers_, proxy_.settings().filters.underscore_names);
     request_complete_ = true;
 }
 

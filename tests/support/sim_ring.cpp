@@ -62,6 +62,7 @@ struct Ring::State final : BufferOwner {
     bool ready(const Operation& operation);
     [[nodiscard]] uint64_t next_ms();
     void post(Operation& operation, int32_t result, bool more, Slice bytes = {});
+    bool interrupts(Operation& operation);
     void close_now();
     uint64_t later();
     Slice buffer_with(std::string_view bytes);
@@ -301,7 +302,18 @@ void Ring::State::post(Operation& operation, int32_t result, bool more, Slice by
         --world.by_id(operation.socket).operations;
 }
 
+bool Ring::State::interrupts(Operation& operation) {
+    if (!world.chance(world.faults().interrupted))
+        return false;
+    post(operation, world.chance(500) ? -EINTR : -EAGAIN, false);
+    return true;
+}
+
 void Ring::State::accept(Operation& operation) {
+    if (interrupts(operation))
+        return;
+    if (world.chance(world.faults().accept_aborted))
+        return post(operation, -ECONNABORTED, false);
     if (world.chance(world.faults().accept_shortage))
         return post(operation, -EMFILE, false);
     const bool more = !world.chance(world.faults().multishot_end);
@@ -309,6 +321,8 @@ void Ring::State::accept(Operation& operation) {
 }
 
 void Ring::State::receive(Operation& operation) {
+    if (interrupts(operation))
+        return;
     auto& socket = world.by_id(operation.socket);
     for (uint64_t rounds = 1 + world.random(4); rounds > 0 && !socket.inbox.empty() && !operation.over; --rounds) {
         if (free_buffers == 0 || world.chance(world.faults().no_buffers))
@@ -350,6 +364,8 @@ void Ring::State::send(Operation& operation) {
         return post(operation, static_cast<int32_t>(operation.done), false);
     if (broken)
         return post(operation, socket.reset_in && !std::exchange(socket.reset_told, true) ? -ECONNRESET : -EPIPE, false);
+    if (operation.done == 0 && interrupts(operation))
+        return;
     size_t room = std::min<size_t>(world.room(socket), 1 + world.random(world.faults().window_bytes_max));
     size_t skip = operation.done;
     size_t total = 0;

@@ -34,6 +34,8 @@ struct Faults {
     unsigned no_buffers = 20;       ///< -ENOBUFS though buffers are free
     unsigned multishot_end = 30;    ///< a multishot ends for no reason
     unsigned accept_shortage = 30;  ///< -EMFILE
+    unsigned accept_aborted = 30;   ///< -ECONNABORTED: a connection that was reset in the backlog
+    unsigned interrupted = 20;      ///< -EINTR or -EAGAIN from a receive, an accept, or a send that took nothing yet
     unsigned connect_refused = 0;
     unsigned canceled_late = 500;   ///< a cancelled operation that could go on completes as if it were not
     unsigned reset_loses_tail = 500;///< a reset overtakes bytes on their way

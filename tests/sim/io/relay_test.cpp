@@ -4,6 +4,7 @@
 // One seed again: WEFT_SIM_SEED=n sim_io.
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <array>
 #include <cstdlib>
 #include <string>
@@ -128,16 +129,24 @@ void send_some(World& world, Client& client) {
     world.after(world.random(10), [&] { send_some(world, client); });
 }
 
+/// What became of one connection to the server.
+struct Served {
+    Peer peer;
+    size_t echoed = 0;
+    bool broke_softly = false; ///< a FIN in the middle: the one way to a truncated stream without a reset
+};
+
 /// Gives back what came; ends when the other end does. `broken` servers end as they like.
-void echo(Peer server, std::shared_ptr<size_t> echoed, size_t breaks_at, bool hard) {
-    server.on_event([=](Peer self) {
+void echo(const std::shared_ptr<Served>& served, size_t breaks_at, bool hard) {
+    served->peer.on_event([=](Peer self) {
         const std::string& all = self.received();
         const bool breaks = all.size() >= breaks_at;
-        if (!self.saw_reset() && all.size() > *echoed) {
-            const std::string part = all.substr(*echoed);
-            *echoed = all.size();
+        if (!self.saw_reset() && all.size() > served->echoed) {
+            const std::string part = all.substr(served->echoed);
+            served->echoed = all.size();
             self.send(part);
         }
+        served->broke_softly = breaks && !hard && !self.saw_reset();
         if (breaks && hard)
             self.reset();
         else if (breaks || self.saw_reset() || self.saw_fin())
@@ -166,7 +175,9 @@ struct Outcome {
     uint64_t digest = 0; ///< of all that was observed: two runs of one seed are the same
 };
 
-void script_clients(World& world, const Plan& plan, std::vector<Client>& clients) {
+using Servers = std::vector<std::shared_ptr<Served>>;
+
+void script_clients(World& world, const Plan& plan, std::vector<Client>& clients, Servers& servers) {
     for (Client& client : clients) {
         client.text = random_text(world, 1 + world.random(plan.text_bytes_max));
         if (plan.endings) {
@@ -178,13 +189,21 @@ void script_clients(World& world, const Plan& plan, std::vector<Client>& clients
             send_some(world, client);
         });
     }
-    world.serve(back, [&world, &plan](Peer server) {
+    world.serve(back, [&](Peer server) {
         const bool breaks = plan.endings && world.chance(300);
-        echo(server, std::make_shared<size_t>(0), breaks ? world.random(20'000) : SIZE_MAX, world.chance(500));
+        servers.push_back(std::make_shared<Served>(Served{.peer = server}));
+        echo(servers.back(), breaks ? world.random(20'000) : SIZE_MAX, world.chance(500));
     });
 }
 
-void judge(World& world, const Plan& plan, const std::vector<Client>& clients, Outcome& outcome) {
+bool was_broken_softly(const Client& client, const Servers& servers) {
+    return std::ranges::any_of(servers, [&](const std::shared_ptr<Served>& served) {
+        return served->broke_softly && client.text.starts_with(served->peer.received());
+    });
+}
+
+void judge(World& world, const Plan& plan, const std::vector<Client>& clients, const Servers& servers,
+           Outcome& outcome) {
     for (const Client& client : clients) {
         const std::string& got = client.peer.received();
         const std::string what = " seed " + std::to_string(world.seed());
@@ -194,6 +213,9 @@ void judge(World& world, const Plan& plan, const std::vector<Client>& clients, O
         if (!plan.endings && plan.relay.deadline_ms == never && plan.faults.connect_refused == 0)
             ASSERT_TRUE(complete) << "lost bytes," << what << ": " << got.size() << " of " << client.text.size();
         ASSERT_TRUE(client.peer.over()) << "never told," << what;
+        // A client that waits for the whole must not take a part for it.
+        if (client.ending == Ending::fin && !complete && client.peer.saw_fin())
+            ASSERT_TRUE(was_broken_softly(client, servers)) << "cut, but ends in a clean FIN," << what;
         ++(complete ? outcome.complete : outcome.prefix);
         outcome.digest = outcome.digest * 31 + got.size() * 2 + (complete ? 1 : 0);
     }
@@ -207,12 +229,13 @@ Outcome run(uint64_t seed, const Plan& plan) {
     EXPECT_TRUE(created.has_value());
     std::unique_ptr<Worker> worker = std::move(*created);
     std::vector<Client> clients(plan.clients);
+    Servers servers;
     size_t accepted = 0;
     auto acceptor = std::make_unique<Acceptor>(*worker, world.listen(front), [&](UniqueFd socket) {
         ++accepted;
         worker->tasks().spawn(relay_connection(*worker, std::move(socket), plan.relay));
     });
-    script_clients(world, plan, clients);
+    script_clients(world, plan, clients, servers);
     const uint64_t start = world.now_ms();
     while (accepted < plan.clients || worker->tasks().size() > 0) {
         worker->turn(1000);
@@ -227,7 +250,7 @@ Outcome run(uint64_t seed, const Plan& plan) {
         worker->turn(10);
     for (uint64_t settle = world.now_ms() + 100; world.now_ms() < settle;)
         worker->turn(10); // last events reach the scripts
-    judge(world, plan, clients, outcome);
+    judge(world, plan, clients, servers, outcome);
     outcome.virtual_ms = world.now_ms() - start;
     outcome.counts = worker->ring().counts();
     EXPECT_EQ(worker->ring().in_flight(), 1U) << "only the mailbox, " << what;
@@ -294,6 +317,8 @@ TEST(sim_relay, delivers_exactly_when_everything_goes_wrong_often) {
                    .no_buffers = 300,
                    .multishot_end = 500,
                    .accept_shortage = 600,
+                   .accept_aborted = 300,
+                   .interrupted = 300,
                    .canceled_late = 900};
     run_seeds(300, plan);
 }

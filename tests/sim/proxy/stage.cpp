@@ -141,6 +141,7 @@ sim::Faults Stage::calm() {
     faults.short_send = 0;
     faults.no_buffers = 0;
     faults.multishot_end = 0;
+    faults.interrupted = 0;
     faults.reset_loses_tail = 0;
     return faults;
 }

@@ -150,10 +150,24 @@ TEST(Sanitize, takes_out_every_name_that_a_mesh_trusts_and_no_other) {
     const auto view = view_of(small_snapshot());
     EndpointPicker picker(1);
     Exchange exchange = exchange_in(*view, picker);
-    const char* gone[] = {"x-envoy-original-path", "X-Envoy-Internal", "x-envoy-peer-metadata",
-                          "X-ENVOY-PEER-METADATA-ID", "x-istio-attributes", "X-Forwarded-Client-Cert",
-                          "x-envoy-decorator-operation", "x-envoy-"};
-    const char* kept[] = {"x-envoy", "x-istio", "x-forwarded-for", "x-envoyed", "envoy-x", "x-", "X-HTTP-Method-Override"};
+    const char* gone[] = {"x-envoy-original-path",
+                          "X-Envoy-Internal",
+                          "x-envoy-peer-metadata",
+                          "X-ENVOY-PEER-METADATA-ID",
+                          "x-istio-attributes",
+                          "X-Forwarded-Client-Cert",
+                          "x-envoy-decorator-operation",
+                          "x-envoy-",
+                          "X_Forwarded_Client_Cert",
+                          "x_envoy_internal",
+                          "x-istio_y",
+                          "Content_Length",
+                          "Transfer_Encoding",
+                          "proxy_connection",
+                          "Keep_Alive"};
+    const char* kept[] = {"x-envoy",     "x-istio", "x-forwarded-for", "x-envoyed",    "envoy-x",
+                          "x-",          "x_",      "X_Forwarded_For", "content_type", "X-HTTP-Method-Override",
+                          "x-forwarded_"};
     for (const char* name : gone) {
         exchange.request.headers.add(name, "1");
         exchange.request.headers.add(name, "2");
@@ -169,18 +183,42 @@ TEST(Sanitize, takes_out_every_name_that_a_mesh_trusts_and_no_other) {
     EXPECT_EQ(exchange.request.headers.size(), std::size(kept));
 }
 
+TEST(Sanitize, N07_names_with_underscores_pass_or_go_or_end_the_request) {
+    const auto view = view_of(small_snapshot());
+    EndpointPicker picker(1);
+    for (const auto underscores : {UnderscoreNames::allow, UnderscoreNames::reject, UnderscoreNames::drop}) {
+        const auto filter = make_sanitize({.underscore_names = underscores});
+        Exchange exchange = exchange_in(*view, picker);
+        exchange.request.headers.add("x-mine", "1");
+        Outcome clean = filter->on_request(exchange);
+        EXPECT_TRUE(std::holds_alternative<Continue>(*clean.take()));
+        exchange.request.headers.add("X_Forwarded_For", "1");
+        Outcome outcome = filter->on_request(exchange);
+        const Result<Verdict> verdict = outcome.take();
+        const Reply* reply = std::get_if<Reply>(&*verdict);
+        EXPECT_EQ(reply == nullptr ? 0 : reply->status, underscores == UnderscoreNames::reject ? 400 : 0);
+        if (reply == nullptr)
+            EXPECT_EQ(exchange.request.headers.contains("x_forwarded_for"), underscores == UnderscoreNames::allow);
+        EXPECT_TRUE(exchange.request.headers.contains("x-mine"));
+        Trailers trailers;
+        trailers.add("my_sum", "1");
+        sanitize_trailers(trailers, underscores);
+        EXPECT_EQ(trailers.size(), underscores == UnderscoreNames::allow ? 1U : 0U);
+    }
+}
+
 TEST(Sanitize, takes_out_of_trailers_what_only_the_head_or_a_proxy_may_say) {
     Trailers trailers;
     const char* gone[] = {"x-envoy-original-path", "X-Istio-Attributes", "X-Forwarded-Client-Cert",
                           "x-forwarded-for",       "X-Forwarded-Proto",  "X-Real-IP"};
-    const char* kept[] = {"grpc-status", "x-sum", "x-forwarded", "x-real-ips", "x-", "x"};
+    const char* kept[] = {"grpc-status", "x-sum", "x-forwarded", "x-real-ips", "x-", "x", "my_sum"};
     for (const char* name : gone) {
         trailers.add(name, "1");
         trailers.add(name, "2");
     }
     for (const char* name : kept)
         trailers.add(name, "1");
-    sanitize_trailers(trailers);
+    sanitize_trailers(trailers, UnderscoreNames::allow);
     EXPECT_EQ(trailers.size(), std::size(kept));
     for (const char* name : kept)
         EXPECT_TRUE(trailers.contains(name)) << name;

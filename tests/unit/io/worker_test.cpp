@@ -39,6 +39,19 @@ TEST(ring, refuses_settings_that_the_kernel_would) {
     }
 }
 
+TEST(ring, knows_which_errors_of_enter_pass) {
+    for (const int passes : {EINTR, ETIME, EAGAIN, EBUSY, ENOMEM})
+        EXPECT_TRUE(enter_error_passes(passes)) << passes;
+    for (const int broken : {EBADF, EBADFD, EBADR, EEXIST, EFAULT, EINVAL, ENXIO, EOPNOTSUPP, EPERM, 0})
+        EXPECT_FALSE(enter_error_passes(broken)) << broken;
+}
+
+/// The kernel refuses a thread that did not make the ring, as it would refuse a ring that is lost.
+TEST(ring_death, a_ring_that_the_kernel_refuses_ends_the_process) {
+    auto worker = make_worker();
+    EXPECT_DEATH(std::thread([&] { worker->ring().wait(0); }).join(), "io_uring_enter_failed.*errno=");
+}
+
 TEST(ring, wait_without_anything_returns_in_time) {
     auto worker = make_worker();
     const uint64_t start = monotonic_ms();
