@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cassert>
 #include <ctime>
+#include <iterator>
 
 #include "l7engine/proxy/connection.hpp"
 
@@ -22,7 +23,8 @@ struct Proxy::Pod {
     size_t stopping = 0; ///< acceptors whose last completion is awaited
     bool releasing = false;
     Deadline cut_at = never;
-    std::move_only_function<void()> released;
+    std::vector<std::move_only_function<void()>> released;
+    std::vector<WaitingListener> next; ///< given again meanwhile: the pod came back
 };
 
 class Proxy::Tick final : Timer {
@@ -66,10 +68,12 @@ void Proxy::add_listener(uint32_t pod_id, abi::weft_listener_kind kind, UniqueFd
     std::unique_ptr<Pod>& pod = pods_[pod_id];
     if (pod == nullptr)
         pod = std::make_unique<Pod>();
-    if (draining_ || pod->releasing)
+    if (draining_)
         return;
-    stock_.add_pod(pod_id);
     WaitingListener waiting{.pod_id = pod_id, .kind = kind, .listener = std::move(listener)};
+    if (pod->releasing)
+        return pod->next.push_back(std::move(waiting));
+    stock_.add_pod(pod_id);
     // Without a snapshot nothing could be judged; the backlog keeps who comes.
     if (view_ == nullptr)
         waiting_listeners_.push_back(std::move(waiting));
@@ -237,8 +241,10 @@ void Proxy::release_pod(uint32_t pod_id, std::move_only_function<void()> release
     std::unique_ptr<Pod>& pod = pods_[pod_id];
     if (pod == nullptr)
         pod = std::make_unique<Pod>();
-    pod->releasing = true;
-    pod->released = std::move(released);
+    pod->released.push_back(std::move(released));
+    pod->next.clear();
+    if (std::exchange(pod->releasing, true))
+        return;
     pod->cut_at = worker_.in_ms(settings_.release_ms);
     std::erase_if(waiting_listeners_, [pod_id](const auto& one) { return one.pod_id == pod_id; });
     Pod* released_pod = pod.get();
@@ -256,6 +262,7 @@ void Proxy::release_pod(uint32_t pod_id, std::move_only_function<void()> release
 }
 
 void Proxy::finish_releases() {
+    std::vector<WaitingListener> again;
     for (auto entry = pods_.begin(); entry != pods_.end();) {
         Pod& pod = *entry->second;
         if (!pod.releasing) {
@@ -272,10 +279,14 @@ void Proxy::finish_releases() {
         pool_.release_pod(entry->first); // given back by the last exchanges
         for (const Pod::Listening& listening : pod.listening)
             accept_shortages_ += listening.acceptor->shortages();
-        std::move_only_function<void()> released = std::move(pod.released);
+        std::ranges::move(pod.next, std::back_inserter(again));
+        auto released = std::move(pod.released);
         entry = pods_.erase(entry);
-        released();
+        for (std::move_only_function<void()>& done : released)
+            done();
     }
+    for (WaitingListener& waiting : again)
+        add_listener(waiting.pod_id, waiting.kind, std::move(waiting.listener));
 }
 
 Connection* Proxy::first_of(uint32_t pod_id) const {

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """An agent that starts over what a former one left: it changes nothing before it knows what shall be."""
 import contextlib
+import os
+import signal
 
 import pytest
 from http1 import request
@@ -116,3 +118,45 @@ def test_engine_of_seventy_pods_outlives_two_agents_with_all_its_listeners(own_w
         for pod in (pods[0], pods[-1]):
             assert request(pod, world.ip("a"), PORT).status == 200
     assert world.agent.engine_pid() == engine
+
+
+def test_pods_whose_namespaces_cannot_be_named_after_a_restart_stay_enforced(own_world):
+    """The folder of namespaces is not mounted where the new agent looks."""
+    world = own_world
+    world.policy("DENY", CLOSED)
+    world.agent.kill_agent()
+    command = list(world.agent.command)
+    world.agent.command = ["unshare", "-m", "sh", "-c", 'mount -t tmpfs none /run/netns && exec "$@"', "sh", *command]
+    world.agent.launch()
+    wait_until(lambda: world.agent.http("/readyz")[0] == 200, "the agent runs", 20)
+    assert world.agent.metrics().total("weft_agent_pods_missing") > 0
+    guarded(world)
+    world.agent.apply("policy-more.yaml", policy("more", "DENY", [{"to": [{"operation": {"paths": ["/more"]}}]}]))
+    assert request(world.stranger, world.a.ip4, PORT, path="/more").status == 403
+    world.agent.kill_agent()
+    world.agent.command = command
+    world.agent.start()
+    world.agent.sync()
+    guarded(world)
+
+
+def test_engine_that_comes_back_with_listeners_of_a_deleted_pod_lets_go_of_them(own_world):
+    world = own_world
+    guest = world.lab.pod("guest")
+    world.agent.apply("guest.yaml", guest.manifest())
+    engine = world.agent.engine_pid()
+    os.kill(engine, signal.SIGSTOP)
+    try:
+        world.agent.kill_agent()
+        world.agent.launch()
+        # It does not wait for the engine any longer, and has taken over every pod.
+        wait_until(lambda: world.agent.http("/healthz")[0] == 200 and
+                   world.agent.metrics().total("weft_agent_pods_captured") >= 5, "the agent has begun", 20)
+        world.lab.remove("guest.yaml")
+        wait_until(lambda: "default/guest" not in world.agent.ctl("status", "-o", "json").stdout, "the pod is let go")
+        guest.delete()
+    finally:
+        os.kill(engine, signal.SIGCONT)
+    wait_until(guest.link_gone, "nothing pins the namespace of the deleted pod", 20)
+    world.agent.sync()
+    assert world.get().status == 200
