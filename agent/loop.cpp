@@ -2,6 +2,7 @@
 #include "agent/loop.hpp"
 
 #include <poll.h>
+#include <sys/random.h>
 
 #include <algorithm>
 #include <array>
@@ -17,6 +18,20 @@ namespace weft::agent {
 
 using metrics::Event;
 
+namespace {
+
+/// For maps without a history. After --cleanup an engine of the former agent may still come back and accept on
+/// listeners under its pods' ids: the same numbers would name other pods now. Service ids need no such care: nobody is
+/// sent to a service before the engine has this agent's snapshot.
+uint32_t any_pod_id() {
+    uint32_t id = 0;
+    if (getrandom(&id, sizeof(id), GRND_NONBLOCK) != sizeof(id))
+        id = static_cast<uint32_t>(monotonic_ns() >> 10U);
+    return 1 + id % first_id_max;
+}
+
+} // namespace
+
 Loop::Loop(Settings settings, DirectorySource source, DirectoryWatch watch, bpf::Datapath& datapath, Inbox& inbox,
            engine::Control& control, metrics::Counters& counters)
     : settings_(std::move(settings)), source_(std::move(source)), watch_(std::move(watch)), inbox_(inbox),
@@ -29,7 +44,7 @@ Loop::Loop(Settings settings, DirectorySource source, DirectoryWatch watch, bpf:
                           .addresses = pod.addresses,
                           .attached = kernel_.attached(pod.id)});
     const uint32_t next = datapath.pod_id_next();
-    pods_.adopt(former, next);
+    pods_.adopt(former, next > 1 ? next : any_pod_id());
 }
 
 void Loop::run() {

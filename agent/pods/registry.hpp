@@ -16,6 +16,9 @@ namespace weft::agent {
 
 inline constexpr uint64_t capture_retry_min_ms = 250;
 inline constexpr uint64_t capture_retry_max_ms = 5000;
+/// The first id of a datapath that was made anew lies anywhere below this: an engine that survived the one before still
+/// has listeners and connections under that one's ids.
+inline constexpr uint32_t first_id_max = 1U << 31U;
 /// Handed-back listeners that wait for their pod; an engine serves four per pod.
 inline constexpr size_t offers_max = listener_kinds * WEFT_PODS_MAX;
 

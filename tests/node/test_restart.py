@@ -1,13 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
 """An agent that starts over what a former one left: it changes nothing before it knows what shall be."""
 import contextlib
+import http.client
 import os
 import signal
 
 import pytest
 from http1 import request
-from manifests import namespace, policy
+from lab import binary
+from manifests import namespace, policy, service, waypoint_gateway
 from waiting import wait_until
+from weft import ENGINE_USER, Agent
 from world import PORT, to
 
 CLOSED = [{"to": [{"operation": {"paths": ["/closed"]}}]}]
@@ -160,3 +163,42 @@ def test_engine_that_comes_back_with_listeners_of_a_deleted_pod_lets_go_of_them(
     wait_until(guest.link_gone, "nothing pins the namespace of the deleted pod", 20)
     world.agent.sync()
     assert world.get().status == 200
+
+
+def test_engine_that_outlives_a_cleanup_judges_nobody_with_anothers_identity(own_lab):
+    """The former agent's pod is not in the mesh any more; its old listener must not speak for a pod that is."""
+    lab = own_lab
+    former, client, server = lab.pod("a-former"), lab.pod("client", service_account="friend"), lab.pod("server")
+    server.labels["app"] = "s"
+    server.serve(PORT)
+    base = [namespace("default"), waypoint_gateway(), server.manifest(), service("s", ["10.96.2.1"], PORT,
+                                                                                 waypoint="waypoint"),
+            policy("p", "ALLOW", [{"from": [{"source": {"principals": ["cluster.local/ns/default/sa/friend"]}}]}])]
+    lab.apply("all.yaml", *base, former.manifest())
+    agent = Agent(lab, engine=False, arguments=("--engine-user", ENGINE_USER))
+    lab.agents.append(agent)
+    agent.launch()
+    wait_until(lambda: agent.http("/healthz")[0] == 200, "the agent runs", 15)
+    engine = Agent(lab, wrapper_log="engine.log")
+    engine.command = [binary("weft-l7engine"), "--socket", agent.socket_path, "--user", ENGINE_USER, "--workers", "1"]
+    engine.launch()
+    agent.sync()
+    assert request(former, "10.96.2.1", PORT, host="s").status == 403
+    agent.kill_agent()
+    os.kill(engine.process.pid, signal.SIGSTOP)
+    assert agent.cleanup().returncode == 0
+    # Sorted as the former pods were: the same numbers from the same start would go to the same places.
+    lab.apply("all.yaml", *base, client.manifest())
+    agent.launch()
+    wait_until(lambda: agent.http("/healthz")[0] == 200 and
+               agent.metrics().total("weft_agent_pods_captured") == 2, "the new agent has its pods", 15)
+    os.kill(engine.process.pid, signal.SIGCONT)
+    agent.sync()
+    assert request(client, "10.96.2.1", PORT, host="s").status == 200
+    # What the former listener would be asked, if it still were there: the service by its code, from the former pod.
+    for code in range(0x10000, 0x10004):
+        address = f"127.{code >> 16}.{code >> 8 & 255}.{code & 255}"
+        with contextlib.suppress(OSError, http.client.HTTPException):
+            assert request(former, address, 15001, host="s").status != 200
+    engine.process.terminate()
+    engine.process.wait(20)
