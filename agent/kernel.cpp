@@ -119,10 +119,14 @@ void Kernel::cut_unjudged(const std::vector<CapturePtr>& captures) {
 void Kernel::detach(uint32_t pod_id) {
     if (const Result<void> done = datapath_.detach_pod(pod_id); !done)
         note(done.error(), "link");
+    attached_.erase(pod_id);
+    drop_listeners(pod_id);
+}
+
+void Kernel::drop_listeners(uint32_t pod_id) {
     for (const auto kind : {abi::WEFT_LISTENER_INBOUND4, abi::WEFT_LISTENER_INBOUND6})
         if (const Result<void> done = datapath_.remove_listener(pod_id, kind); !done)
             note(done.error(), "listener");
-    attached_.erase(pod_id);
     std::erase_if(listening_, [&](const auto& item) { return item.first == pod_id; });
     cut_due_.erase(pod_id);
 }

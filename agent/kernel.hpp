@@ -29,6 +29,8 @@ public:
     void set_listeners(const Capture& capture);
     /// The pod's link; put the pod first.
     void attach(const Capture& capture);
+    /// The pod's listeners are about to be closed.
+    void drop_listeners(uint32_t pod_id);
     /// Link and listeners go; the entries go with the next move_to(). First of all when a pod is let go.
     void detach(uint32_t pod_id);
     /// detach() for every attached pod that `target` does not have.

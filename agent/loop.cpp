@@ -2,6 +2,7 @@
 #include "agent/loop.hpp"
 
 #include <poll.h>
+#include <sys/random.h>
 
 #include <algorithm>
 #include <array>
@@ -16,16 +17,33 @@ namespace weft::agent {
 
 using metrics::Event;
 
+namespace {
+
+/// For maps without a history. After --cleanup an engine of the former agent may still come back and accept on
+/// listeners under its pods' ids: the same numbers would name other pods now. Service ids need no such care: nobody is
+/// sent to a service before the engine has this agent's snapshot.
+uint32_t any_pod_id() {
+    uint32_t id = 0;
+    if (getrandom(&id, sizeof(id), GRND_NONBLOCK) != sizeof(id))
+        id = static_cast<uint32_t>(monotonic_ns() >> 10U);
+    return 1 + id % first_id_max;
+}
+
+} // namespace
+
 Loop::Loop(Settings settings, DirectorySource source, DirectoryWatch watch, bpf::Datapath& datapath, Inbox& inbox,
            engine::Control& control, metrics::Counters& counters)
     : settings_(std::move(settings)), source_(std::move(source)), watch_(std::move(watch)), inbox_(inbox),
       control_(control), counters_(counters), kernel_(datapath, counters),
       former_objects_(read_record(settings_.objects_file)), service_ids_(datapath.service_ids()),
       last_turn_ms_(monotonic_ms()) {
-    std::map<uint64_t, uint32_t> ids;
+    std::vector<Pods::Former> former;
     for (const auto& [cookie, pod] : kernel_.now().pods)
-        ids[cookie] = pod.id;
-    pods_.adopt_ids(ids, datapath.pod_id_next());
+        former.push_back({.pod = {.id = pod.id, .netns_cookie = cookie},
+                          .addresses = pod.addresses,
+                          .attached = kernel_.attached(pod.id)});
+    const uint32_t next = datapath.pod_id_next();
+    pods_.adopt(former, next > 1 ? next : any_pod_id());
 }
 
 void Loop::run() {
@@ -128,7 +146,7 @@ void Loop::tick() {
             begin();
         return;
     }
-    if (sweep_pods())
+    if (sweep_pods() || (pods_.has_kept() && prune_severed()))
         recompile();
     else if (!kernel_.faults().empty() && now >= kernel_retry_at_ms_)
         converge();
@@ -179,12 +197,9 @@ bool Loop::sweep_pods() {
         for (const CapturePtr& capture : pods_.held()) {
             if (capture->uid != uid)
                 continue;
-            kernel_.forget(capture->id);
-            control_.remove_pod(capture->id);
-            log::info("pod_released", log::kv("pod", uid), log::kv("reason", "its network namespace is gone"));
+            lose_pod(*capture);
+            break;
         }
-        std::erase_if(new_captures_, [&](const CapturePtr& capture) { return capture->uid == uid; });
-        pods_.release(uid);
         counters_.add(Event::pod_vanished, "");
     }
     for (const Pods::Failure& failure : changes.failures)
@@ -202,6 +217,31 @@ bool Loop::sweep_pods() {
     return !changes.captured.empty() || !changes.completed.empty() || !changes.vanished.empty();
 }
 
+/// The path went. Whoever is left in the namespace is no less governed for it.
+void Loop::lose_pod(const Capture& capture) {
+    const std::string uid = capture.uid;
+    const uint32_t id = capture.id;
+    kernel_.drop_listeners(id);
+    control_.remove_pod(id);
+    std::erase_if(new_captures_, [&](const CapturePtr& captured) { return captured->uid == uid; });
+    if (pods_.lose(uid)) {
+        log::info("pod_lost", log::kv("pod", uid), log::kv("reason", "its network namespace has no name any more"));
+    } else {
+        kernel_.forget(id);
+        log::info("pod_released", log::kv("pod", uid), log::kv("reason", "its network namespace has no name any more"));
+    }
+}
+
+/// True: a namespace is gone that was kept enforced.
+bool Loop::prune_severed() {
+    const std::vector<uint32_t> severed = kernel_.prune_severed();
+    for (const uint32_t pod_id : severed) {
+        kernel_.forget(pod_id);
+        pods_.severed(pod_id);
+    }
+    return !severed.empty();
+}
+
 void Loop::recompile() {
     if (!begun_)
         return;
@@ -209,9 +249,8 @@ void Loop::recompile() {
     std::vector<Diagnostic> repeated; // compile() gives them again
     pods_.want(pods_to_capture(store_, repeated));
     sweep_pods();
-    for (const uint32_t pod_id : kernel_.prune_severed())
-        kernel_.forget(pod_id);
-    Compiled next = compile(store_, settings_.compile, pods_.captured(), service_ids_);
+    prune_severed();
+    Compiled next = compile(store_, settings_.compile, pods_.enforced(), service_ids_);
     service_ids_ = next.service_ids;
     next.snapshot.generation = compiled_.snapshot.generation;
     const bool same = generation_wanted_ != 0 && compiled_.snapshot.generation == generation_wanted_ &&
@@ -255,8 +294,8 @@ void Loop::converge() {
     kernel_.start_round();
     kernel_retry_at_ms_ = monotonic_ms() + kernel_retry_ms;
     const bool loosen = acknowledged() || (!engine_.connected && engine_.error.empty());
-    KernelState target = acknowledged() ? compiled_.kernel : before_engine(kernel_.now(), compiled_.kernel, !loosen);
-    target = with_retained(std::move(target), kernel_.now(), retained());
+    const KernelState target =
+        acknowledged() ? compiled_.kernel : before_engine(kernel_.now(), compiled_.kernel, !loosen);
     const CapturedPods captured = pods_.captured();
     const std::vector<CapturePtr> held = pods_.held();
     for (const CapturePtr& capture : held)
@@ -285,31 +324,14 @@ void Loop::let_go() {
         pods_.release(capture->uid);
         log::info("pod_released", log::kv("pod", capture->uid), log::kv("reason", "not enrolled any more"));
     }
-    if (settled_ || !retained().empty())
-        return;
-    // Whatever an engine handed back and no pod claimed by now belongs to a pod that is gone.
-    settled_ = true;
+    // What an engine handed back, now or when it came back, and no pod can claim: both pin the namespace of a pod that
+    // is gone.
     std::set<uint32_t> kept;
     for (const CapturePtr& capture : pods_.held())
         kept.insert(capture->id);
     for (const uint32_t pod_id : pods_.drop_offers())
         if (!kept.contains(pod_id))
             control_.remove_pod(pod_id);
-}
-
-/// Pods of a former run whose namespaces are alive but which this run could not take over yet: their enforcement stays
-/// until it is clear that nobody wants them. A pod that cannot be captured now may be one of them.
-std::set<uint32_t> Loop::retained() const {
-    std::set<uint32_t> pods;
-    const auto views = pods_.views();
-    if (settled_ || std::ranges::none_of(views, [](const auto& pod) { return pod.state == Pods::State::failed; }))
-        return pods;
-    for (const auto& [cookie, pod] : kernel_.now().pods)
-        if (kernel_.attached(pod.id))
-            pods.insert(pod.id);
-    for (const Pods::View& pod : views)
-        pods.erase(pod.id);
-    return pods;
 }
 
 } // namespace weft::agent

@@ -90,12 +90,13 @@ private:
 
     void load_source();
     bool sweep_pods();
+    void lose_pod(const Capture& capture);
+    bool prune_severed();
     void record_objects();
     void recompile();
     void publish(Compiled next);
     void converge();
     void let_go();
-    [[nodiscard]] std::set<uint32_t> retained() const;
 
     [[nodiscard]] bool acknowledged() const;
     /// What keeps the wanted generation from being in force; empty: nothing.
@@ -131,7 +132,6 @@ private:
     std::set<std::string> faults_said_;
     bool engine_wanted_ = false; ///< an engine process is kept running
     bool begun_ = false;
-    bool settled_ = false; ///< pods of a former run that nobody wants are gone
     bool stopping_ = false;
     uint64_t begin_at_ms_ = 0;
     uint64_t next_tick_ms_ = 0;

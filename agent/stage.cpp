@@ -68,14 +68,4 @@ KernelState before_engine(const KernelState& now, const KernelState& wanted, boo
     return target;
 }
 
-KernelState with_retained(KernelState target, const KernelState& now, const std::set<uint32_t>& pod_ids) {
-    for (const auto& pod : now.pods)
-        if (pod_ids.contains(pod.second.id))
-            keep_pod(pod, target);
-    for (const auto& [key, action] : now.inbound_ports)
-        if (pod_ids.contains(key.pod_id))
-            target.inbound_ports.try_emplace(key, action);
-    return target;
-}
-
 } // namespace weft::agent

@@ -1,9 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include <cstdint>
-#include <set>
-
 #include "agent/reconcile/state.hpp"
 
 namespace weft::agent {
@@ -14,9 +11,5 @@ namespace weft::agent {
 /// would be sent to an engine that does not know it. Loosening waits for the engine, so that a snapshot which it
 /// refuses leaves the kernel as strict as it was; with no engine connected there is nobody to wait for, and a pod that
 /// shall be let go is let go.
-[[nodiscard]] KernelState before_engine(const KernelState& now, const KernelState& wanted, bool engine_connected);
-
-/// `target` with these pods of `now`, and their ports, added as they are.
-[[nodiscard]] KernelState with_retained(KernelState target, const KernelState& now, const std::set<uint32_t>& pod_ids);
-
+[[nodiscard]] KernelState before_engine(const KernelState& now, const KernelState& wanted, bool hold);
 } // namespace weft::agent

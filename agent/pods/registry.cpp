@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <set>
 
 namespace weft::agent {
 namespace {
@@ -26,11 +27,12 @@ const char* Pods::name(State state) {
     return "";
 }
 
-void Pods::adopt_ids(const std::map<uint64_t, uint32_t>& id_by_cookie, uint32_t next_id) {
-    adopted_ids_ = id_by_cookie;
+void Pods::adopt(const std::vector<Former>& former, uint32_t next_id) {
     next_id_ = std::max(next_id_, next_id);
-    for (const auto& [cookie, id] : id_by_cookie)
-        next_id_ = std::max(next_id_, id + 1);
+    for (const Former& pod : former) {
+        former_[pod.pod.netns_cookie] = pod;
+        next_id_ = std::max(next_id_, pod.pod.id + 1);
+    }
 }
 
 bool Pods::offer(OfferedListener listener) {
@@ -42,13 +44,18 @@ bool Pods::offer(OfferedListener listener) {
 }
 
 std::vector<uint32_t> Pods::drop_offers() {
-    std::vector<uint32_t> ids;
-    for (const OfferedListener& offer : offers_)
-        ids.push_back(offer.pod_id);
-    offers_.clear();
-    std::ranges::sort(ids);
-    ids.erase(std::unique(ids.begin(), ids.end()), ids.end());
-    return ids;
+    std::set<uint64_t> claimable;
+    for (const auto& [uid, entry] : entries_)
+        if (const Former* kept = kept_of(entry))
+            claimable.insert(kept->pod.netns_cookie);
+    std::set<uint32_t> ids;
+    std::erase_if(offers_, [&](const OfferedListener& offer) {
+        const bool dropped = !claimable.contains(offer.facts.netns_cookie);
+        if (dropped)
+            ids.insert(offer.pod_id);
+        return dropped;
+    });
+    return {ids.begin(), ids.end()};
 }
 
 void Pods::want(std::vector<PodToCapture> pods) {
@@ -155,8 +162,8 @@ Result<Capture> Pods::capture(const PodToCapture& pod, std::optional<Error>& fau
         return std::unexpected(netns.error());
     if (holder_of(netns->cookie()))
         return fail(Code::refused, "netns: another pod already is captured in this network namespace");
-    const auto known = adopted_ids_.find(netns->cookie());
-    const uint32_t id = known == adopted_ids_.end() ? next_id_++ : known->second;
+    const auto known = former_.find(netns->cookie());
+    const uint32_t id = known == former_.end() ? next_id_++ : known->second.pod.id;
     MadeListeners made = make_listeners(*netns, claim_offers(id, netns->cookie()));
     fault = made.fault;
     return Capture{.uid = pod.uid, .id = id, .netns = *std::move(netns), .listeners = std::move(made.listeners)};
@@ -164,10 +171,42 @@ Result<Capture> Pods::capture(const PodToCapture& pod, std::optional<Error>& fau
 
 void Pods::release(const std::string& uid) {
     if (const auto entry = entries_.find(uid); entry != entries_.end() && entry->second.capture)
-        adopted_ids_.erase(entry->second.capture->netns.cookie());
+        former_.erase(entry->second.capture->netns.cookie());
     entries_.erase(uid);
     if (const auto again = wanted_.find(uid); again != wanted_.end())
         entries_[uid].wanted = again->second;
+}
+
+bool Pods::lose(const std::string& uid) {
+    const auto found = entries_.find(uid);
+    if (found == entries_.end() || found->second.state != State::captured) {
+        release(uid);
+        return false;
+    }
+    Entry& entry = found->second;
+    const CapturedPod pod{.id = entry.capture->id, .netns_cookie = entry.capture->netns.cookie()};
+    former_[pod.netns_cookie] = {.pod = pod, .addresses = entry.wanted.addresses, .attached = true};
+    entry = Entry{.wanted = entry.wanted, .capture = nullptr};
+    entry.reason = "its network namespace has no name any more";
+    return true;
+}
+
+void Pods::severed(uint32_t pod_id) {
+    std::erase_if(former_, [&](const auto& item) { return item.second.pod.id == pod_id; });
+}
+
+/// Addresses tell: what a former run called the pod is known to nobody.
+const Pods::Former* Pods::kept_of(const Entry& entry) const {
+    if (entry.capture)
+        return nullptr;
+    for (const auto& [cookie, former] : former_) {
+        const bool same = std::ranges::any_of(former.addresses, [&](const IpAddress& address) {
+            return std::ranges::find(entry.wanted.addresses, address) != entry.wanted.addresses.end();
+        });
+        if (same && former.attached && !holder_of(cookie))
+            return &former;
+    }
+    return nullptr;
 }
 
 std::optional<std::string> Pods::holder_of(uint64_t cookie) const {
@@ -193,6 +232,14 @@ CapturedPods Pods::captured() const {
     for (const auto& [uid, entry] : entries_)
         if (entry.state == State::captured)
             pods[uid] = {.id = entry.capture->id, .netns_cookie = entry.capture->netns.cookie()};
+    return pods;
+}
+
+CapturedPods Pods::enforced() const {
+    CapturedPods pods = captured();
+    for (const auto& [uid, entry] : entries_)
+        if (const Former* kept = kept_of(entry))
+            pods[uid] = kept->pod;
     return pods;
 }
 

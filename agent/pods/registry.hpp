@@ -16,6 +16,9 @@ namespace weft::agent {
 
 inline constexpr uint64_t capture_retry_min_ms = 250;
 inline constexpr uint64_t capture_retry_max_ms = 5000;
+/// The first id of a datapath that was made anew lies anywhere below this: an engine that survived the one before still
+/// has listeners and connections under that one's ids.
+inline constexpr uint32_t first_id_max = 1U << 31U;
 /// Handed-back listeners that wait for their pod; an engine serves four per pod.
 inline constexpr size_t offers_max = listener_kinds * WEFT_PODS_MAX;
 
@@ -40,11 +43,11 @@ using CapturePtr = std::shared_ptr<const Capture>;
 
 /// The pods of this node that shall be captured, and how far each is. Owned by the loop, used on its thread only.
 ///
-///              want            sweep                 not wanted any more
-///   (nothing) ─────▶ waiting ─────────▶ captured ───────────────────────▶ releasing ──release()──▶ (nothing)
-///                      ▲ │ cannot         │ (a listener is missing: tried again) · namespace gone: reported by sweep()
-///                      │ wanted again │ ▼                └──────────────release()────────▶ waiting ◀────┘
-///                     failed: tried again, less and less often
+///   want        sweep            not wanted any more
+///   ───▶ waiting ────▶ captured ────────────────────▶ releasing ──release()──▶ (nothing; wanted again: waiting)
+///          ▲ │ cannot     │ ▲ a listener is missing: tried again
+///          │ ▼            └── path gone: lose() ──▶ waiting, and enforced until its link is severed
+///         failed: tried again, less and less often
 class Pods {
 public:
     enum class State : uint8_t { waiting, captured, failed, releasing };
@@ -65,18 +68,23 @@ public:
     struct Changes {
         std::vector<CapturePtr> captured;
         std::vector<CapturePtr> completed; ///< captured before, and now with more listeners
-        std::vector<std::string> vanished; ///< captured or releasing, the namespace is gone: release() them at once
+        std::vector<std::string> vanished; ///< captured or releasing, the path is gone: lose() them at once
         std::vector<Failure> failures;     ///< new reasons only, not every retry
         uint32_t attempts_failed = 0;      ///< every one
     };
 
-    /// Ids that pinned maps already use, by netns cookie, and the least one that was never used. Call before the first
-    /// sweep.
-    void adopt_ids(const std::map<uint64_t, uint32_t>& id_by_cookie, uint32_t next_id);
+    /// A pod of a former run: entries of it are in the kernel.
+    struct Former {
+        CapturedPod pod;
+        std::vector<IpAddress> addresses;
+        bool attached = false; ///< its link lives, and so does its namespace
+    };
+    /// What pinned maps hold, and the least id that was never used. Call before the first sweep.
+    void adopt(const std::vector<Former>& former, uint32_t next_id);
     /// Kept for the capture of its pod. False: there is no room, or its pod is already captured; the listener is
     /// closed.
     bool offer(OfferedListener listener);
-    /// Closes the offers that no wanted pod claimed; returns the ids of their pods.
+    /// Closes the offers that no wanted pod can claim any more; returns the ids of their pods.
     [[nodiscard]] std::vector<uint32_t> drop_offers();
 
     void want(std::vector<PodToCapture> pods);
@@ -86,9 +94,19 @@ public:
     [[nodiscard]] Changes sweep(uint64_t now_ms);
     /// The kernel and the engine have let go of it. Wanted again: it starts from waiting.
     void release(const std::string& uid);
+    /// Its path names nothing any more: our sockets are closed, they would keep the namespace alive. Processes may
+    /// still run in it, so a wanted pod stays enforced until its link is severed. False: nobody wants it.
+    bool lose(const std::string& uid);
+    /// Its link is dead, and so is its namespace.
+    void severed(uint32_t pod_id);
 
     /// State captured only.
     [[nodiscard]] CapturedPods captured() const;
+    /// Those, and every wanted pod that is not captured but attached: by this run before its path went, or by a former
+    /// one (told by its addresses).
+    [[nodiscard]] CapturedPods enforced() const;
+    /// There are attached pods that are not captured: look for severed links.
+    [[nodiscard]] bool has_kept() const { return enforced().size() != captured().size(); }
     /// Captured or releasing.
     [[nodiscard]] std::vector<CapturePtr> held() const;
     [[nodiscard]] std::vector<CapturePtr> releasing() const;
@@ -115,11 +133,12 @@ private:
     void complete(Entry& entry, uint64_t now_ms, Changes& changes);
     static void failed(Entry& entry, const Error& error, uint64_t now_ms, Changes& changes);
     [[nodiscard]] std::optional<std::string> holder_of(uint64_t cookie) const;
+    [[nodiscard]] const Former* kept_of(const Entry& entry) const;
     Listeners claim_offers(uint32_t id, uint64_t cookie);
 
     std::map<std::string, PodToCapture> wanted_;
     std::map<std::string, Entry> entries_;
-    std::map<uint64_t, uint32_t> adopted_ids_;
+    std::map<uint64_t, Former> former_; ///< by cookie; those of this run that were lost, too
     std::vector<OfferedListener> offers_;
     uint32_t next_id_ = 1;
 };

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cassert>
 #include <ctime>
+#include <iterator>
 
 #include "l7engine/proxy/connection.hpp"
 
@@ -23,6 +24,7 @@ struct Proxy::Pod {
     bool releasing = false;
     Deadline cut_at = never;
     std::vector<std::move_only_function<void()>> released; ///< who waits for the end of the release
+    std::vector<WaitingListener> next; ///< given again meanwhile: the pod came back
 };
 
 class Proxy::Tick final : Timer {
@@ -66,10 +68,12 @@ void Proxy::add_listener(uint32_t pod_id, abi::weft_listener_kind kind, UniqueFd
     std::unique_ptr<Pod>& pod = pods_[pod_id];
     if (pod == nullptr)
         pod = std::make_unique<Pod>();
-    if (draining_ || pod->releasing)
+    if (draining_)
         return;
-    stock_.add_pod(pod_id);
     WaitingListener waiting{.pod_id = pod_id, .kind = kind, .listener = std::move(listener)};
+    if (pod->releasing)
+        return pod->next.push_back(std::move(waiting));
+    stock_.add_pod(pod_id);
     // Without a snapshot nothing could be judged; the backlog keeps who comes.
     if (view_ == nullptr)
         waiting_listeners_.push_back(std::move(waiting));
@@ -242,6 +246,7 @@ void Proxy::release_pod(uint32_t pod_id, std::move_only_function<void()> release
     if (pod == nullptr)
         pod = std::make_unique<Pod>();
     pod->released.push_back(std::move(released));
+    pod->next.clear();
     if (std::exchange(pod->releasing, true))
         return finish_releases();
     pod->cut_at = worker_.in_ms(settings_.release_ms);
@@ -261,6 +266,7 @@ void Proxy::release_pod(uint32_t pod_id, std::move_only_function<void()> release
 }
 
 void Proxy::finish_releases() {
+    std::vector<WaitingListener> again;
     for (auto entry = pods_.begin(); entry != pods_.end();) {
         Pod& pod = *entry->second;
         if (!pod.releasing) {
@@ -277,11 +283,14 @@ void Proxy::finish_releases() {
         pool_.release_pod(entry->first); // given back by the last exchanges
         for (const Pod::Listening& listening : pod.listening)
             accept_shortages_ += listening.acceptor->shortages();
-        auto waiting = std::move(pod.released);
+        std::ranges::move(pod.next, std::back_inserter(again));
+        auto released = std::move(pod.released);
         entry = pods_.erase(entry);
-        for (std::move_only_function<void()>& released : waiting)
-            released();
+        for (std::move_only_function<void()>& done : released)
+            done();
     }
+    for (WaitingListener& waiting : again)
+        add_listener(waiting.pod_id, waiting.kind, std::move(waiting.listener));
 }
 
 Connection* Proxy::first_of(uint32_t pod_id) const {

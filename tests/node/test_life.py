@@ -12,7 +12,7 @@ import pytest
 from http1 import Session, request
 from load import Load
 from manifests import dump, namespace, policy
-from netns import bpf_links
+from netns import bpf_links, delete_namespace
 from waiting import wait_until
 from weft import Agent
 from world import PORT, World, split, to
@@ -260,6 +260,26 @@ def test_deleted_pod_is_released_wholly(own_world):
                    if name in ("pods", "pod_addresses", "inbound_ports", "listeners"))
     wait_until(as_before, "the pod's map entries are gone")
     assert {world.get().status for _ in range(20)} == {200}
+
+
+def test_namespace_without_a_name_stays_enforced_while_somebody_lives_in_it(own_world):
+    """`ip netns del` takes the name only: the namespace lives as long as a process of it."""
+    world = own_world
+    world.policy("ALLOW", [{"from": [{"source": {"namespaces": ["nobody"]}}]}], name="closed")
+    assert request(world.stranger, world.a.ip4, PORT).status == 403
+    with world.agent.rises("weft_agent_pods_vanished_total"):
+        delete_namespace(world.a.netns)
+    with world.agent.rises("weft_datapath_inbound_refused_no_listener_total"):
+        for _ in range(3):
+            with pytest.raises(ConnectionError):
+                request(world.stranger, world.a.ip4, PORT)
+    links = len(bpf_links())
+    world.a.end_processes()
+    wait_until(world.a.link_gone, "the namespace is freed: no socket of ours pins it", 15)
+    wait_until(lambda: len(bpf_links()) == links - 1, "its link is gone")
+    world.a.alive = False
+    world.agent.sync()
+    assert world.get("b").status == 403
 
 
 def test_pod_taken_out_of_the_mesh_is_released_and_works_on(own_world):

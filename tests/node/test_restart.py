@@ -1,11 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
 """An agent that starts over what a former one left: it changes nothing before it knows what shall be."""
 import contextlib
+import http.client
+import os
+import signal
 
 import pytest
 from http1 import request
-from manifests import namespace, policy
+from lab import binary
+from manifests import namespace, policy, service, waypoint_gateway
 from waiting import wait_until
+from weft import ENGINE_USER, Agent
 from world import PORT, to
 
 CLOSED = [{"to": [{"operation": {"paths": ["/closed"]}}]}]
@@ -116,3 +121,84 @@ def test_engine_of_seventy_pods_outlives_two_agents_with_all_its_listeners(own_w
         for pod in (pods[0], pods[-1]):
             assert request(pod, world.ip("a"), PORT).status == 200
     assert world.agent.engine_pid() == engine
+
+
+def test_pods_whose_namespaces_cannot_be_named_after_a_restart_stay_enforced(own_world):
+    """The folder of namespaces is not mounted where the new agent looks."""
+    world = own_world
+    world.policy("DENY", CLOSED)
+    world.agent.kill_agent()
+    command = list(world.agent.command)
+    world.agent.command = ["unshare", "-m", "sh", "-c", 'mount -t tmpfs none /run/netns && exec "$@"', "sh", *command]
+    world.agent.launch()
+    wait_until(lambda: world.agent.http("/readyz")[0] == 200, "the agent runs", 20)
+    assert world.agent.metrics().total("weft_agent_pods_missing") > 0
+    guarded(world)
+    world.agent.apply("policy-more.yaml", policy("more", "DENY", [{"to": [{"operation": {"paths": ["/more"]}}]}]))
+    assert request(world.stranger, world.a.ip4, PORT, path="/more").status == 403
+    world.agent.kill_agent()
+    world.agent.command = command
+    world.agent.start()
+    world.agent.sync()
+    guarded(world)
+
+
+def test_engine_that_comes_back_with_listeners_of_a_deleted_pod_lets_go_of_them(own_world):
+    world = own_world
+    guest = world.lab.pod("guest")
+    world.agent.apply("guest.yaml", guest.manifest())
+    engine = world.agent.engine_pid()
+    os.kill(engine, signal.SIGSTOP)
+    try:
+        world.agent.kill_agent()
+        world.agent.launch()
+        # It does not wait for the engine any longer, and has taken over every pod.
+        wait_until(lambda: world.agent.http("/healthz")[0] == 200 and
+                   world.agent.metrics().total("weft_agent_pods_captured") >= 5, "the agent has begun", 20)
+        world.lab.remove("guest.yaml")
+        wait_until(lambda: "default/guest" not in world.agent.ctl("status", "-o", "json").stdout, "the pod is let go")
+        guest.delete()
+    finally:
+        os.kill(engine, signal.SIGCONT)
+    wait_until(guest.link_gone, "nothing pins the namespace of the deleted pod", 20)
+    world.agent.sync()
+    assert world.get().status == 200
+
+
+def test_engine_that_outlives_a_cleanup_judges_nobody_with_anothers_identity(own_lab):
+    """The former agent's pod is not in the mesh any more; its old listener must not speak for a pod that is."""
+    lab = own_lab
+    former, client, server = lab.pod("a-former"), lab.pod("client", service_account="friend"), lab.pod("server")
+    server.labels["app"] = "s"
+    server.serve(PORT)
+    base = [namespace("default"), waypoint_gateway(), server.manifest(), service("s", ["10.96.2.1"], PORT,
+                                                                                 waypoint="waypoint"),
+            policy("p", "ALLOW", [{"from": [{"source": {"principals": ["cluster.local/ns/default/sa/friend"]}}]}])]
+    lab.apply("all.yaml", *base, former.manifest())
+    agent = Agent(lab, engine=False, arguments=("--engine-user", ENGINE_USER))
+    lab.agents.append(agent)
+    agent.launch()
+    wait_until(lambda: agent.http("/healthz")[0] == 200, "the agent runs", 15)
+    engine = Agent(lab, wrapper_log="engine.log")
+    engine.command = [binary("weft-l7engine"), "--socket", agent.socket_path, "--user", ENGINE_USER, "--workers", "1"]
+    engine.launch()
+    agent.sync()
+    assert request(former, "10.96.2.1", PORT, host="s").status == 403
+    agent.kill_agent()
+    os.kill(engine.process.pid, signal.SIGSTOP)
+    assert agent.cleanup().returncode == 0
+    # Sorted as the former pods were: the same numbers from the same start would go to the same places.
+    lab.apply("all.yaml", *base, client.manifest())
+    agent.launch()
+    wait_until(lambda: agent.http("/healthz")[0] == 200 and
+               agent.metrics().total("weft_agent_pods_captured") == 2, "the new agent has its pods", 15)
+    os.kill(engine.process.pid, signal.SIGCONT)
+    agent.sync()
+    assert request(client, "10.96.2.1", PORT, host="s").status == 200
+    # What the former listener would be asked, if it still were there: the service by its code, from the former pod.
+    for code in range(0x10000, 0x10004):
+        address = f"127.{code >> 16}.{code >> 8 & 255}.{code & 255}"
+        with contextlib.suppress(OSError, http.client.HTTPException):
+            assert request(former, address, 15001, host="s").status != 200
+    engine.process.terminate()
+    engine.process.wait(20)

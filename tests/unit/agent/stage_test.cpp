@@ -107,18 +107,5 @@ TEST(BeforeEngine, PodsComeAtOnceAndGoLater) {
     EXPECT_EQ(before_engine(now, wanted, false), wanted);
 }
 
-TEST(Retained, KeepsPodsAndTheirPorts) {
-    KernelState now;
-    now.pods[11] = {.id = 1, .fail_closed = true, .addresses = {ip("10.0.0.1")}};
-    now.pods[12] = {.id = 2, .fail_closed = true, .addresses = {ip("10.0.0.2")}};
-    now.inbound_ports[{.pod_id = 1, .port = 80}] = PortAction::steer;
-    now.inbound_ports[{.pod_id = 2, .port = 80}] = PortAction::steer;
-    const KernelState kept = with_retained({}, now, {1});
-    EXPECT_EQ(kept.pods.size(), 1U);
-    EXPECT_EQ(kept.pods.at(11), now.pods.at(11));
-    EXPECT_EQ(kept.inbound_ports.size(), 1U);
-    EXPECT_EQ(with_retained(now, now, {1, 2}), now);
-}
-
 } // namespace
 } // namespace weft::agent

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "agent/pods/registry.hpp"
 
+#include <fcntl.h>
 #include <gtest/gtest.h>
 #include <sys/socket.h>
 
@@ -135,11 +136,79 @@ TEST(Pods, IdsAreAdoptedAndNeverReused) {
     const auto netns = Netns::open(first.name());
     ASSERT_TRUE(netns);
     Pods pods;
-    pods.adopt_ids({{netns->cookie(), 7}}, 40);
+    pods.adopt({{.pod = {.id = 7, .netns_cookie = netns->cookie()}, .addresses = {}}}, 40);
     pods.want({wanted("default/a", first), wanted("default/b", second)});
     ASSERT_EQ(pods.sweep(0).captured.size(), 2U);
     EXPECT_EQ(pods.captured().at("default/a").id, 7U);
     EXPECT_EQ(pods.captured().at("default/b").id, 40U);
+}
+
+TEST(Pods, ALostPodStaysEnforcedUntilItsLinkIsSevered) {
+    LabNetns lab("r");
+    Pods pods;
+    PodToCapture pod = wanted("default/a", lab);
+    pod.addresses = {*IpAddress::parse("10.0.0.1")};
+    pods.want({pod});
+    auto changes = pods.sweep(0);
+    ASSERT_EQ(changes.captured.size(), 1U);
+    const CapturedPods before = pods.captured();
+    const std::weak_ptr<const Capture> alive = changes.captured[0];
+    changes = {};
+    const UniqueFd process(open(lab.path().c_str(), O_RDONLY)); // somebody lives on in there
+    lab.remove();
+    EXPECT_EQ(pods.sweep(1).vanished, std::vector<std::string>{"default/a"});
+    EXPECT_TRUE(pods.lose("default/a"));
+    EXPECT_TRUE(alive.expired()); // nothing of ours pins the namespace
+    EXPECT_TRUE(pods.captured().empty());
+    EXPECT_EQ(pods.enforced(), before);
+    EXPECT_TRUE(pods.has_kept());
+    pods.want({pod});
+    EXPECT_EQ(pods.enforced(), before);
+    // It has a name again: it is the pod that it was.
+    LabNetns::run("touch " + lab.path());
+    LabNetns::run("mount -c --bind /proc/" + std::to_string(getpid()) + "/fd/" + std::to_string(process.get()) + " " +
+                  lab.path());
+    ASSERT_EQ(pods.sweep(1'000'000).captured.size(), 1U);
+    EXPECT_EQ(pods.captured(), before);
+    LabNetns::run("ip netns del " + lab.name());
+    EXPECT_EQ(pods.sweep(1'000'001).vanished.size(), 1U);
+    EXPECT_TRUE(pods.lose("default/a"));
+    pods.severed(before.at("default/a").id);
+    EXPECT_TRUE(pods.enforced().empty());
+    EXPECT_FALSE(pods.lose("default/b"));
+}
+
+TEST(Pods, APodOfAFormerRunIsEnforcedWhileItWaits) {
+    const IpAddress address = *IpAddress::parse("10.0.0.1");
+    const std::string absent = "weft-test-" + std::to_string(getpid()) + "-absent";
+    const CapturedPod former{.id = 7, .netns_cookie = 99};
+    for (const bool attached : {true, false}) {
+        Pods pods;
+        pods.adopt({{.pod = former, .addresses = {address}, .attached = attached}}, 8);
+        pods.want({{.uid = "default/a", .netns = absent, .addresses = {address}},
+                   {.uid = "default/b", .netns = absent + "2", .addresses = {*IpAddress::parse("10.0.0.2")}}});
+        EXPECT_TRUE(pods.sweep(0).captured.empty());
+        EXPECT_EQ(pods.enforced(), attached ? (CapturedPods{{"default/a", former}}) : CapturedPods{});
+        EXPECT_TRUE(pods.captured().empty());
+        pods.want({}); // the object says that it is out
+        EXPECT_TRUE(pods.enforced().empty());
+    }
+}
+
+TEST(Pods, OffersOfPodsThatAreGoneAreDroppedWheneverTheyCome) {
+    const LabNetns lab("r");
+    const auto netns = Netns::open(lab.name());
+    ASSERT_TRUE(netns);
+    Listeners served = make_listeners(*netns, {}).listeners;
+    Pods pods;
+    for (int round = 0; round < 2; ++round) {
+        const auto facts = inspect_listener(served[0].get(), 0);
+        ASSERT_TRUE(facts);
+        UniqueFd fd(dup(served[0].get()));
+        EXPECT_TRUE(pods.offer({.pod_id = 9, .kind = 0, .facts = *facts, .fd = std::move(fd)}));
+        EXPECT_EQ(pods.drop_offers(), std::vector<uint32_t>{9});
+        EXPECT_TRUE(pods.drop_offers().empty());
+    }
 }
 
 TEST(Pods, OfferedListenersAreTakenOnlyByTheirPod) {
@@ -154,7 +223,7 @@ TEST(Pods, OfferedListenersAreTakenOnlyByTheirPod) {
     const uint64_t identity = *socket_identity(served[0].get());
 
     Pods pods;
-    pods.adopt_ids({{netns->cookie(), 7}}, 8);
+    pods.adopt({{.pod = {.id = 7, .netns_cookie = netns->cookie()}, .addresses = {}}}, 8);
     const auto offer = [&](uint32_t pod_id, uint32_t kind, UniqueFd& fd) {
         const auto facts = inspect_listener(fd.get(), kind);
         ASSERT_TRUE(facts);

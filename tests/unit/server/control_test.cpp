@@ -218,6 +218,22 @@ TEST_F(ControlTest, releases_a_pod_and_closes_its_listener) {
     EXPECT_EQ(talk(code_address, request), "not connected") << "the engine still holds a duplicate";
 }
 
+TEST_F(ControlTest, a_pod_that_comes_back_while_it_is_released_is_served_again) {
+    bring_up();
+    sockaddr_storage storage{};
+    const socklen_t size = code_address.to_sockaddr(storage);
+    const UniqueFd idle(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)); // the release waits for it
+    ASSERT_EQ(connect(idle.get(), reinterpret_cast<sockaddr*>(&storage), size), 0);
+    proto::ToEngine message;
+    message.mutable_release_pod()->set_pod_id(1);
+    for (int twice = 0; twice < 2; ++twice)
+        agent.send(message);
+    agent.give_listener(1, abi::WEFT_LISTENER_OUTBOUND4, listener.get());
+    for (int twice = 0; twice < 2; ++twice)
+        EXPECT_EQ(agent.receive(proto::ToAgent::kPodReleased).pod_released().pod_id(), 1U);
+    EXPECT_THAT(ask(), testing::StartsWith("HTTP/1.1 200"));
+}
+
 TEST_F(ControlTest, hands_back_more_listeners_than_one_frame_carries) {
     bring_up();
     std::vector<UniqueFd> listeners;
