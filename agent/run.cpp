@@ -135,18 +135,19 @@ private:
         const auto answer = [](Loop::Readiness said) {
             return metrics::HttpServer::Answer{.good = said.good, .text = std::move(said.text)};
         };
-        return {.metrics = [this] { return page(); },
+        return {.metrics = [this](std::ostream& out) { write_page(out); },
+                .busy = [this] { counters_.add(metrics::Event::scrape_failure, "busy"); },
                 .ready = [this, answer] { return answer(loop_->ready()); },
                 .healthy = [this, answer] { return answer(loop_->healthy()); }};
     }
 
-    std::string page() {
+    void write_page(std::ostream& out) {
         if (!control_->collect(scrape_wait_ms))
             counters_.add(metrics::Event::scrape_failure, "engine");
         auto report = datapath_report(inbox_);
         if (!report)
             counters_.add(metrics::Event::scrape_failure, "datapath");
-        return collector_.page(std::move(report), loop_->report());
+        collector_.write_page(std::move(report), loop_->report(), out);
     }
 
     const Options& options_;

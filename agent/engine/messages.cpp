@@ -50,6 +50,11 @@ bool plain(const proto::Histogram& message, metrics::Histogram& out) {
 bool plain(const proto::RequestSeries& message, metrics::RequestSeries& out) {
     if (static_cast<size_t>(message.labels_size()) != metrics::istio_labels.size())
         return false;
+    size_t label_bytes = 0;
+    for (const std::string& label : message.labels())
+        label_bytes += label.size();
+    if (label_bytes > series_label_bytes_max)
+        return false;
     out.labels.assign(message.labels().begin(), message.labels().end());
     out.totals.requests = message.requests_total();
     return plain(message.duration_ms(), out.totals.duration_ms) &&
@@ -67,11 +72,19 @@ StatsReport plain(const proto::EngineReport& message) {
         else
             ++stats.report.malformed;
     }
-    for (const proto::Counter& counter : message.counters())
-        stats.report.counters.push_back(
-            {.name = counter.name(), .reason = bounded(counter.reason(), 64), .value = counter.value()});
-    for (const proto::Gauge& gauge : message.gauges())
-        stats.report.gauges.push_back({.name = gauge.name(), .value = gauge.value()});
+    for (const proto::Counter& counter : message.counters()) {
+        if (counter.name().size() <= metric_name_bytes_max)
+            stats.report.counters.push_back(
+                {.name = counter.name(), .reason = bounded(counter.reason(), 64), .value = counter.value()});
+        else
+            ++stats.report.malformed;
+    }
+    for (const proto::Gauge& gauge : message.gauges()) {
+        if (gauge.name().size() <= metric_name_bytes_max && stats.report.gauges.size() < gauges_max)
+            stats.report.gauges.push_back({.name = gauge.name(), .value = gauge.value()});
+        else
+            ++stats.report.malformed;
+    }
     return stats;
 }
 

@@ -16,6 +16,10 @@
 namespace weft::agent::engine {
 
 inline constexpr size_t version_bytes_max = 128; ///< of a peer's version text
+/// Of all labels of one series: twice what the longest names of Kubernetes come to. A longer one is left out.
+inline constexpr size_t series_label_bytes_max = 4096;
+inline constexpr size_t metric_name_bytes_max = 128;
+inline constexpr size_t gauges_max = 1024; ///< of one report
 
 /// Of the dial_slots map: one connected engine's part.
 struct DialSlotRange {

@@ -16,7 +16,7 @@ void Collector::finish(uint64_t instance) {
     fold_.finish(instance, monotonic_ms());
 }
 
-std::string Collector::page(std::optional<DatapathReport> datapath, const AgentReport& agent) {
+void Collector::write_page(std::optional<DatapathReport> datapath, const AgentReport& agent, std::ostream& out) {
     Scrape scrape;
     {
         const std::lock_guard lock(mutex_);
@@ -30,7 +30,7 @@ std::string Collector::page(std::optional<DatapathReport> datapath, const AgentR
     scrape.version = version_;
     scrape.datapath = std::move(datapath);
     scrape.agent = agent;
-    return exposition(scrape);
+    write_exposition(scrape, out);
 }
 
 } // namespace weft::agent::metrics

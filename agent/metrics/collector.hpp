@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <iosfwd>
 #include <mutex>
 #include <optional>
 #include <string>
@@ -19,8 +20,8 @@ public:
     void take(EngineReport report);
     /// The connection to this engine ended.
     void finish(uint64_t instance);
-    /// A page for Prometheus. Without `datapath`: it could not be had in time.
-    [[nodiscard]] std::string page(std::optional<DatapathReport> datapath, const AgentReport& agent);
+    /// A page for Prometheus. Without `datapath`: it could not be had in time. Whoever takes it slowly holds up nobody.
+    void write_page(std::optional<DatapathReport> datapath, const AgentReport& agent, std::ostream& out);
 
 private:
     const Counters& counters_;

@@ -7,7 +7,7 @@
 #include <algorithm>
 #include <limits>
 #include <map>
-#include <sstream>
+#include <ostream>
 
 #include "agent/metrics/counters.hpp"
 
@@ -57,26 +57,35 @@ ClientMetric::Histogram cumulative(const Histogram& histogram) {
     return shown;
 }
 
-void add_requests(const std::vector<RequestSeries>& requests, std::vector<MetricFamily>& out) {
-    MetricFamily total = family("istio_requests_total", "Requests handled.", MetricType::Counter);
-    MetricFamily duration =
-        family("istio_request_duration_milliseconds", "Duration of requests.", MetricType::Histogram);
-    MetricFamily received = family("istio_request_bytes", "Request sizes, heads included.", MetricType::Histogram);
-    MetricFamily sent = family("istio_response_bytes", "Response sizes, heads included.", MetricType::Histogram);
+void write(std::vector<MetricFamily> families, std::ostream& out) {
+    std::erase_if(families, [](const MetricFamily& made) { return made.metric.empty(); });
+    prometheus::TextSerializer().Serialize(out, families);
+}
+
+void write_histogram(const std::vector<RequestSeries>& requests, MetricFamily made, Histogram RequestTotals::* member,
+                     std::ostream& out) {
     for (const RequestSeries& series : requests) {
-        const auto labels = istio_label_set(series.labels);
-        total.metric.push_back(sample(labels, MetricType::Counter, static_cast<double>(series.totals.requests)));
-        for (const auto& [to, from] :
-             {std::pair{&duration, &series.totals.duration_ms}, std::pair{&received, &series.totals.request_bytes},
-              std::pair{&sent, &series.totals.response_bytes}}) {
-            ClientMetric metric;
-            metric.label = labels;
-            metric.histogram = cumulative(*from);
-            to->metric.push_back(std::move(metric));
-        }
+        ClientMetric metric;
+        metric.label = istio_label_set(series.labels);
+        metric.histogram = cumulative(series.totals.*member);
+        made.metric.push_back(std::move(metric));
     }
-    for (MetricFamily* made : {&total, &duration, &received, &sent})
-        out.push_back(std::move(*made));
+    write({std::move(made)}, out);
+}
+
+void write_requests(const std::vector<RequestSeries>& requests, std::ostream& out) {
+    MetricFamily total = family("istio_requests_total", "Requests handled.", MetricType::Counter);
+    for (const RequestSeries& series : requests)
+        total.metric.push_back(
+            sample(istio_label_set(series.labels), MetricType::Counter, static_cast<double>(series.totals.requests)));
+    write({std::move(total)}, out);
+    using enum MetricType;
+    write_histogram(requests, family("istio_request_duration_milliseconds", "Duration of requests.", Histogram),
+                    &RequestTotals::duration_ms, out);
+    write_histogram(requests, family("istio_request_bytes", "Request sizes, heads included.", Histogram),
+                    &RequestTotals::request_bytes, out);
+    write_histogram(requests, family("istio_response_bytes", "Response sizes, heads included.", Histogram),
+                    &RequestTotals::response_bytes, out);
 }
 
 /// weft_[a-z0-9_]*: nothing that an engine says can look like a metric of another program, or break a line.
@@ -156,9 +165,9 @@ void add_agent(const AgentReport& agent, std::vector<MetricFamily>& out) {
 
 } // namespace
 
-std::string exposition(const Scrape& scrape) {
+void write_exposition(const Scrape& scrape, std::ostream& out) {
+    write_requests(scrape.requests, out);
     std::vector<MetricFamily> families;
-    add_requests(scrape.requests, families);
     families.push_back(family("istio_build", "Version of the component.", MetricType::Gauge));
     families.back().metric.push_back(sample({{"component", "proxy"}, {"tag", scrape.version}}, MetricType::Gauge, 1));
     add_counts(scrape.agent_counters, true, families);
@@ -167,10 +176,7 @@ std::string exposition(const Scrape& scrape) {
         add_datapath(*scrape.datapath, families);
     add_counts(scrape.engine_counters, false, families);
     add_levels(scrape.engine_gauges, families);
-    std::erase_if(families, [](const MetricFamily& made) { return made.metric.empty(); });
-    std::ostringstream out;
-    prometheus::TextSerializer().Serialize(out, families);
-    return std::move(out).str();
+    write(std::move(families), out);
 }
 
 } // namespace weft::agent::metrics

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <iosfwd>
 #include <optional>
 #include <string>
 #include <vector>
@@ -20,8 +21,9 @@ struct Scrape {
     AgentReport agent;
 };
 
-/// The text format of Prometheus, by the library's serializer. Engine names that are no metric names of ours are left
-/// out: an engine must not be able to forge another metric.
-[[nodiscard]] std::string exposition(const Scrape& scrape);
+/// The text format of Prometheus, by the library's serializer, family by family: the whole of a large page is never in
+/// memory. Engine names that are no metric names of ours are left out: an engine must not be able to forge another
+/// metric.
+void write_exposition(const Scrape& scrape, std::ostream& out);
 
 } // namespace weft::agent::metrics

@@ -92,6 +92,15 @@ void Fold::retire(std::map<uint64_t, Engine>::iterator engine) {
     engines_.erase(engine);
 }
 
+void Fold::add_up(const std::map<IstioLabels, RequestTotals>& requests, Sums& sums) {
+    for (const auto& [labels, totals] : requests) {
+        if (sums.size() < folded_series_max || sums.contains(labels))
+            add(sums[labels], totals);
+        else
+            ++left_out_;
+    }
+}
+
 std::vector<RequestSeries> Fold::requests(uint64_t now_ms) {
     for (auto engine = engines_.begin(); engine != engines_.end();) {
         const auto next = std::next(engine);
@@ -99,15 +108,16 @@ std::vector<RequestSeries> Fold::requests(uint64_t now_ms) {
             retire(engine);
         engine = next;
     }
-    std::map<IstioLabels, RequestTotals> sums;
-    for (const auto& [instance, engine] : engines_)
-        for (const auto& [labels, totals] : engine.requests)
-            add(sums[labels], totals);
+    Sums sums;
+    for (const bool finished : {false, true}) // what is still counted comes first, should not all fit
+        for (const auto& [instance, engine] : engines_)
+            if (engine.finished_ms.has_value() == finished)
+                add_up(engine.requests, sums);
     std::erase_if(past_requests_, [&](const auto& item) {
         return !sums.contains(item.first) && now_ms - item.second.touched_ms >= past_series_ms;
     });
     for (const auto& [labels, past] : past_requests_)
-        add(sums[labels], past.totals);
+        add_up({{labels, past.totals}}, sums);
     std::vector<RequestSeries> series;
     series.reserve(sums.size());
     for (auto& [labels, totals] : sums)

@@ -12,8 +12,9 @@
 
 namespace weft::agent::metrics {
 
-/// Series of one kind that are kept; the engine caps its own far below.
-inline constexpr size_t folded_series_max = 65'536;
+/// Series that are kept of one engine, and shown of all: each takes about 70 kB of a page. The engine's own cap, its
+/// series of overflow included, is just below.
+inline constexpr size_t folded_series_max = 2048;
 inline constexpr size_t folded_counters_max = 4096;
 /// Engines whose reports are held apart: one at work, some draining.
 inline constexpr size_t engines_max = 8;
@@ -49,6 +50,8 @@ private:
         RequestTotals totals;
         uint64_t touched_ms = 0;
     };
+    using Sums = std::map<IstioLabels, RequestTotals>;
+    void add_up(const std::map<IstioLabels, RequestTotals>& requests, Sums& sums);
     void forget_what_expired(const Engine& before, const Engine& now);
     void make_room();
     void retire(std::map<uint64_t, Engine>::iterator engine);

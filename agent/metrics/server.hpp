@@ -4,11 +4,20 @@
 #include <cstdint>
 #include <expected>
 #include <functional>
+#include <iosfwd>
 #include <memory>
 #include <string>
 #include <string_view>
 
 namespace weft::agent::metrics {
+
+/// Pages written at once. Each costs memory; a third scrape is answered 503, so that probes find a thread.
+inline constexpr int pages_max = 2;
+/// Connections served at once. One that is silent keeps its thread for http_wait_ms.
+inline constexpr int http_threads = 16;
+inline constexpr int http_wait_ms = 1000;
+/// Whoever takes a page more slowly is cut off.
+inline constexpr uint64_t page_ms_max = 15'000;
 
 /// The agent's HTTP side: GET /metrics, /readyz, /healthz and nothing else. Handlers are called on the server's own
 /// threads, at most http_threads at once; they must not outlive what they refer to, so stop() comes first.
@@ -19,7 +28,8 @@ public:
         std::string text; ///< one line
     };
     struct Handlers {
-        std::function<std::string()> metrics;
+        std::function<void(std::ostream&)> metrics; ///< what it writes is sent as it comes
+        std::function<void()> busy;                 ///< a scrape was refused: pages_max are being written already
         std::function<Answer()> ready;
         std::function<Answer()> healthy;
     };

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "agent/source/directory.hpp"
 
-#include <dirent.h>
 #include <fcntl.h>
 #include <sys/stat.h>
 
@@ -11,6 +10,7 @@
 #include <optional>
 
 #include "agent/source/limits.hpp"
+#include "agent/source/open_dir.hpp"
 
 namespace weft::agent {
 namespace {
@@ -21,9 +21,11 @@ std::string reason(const char* during, int error) {
     return std::string(during) + ": " + std::strerror(error);
 }
 
-struct CloseDir {
-    void operator()(DIR* dir) const { closedir(dir); }
-};
+/// While we hold it open: nothing that a listing or an open() says about it means anything from then on.
+bool is_deleted(int directory) {
+    struct stat status{};
+    return fstat(directory, &status) != 0 || status.st_nlink == 0;
+}
 
 /// The whole content, or why not. Never blocks: pipes and devices are refused by type.
 std::optional<std::string> read_all(int fd, size_t most, std::string& why) {
@@ -81,13 +83,15 @@ LoadResult DirectorySource::load(const ObjectStore& previous) {
     size_t bytes_left = limits::directory_bytes_max;
     for (const auto& name : names)
         read_file(directory.get(), name, previous, bytes_left, files, now);
+    if (is_deleted(directory.get())) // `rm -r` takes the files first: those were not meant to go alone
+        return keep_all(previous, "the directory was deleted");
     remembered_ = std::move(now);
     return merge(previous, std::move(files));
 }
 
 bool DirectorySource::list(int directory, std::vector<std::string>& names, std::string& why) const {
     const int copy = fcntl(directory, F_DUPFD_CLOEXEC, 0);
-    const std::unique_ptr<DIR, CloseDir> stream(copy < 0 ? nullptr : fdopendir(copy));
+    const OpenDir stream(copy < 0 ? nullptr : fdopendir(copy));
     if (!stream) {
         why = reason("read the directory", errno);
         if (copy >= 0)
@@ -104,11 +108,6 @@ bool DirectorySource::list(int directory, std::vector<std::string>& names, std::
     }
     if (errno != 0) {
         why = reason("read the directory", errno);
-        return false;
-    }
-    struct stat status{}; // deleted while we held it open: an empty listing means nothing
-    if (names.empty() && (fstat(directory, &status) != 0 || status.st_nlink == 0)) {
-        why = "the directory was deleted";
         return false;
     }
     std::sort(names.begin(), names.end());

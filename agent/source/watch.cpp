@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "agent/source/watch.hpp"
 
-#include <dirent.h>
 #include <fcntl.h>
 #include <limits.h>
 #include <sys/epoll.h>
@@ -12,11 +11,11 @@
 #include <array>
 #include <cerrno>
 #include <cstring>
-#include <memory>
 #include <utility>
 
 #include "agent/source/directory.hpp"
 #include "agent/source/limits.hpp"
+#include "agent/source/open_dir.hpp"
 #include "config/base/clock.hpp"
 
 namespace weft::agent {
@@ -28,10 +27,6 @@ constexpr uint32_t parent_events = IN_CREATE | IN_MOVED_TO | IN_MOVED_FROM | IN_
 constexpr uint32_t target_events = IN_MODIFY | IN_CLOSE_WRITE | IN_ATTRIB | IN_DELETE_SELF | IN_MOVE_SELF;
 constexpr size_t events_bytes = 64U << 10U;
 constexpr size_t ancestors_max = 64;
-
-struct CloseDir {
-    void operator()(DIR* dir) const { closedir(dir); }
-};
 
 std::string parent_of(const std::string& path) {
     const auto slash = path.find_last_of('/');
@@ -48,7 +43,7 @@ uint64_t mix(uint64_t hash, uint64_t value) {
 /// Calls visit(name) for each manifest in the directory; false if there is no directory.
 template <class F>
 bool each_manifest(const std::string& directory, F&& visit) {
-    const std::unique_ptr<DIR, CloseDir> stream(opendir(directory.c_str()));
+    const OpenDir stream(opendir(directory.c_str()));
     if (!stream)
         return false;
     size_t count = 0;

@@ -45,7 +45,7 @@ struct ProxySettings {
     uint64_t release_ms = 1'000;     ///< a released pod's exchanges may still end for that long
     uint64_t tick_ms = 250;
 
-    size_t series_max = 10'000; ///< metric series; above: one series of overflow
+    size_t series_max = 2'000; ///< metric series; above: one series of overflow
 
     H1Settings h1;
     TcpSettings tcp;

@@ -12,7 +12,7 @@
 namespace weft::l7 {
 
 struct LedgerLimits {
-    size_t series_max = 10'000;       ///< above: the overflow series
+    size_t series_max = 2'000;        ///< above: the overflow series
     uint64_t idle_ms_max = 3'600'000; ///< a series that got nothing for that long is forgotten
 };
 

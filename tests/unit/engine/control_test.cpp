@@ -5,6 +5,7 @@
 #include <array>
 #include <list>
 #include <set>
+#include <sstream>
 
 #include "config/base/net.hpp"
 #include "tests/unit/engine/fake_engine.hpp"
@@ -370,7 +371,9 @@ TEST_F(ControlTest, StatsAreCollectedFoldedAndNotWaitedForWithoutEnd) {
     engine.say(message);
     scrape.join();
     EXPECT_TRUE(whole);
-    const std::string page = collector_.page(std::nullopt, {});
+    std::ostringstream out;
+    collector_.write_page(std::nullopt, {}, out);
+    const std::string page = out.str();
     EXPECT_NE(page.find("\nweft_proxy_x_total 42\n"), std::string::npos);
     EXPECT_NE(page.find("\nweft_agent_engine_series_left_out_total 1\n"), std::string::npos);
     report.set_instance(6); // not this engine's

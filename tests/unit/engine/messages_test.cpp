@@ -43,6 +43,27 @@ TEST(Messages, ABadStringOfAPeerIsAFaultAndNoLineOnStderr) {
     EXPECT_EQ(testing::internal::GetCapturedStderr(), "");
 }
 
+TEST(Messages, SeriesWithTooMuchTextAreLeftOut) {
+    proto::ToAgent message;
+    for (const size_t bytes : {series_label_bytes_max - metrics::istio_labels.size() + 1, size_t{10'000}}) {
+        auto& series = *message.mutable_report()->add_requests();
+        for (size_t i = 0; i < metrics::istio_labels.size(); ++i)
+            series.add_labels(i == 0 ? std::string(bytes, 'x') : "y");
+        for (auto* histogram :
+             {series.mutable_duration_ms(), series.mutable_request_bytes(), series.mutable_response_bytes()})
+            histogram->mutable_buckets()->Resize(metrics::istio_bounds.size() + 1, 0);
+    }
+    message.mutable_report()->add_counters()->set_name(std::string(1000, 'c'));
+    message.mutable_report()->add_gauges()->set_name(std::string(1000, 'g'));
+    const auto decoded = decode(message.SerializeAsString());
+    ASSERT_TRUE(decoded);
+    const auto& report = std::get<StatsReport>(*decoded).report;
+    EXPECT_EQ(report.requests.size(), 1U);
+    EXPECT_TRUE(report.counters.empty());
+    EXPECT_TRUE(report.gauges.empty());
+    EXPECT_EQ(report.malformed, 3U);
+}
+
 TEST(Messages, APeersTextIsCutBetweenCharacters) {
     proto::ToAgent message;
     message.mutable_snapshot_applied()->set_error(std::string(1023, 'x') + "\xc3\xa9");

@@ -3,6 +3,8 @@
 
 #include <gtest/gtest.h>
 
+#include <sstream>
+
 #include "agent/metrics/counters.hpp"
 
 namespace weft::agent::metrics {
@@ -38,6 +40,12 @@ Scrape one_series() {
     scrape.version = "1.2.3";
     scrape.requests.push_back(std::move(series));
     return scrape;
+}
+
+std::string exposition(const Scrape& scrape) {
+    std::ostringstream out;
+    write_exposition(scrape, out);
+    return std::move(out).str();
 }
 
 bool has_line(const std::string& page, const std::string& line) {

@@ -85,6 +85,23 @@ TEST(Fold, WhatOnlyThePastCountedExpires) {
     EXPECT_EQ(total(fold, "200", 1000 + past_series_ms), 11U);
 }
 
+TEST(Fold, NoMoreSeriesAreShownThanAPageMayHold) {
+    Fold fold;
+    for (uint64_t instance = 1; instance <= 2; ++instance) {
+        std::vector<std::pair<std::string, uint64_t>> series;
+        for (size_t i = 0; i < folded_series_max + 10; ++i)
+            series.emplace_back(std::to_string(instance) + "-" + std::to_string(i), 1);
+        fold.take(report(instance, std::move(series)));
+        if (instance == 1)
+            fold.finish(1, 0);
+    }
+    EXPECT_EQ(fold.left_out(), 20U);
+    const auto shown = fold.requests(1);
+    EXPECT_EQ(shown.size(), folded_series_max);
+    EXPECT_EQ(shown[0].labels[21].substr(0, 2), "2-"); // of the engine at work
+    EXPECT_EQ(fold.left_out(), 20U + folded_series_max);
+}
+
 TEST(Fold, SeriesOfAnotherShapeAreLeftOut) {
     Fold fold;
     EngineReport odd = report(1, {{"200", 1}});

@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "agent/source/directory.hpp"
 
+#include <fcntl.h>
 #include <gtest/gtest.h>
 #include <poll.h>
+#include <signal.h>
 #include <sys/stat.h>
 
 #include <filesystem>
@@ -11,6 +13,7 @@
 
 #include "agent/source/watch.hpp"
 #include "config/base/clock.hpp"
+#include "config/base/unique_fd.hpp"
 
 namespace weft::agent {
 namespace {
@@ -203,6 +206,35 @@ TEST_F(DirectoryTest, a_vanished_directory_keeps_everything) {
     fs::create_directory(dir_);
     load();
     EXPECT_EQ(method("p"), ""); // made again, and empty
+}
+
+/// Deletes a directory when one of its files is opened for reading: a lease on the file tells by a signal, which is
+/// taken before open() returns to the reader.
+std::vector<std::string> doomed;
+void delete_doomed(int) {
+    for (const std::string& path : doomed)
+        std::remove(path.c_str());
+}
+
+TEST_F(DirectoryTest, a_directory_deleted_while_it_is_read_keeps_everything) {
+    write("a.yaml", policy("p", "GET"));
+    write("b.yaml", policy("q", "GET"));
+    load();
+    const UniqueFd lease(open((dir_ / "a.yaml").c_str(), O_RDWR | O_CLOEXEC));
+    if (fcntl(lease.get(), F_SETLEASE, F_WRLCK) != 0)
+        GTEST_SKIP() << "this file system knows no leases";
+    doomed = {dir_ / "a.yaml", dir_ / "b.yaml", dir_};
+    struct sigaction act{};
+    struct sigaction before{};
+    act.sa_handler = delete_doomed;
+    ASSERT_EQ(sigaction(SIGIO, &act, &before), 0);
+    load();
+    sigaction(SIGIO, &before, nullptr);
+    ASSERT_FALSE(fs::exists(dir_));
+    EXPECT_EQ(method("p"), "GET");
+    EXPECT_EQ(method("q"), "GET");
+    ASSERT_EQ(result_.faults.size(), 1U);
+    EXPECT_NE(result_.faults[0].message.find("was deleted"), std::string::npos);
 }
 
 TEST_F(DirectoryTest, follows_links_and_reports_dangling_ones_pipes_and_folders) {
