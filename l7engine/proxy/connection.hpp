@@ -35,6 +35,8 @@ public:
     void cut();
 
     [[nodiscard]] uint32_t pod_id() const { return accepted_.pod_id; }
+    /// Reset or cut: only its coroutines are still to end.
+    [[nodiscard]] bool is_gone() const { return client_gone_; }
     [[nodiscard]] bool in_exchange() const { return active_ != nullptr; }
 
 private:
