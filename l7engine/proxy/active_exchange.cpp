@@ -359,7 +359,8 @@ void ActiveExchange::request_failed(Error error) {
 
 void ActiveExchange::timed_out() {
     connection_.proxy_.counters().add(Counter::exchange_timeouts);
-    if (head_given_) {
+    // After a reply has begun, and when the first time had no effect: the client does not take what is sent to it.
+    if (head_given_ || std::exchange(timed_out_, true)) {
         x.flags.add(ResponseFlag::SI);
         connection_.cut();
         return;

@@ -104,6 +104,7 @@ private:
     bool last_ready_ = false; ///< the backend's reply is complete
     bool given_ = false;      ///< the reply went to the codec whole
     bool stale_retried_ = false;
+    bool timed_out_ = false;
     bool heard_ = false;      ///< a byte came from this backend connection
     bool informed_ = false;   ///< ... an informational head
     bool last_words_ = false; ///< it said why it closed an idle connection, before it saw the request
