@@ -27,6 +27,7 @@ public:
     void drain() override { draining_ = true; }
     [[nodiscard]] std::span<const Slice> pending() const override { return writer_.queue().pending(); }
     void sent(size_t bytes) override { writer_.queue().sent(bytes); }
+    [[nodiscard]] bool between_messages() const override { return reader_.at_start() || reader_.done(); }
     [[nodiscard]] bool finished() const override { return failed_ || (close_ && reply_ == Reply::done); }
 
 private:

@@ -10,10 +10,10 @@ namespace weft::l7 {
 namespace {
 
 /// One connect in flight; lives in the frame of connect_tcp(), which leaves only after the completion.
-class ConnectOperation final : public Completion, public Timer {
+class ConnectOperation final : public Completion, public Timer, public Cancel::Target {
 public:
-    ConnectOperation(Worker& worker, int socket, const SocketAddress& peer, Deadline deadline)
-        : worker_(worker), socket_(socket), deadline_(deadline), length_(peer.to_sockaddr(address_)) {}
+    ConnectOperation(Worker& worker, int socket, const SocketAddress& peer, Until until)
+        : worker_(worker), socket_(socket), until_(until), length_(peer.to_sockaddr(address_)) {}
     ConnectOperation(const ConnectOperation&) = delete;
     ConnectOperation& operator=(const ConnectOperation&) = delete;
     ~ConnectOperation() override { assert(!waiter_ && "a coroutine frame was destroyed while it connected"); }
@@ -22,7 +22,12 @@ public:
     void await_suspend(std::coroutine_handle<> waiter) {
         waiter_ = waiter;
         submit();
-        worker_.timers().arm(*this, deadline_);
+        worker_.timers().arm(*this, until_.deadline);
+        if (until_.cancel == nullptr)
+            return;
+        until_.cancel->attach(*this);
+        if (until_.cancel->canceled())
+            cancel();
     }
     Result<void> await_resume() {
         waiter_ = nullptr;
@@ -32,14 +37,21 @@ public:
     }
 
     void complete(int32_t result, bool /*more*/, Slice /*buffer*/) override {
-        if ((result == -EINTR || result == -EAGAIN) && !expired_)
+        if ((result == -EINTR || result == -EAGAIN) && !expired_ && !canceled_)
             return submit();
         result_ = result;
         worker_.timers().disarm(*this);
+        if (until_.cancel != nullptr)
+            until_.cancel->detach();
         worker_.resume_soon(waiter_);
     }
     void expired() override {
         expired_ = true;
+        worker_.ring().cancel(*this);
+    }
+    /// The completion still comes: a connect that was faster stands.
+    void cancel() override {
+        canceled_ = true;
         worker_.ring().cancel(*this);
     }
 
@@ -68,8 +80,9 @@ private:
     Worker& worker_;
     int socket_;
     bool expired_ = false;
+    bool canceled_ = false;
     int32_t result_ = 0;
-    Deadline deadline_;
+    Until until_;
     std::coroutine_handle<> waiter_;
     sockaddr_storage address_{};
     socklen_t length_;
@@ -78,8 +91,8 @@ private:
 } // namespace
 
 Task<Result<std::unique_ptr<ByteStream>>> connect_tcp(Worker& worker, UniqueFd socket, SocketAddress peer,
-                                                      Deadline deadline, const TcpSettings& settings) {
-    const Result<void> connected = co_await ConnectOperation(worker, socket.get(), peer, deadline);
+                                                      Until until, const TcpSettings& settings) {
+    const Result<void> connected = co_await ConnectOperation(worker, socket.get(), peer, until);
     if (!connected) {
         worker.ring().close(socket.release());
         co_return std::unexpected(connected.error());

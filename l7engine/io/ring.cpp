@@ -37,6 +37,31 @@ void check_entered(int status) {
     std::abort();
 }
 
+/// All that this file submits. The kernel refuses everything else on our rings, which otherwise would be a way around
+/// the list of system calls (server/sandbox): opening a file or a socket is an opcode, too.
+constexpr io_uring_op submitted[] = {IORING_OP_ACCEPT,  IORING_OP_RECV,     IORING_OP_SEND,         IORING_OP_SENDMSG,
+                                     IORING_OP_CONNECT, IORING_OP_POLL_ADD, IORING_OP_ASYNC_CANCEL, IORING_OP_CLOSE};
+constexpr uint8_t submitted_flags = IOSQE_BUFFER_SELECT | IOSQE_CQE_SKIP_SUCCESS;
+/// A ring that ends gives these back.
+constexpr uint8_t registered[] = {IORING_UNREGISTER_RING_FDS, IORING_UNREGISTER_PBUF_RING};
+
+/// Of a ring that is still disabled.
+int restrict(io_uring& ring) {
+    std::vector<io_uring_restriction> list;
+    const auto add = [&list](uint16_t opcode, uint8_t value) {
+        io_uring_restriction one{};
+        one.opcode = opcode;
+        one.sqe_op = value; // a union: register_op and sqe_flags lie in the same place
+        list.push_back(one);
+    };
+    for (const io_uring_op op : submitted)
+        add(IORING_RESTRICTION_SQE_OP, static_cast<uint8_t>(op));
+    add(IORING_RESTRICTION_SQE_FLAGS_ALLOWED, submitted_flags);
+    for (const uint8_t op : registered)
+        add(IORING_RESTRICTION_REGISTER_OP, op);
+    return io_uring_register_restrictions(&ring, list.data(), static_cast<unsigned>(list.size()));
+}
+
 } // namespace
 
 uint64_t ring_clock_ms() { return monotonic_ms(); }
@@ -110,7 +135,8 @@ Ring::~Ring() {
 Result<void> Ring::State::set_up() {
     io_uring_params parameters{};
     parameters.flags =
-        IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN | IORING_SETUP_CQSIZE | IORING_SETUP_SUBMIT_ALL;
+        IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN | IORING_SETUP_CQSIZE | IORING_SETUP_SUBMIT_ALL |
+        IORING_SETUP_R_DISABLED; // until it is restricted
     parameters.cq_entries = std::bit_ceil(settings.entries) * completion_factor;
     if (const int status = io_uring_queue_init_params(settings.entries, &ring, &parameters); status < 0)
         return std::unexpected(from_errno(-status, "io_uring_setup"));
@@ -127,6 +153,10 @@ Result<void> Ring::State::set_up() {
     buffer_ring = io_uring_setup_buf_ring(&ring, settings.buffers, buffer_group, 0, &status);
     if (buffer_ring == nullptr)
         return std::unexpected(from_errno(-status, "io_uring_setup_buf_ring"));
+    if (const int restricted = restrict(ring); restricted < 0)
+        return std::unexpected(from_errno(-restricted, "io_uring_register_restrictions"));
+    if (const int enabled = io_uring_enable_rings(&ring); enabled < 0)
+        return std::unexpected(from_errno(-enabled, "io_uring_enable_rings"));
     references.resize(settings.buffers);
     collected.reserve(parameters.cq_entries);
     for (uint32_t buffer = 0; buffer < settings.buffers; ++buffer)

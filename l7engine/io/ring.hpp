@@ -54,7 +54,8 @@ struct RingCounts {
     uint64_t close_failures = 0;
 };
 
-/// One io_uring with its provided-buffer ring (SINGLE_ISSUER, DEFER_TASKRUN, registered ring descriptor). One thread.
+/// One io_uring with its provided-buffer ring (SINGLE_ISSUER, DEFER_TASKRUN, registered ring descriptor), restricted to
+/// the operations below. One thread, which also made it.
 /// tests/support/sim_ring.cpp implements the same class over simulated sockets and is linked instead.
 /// Memory handed to an operation (send bytes, sockaddr) must stay valid until its last completion.
 ///

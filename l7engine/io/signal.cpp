@@ -19,10 +19,17 @@ void Signal::Wait::await_suspend(std::coroutine_handle<> waiter) {
     signal_.last_ = this;
     ++signal_.waiting_;
     queued_ = true;
-    signal_.worker_.timers().arm(*this, deadline_);
+    signal_.worker_.timers().arm(*this, until_.deadline);
+    if (until_.cancel == nullptr)
+        return;
+    until_.cancel->attach(*this);
+    if (until_.cancel->canceled())
+        cancel();
 }
 
 void Signal::Wait::expired() { finish(fail(Code::timeout, "wait")); }
+
+void Signal::Wait::cancel() { finish(fail(Code::canceled, "wait")); }
 
 void Signal::Wait::finish(Result<void> result) {
     assert(queued_);
@@ -32,6 +39,8 @@ void Signal::Wait::finish(Result<void> result) {
     queued_ = false;
     --signal_.waiting_;
     signal_.worker_.timers().disarm(*this);
+    if (until_.cancel != nullptr)
+        until_.cancel->detach();
     result_ = result;
     signal_.worker_.resume_soon(waiter_);
 }

@@ -4,6 +4,7 @@
 #include <coroutine>
 
 #include "config/base/error.hpp"
+#include "l7engine/io/cancel.hpp"
 #include "l7engine/io/timer.hpp"
 
 namespace weft::l7 {
@@ -20,14 +21,14 @@ public:
     /// Nobody may be waiting (asserted).
     ~Signal();
 
-    class [[nodiscard]] Wait : Timer {
+    class [[nodiscard]] Wait : Timer, Cancel::Target {
     public:
-        Wait(Signal& signal, Deadline deadline) : signal_(signal), deadline_(deadline) {}
+        Wait(Signal& signal, Until until) : signal_(signal), until_(until) {}
         /// Not while the coroutine waits or is about to be resumed (asserted).
         ~Wait() override;
         bool await_ready() const noexcept { return false; }
         void await_suspend(std::coroutine_handle<> waiter);
-        /// Error: Code::timeout, or what fail_all() said.
+        /// Error: Code::timeout, Code::canceled, or what fail_all() said.
         Result<void> await_resume() noexcept {
             waiter_ = nullptr;
             return result_;
@@ -36,9 +37,10 @@ public:
     private:
         friend class Signal;
         void expired() override;
+        void cancel() override;
         void finish(Result<void> result);
         Signal& signal_;
-        Deadline deadline_;
+        Until until_;
         std::coroutine_handle<> waiter_;
         Result<void> result_;
         Wait* next_ = nullptr;
@@ -46,7 +48,7 @@ public:
         bool queued_ = false;
     };
 
-    [[nodiscard]] Wait wait(Deadline deadline = never) { return Wait(*this, deadline); }
+    [[nodiscard]] Wait wait(Until until = Until()) { return Wait(*this, until); }
     /// Wakes the one that waits longest; false if nobody does. There is no memory of a notify without a waiter.
     bool notify_one();
     void notify_all();

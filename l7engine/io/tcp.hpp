@@ -6,6 +6,7 @@
 
 #include "config/base/net.hpp"
 #include "config/base/unique_fd.hpp"
+#include "l7engine/io/cancel.hpp"
 #include "l7engine/io/stream.hpp"
 #include "l7engine/io/task.hpp"
 
@@ -25,10 +26,10 @@ struct TcpSettings {
 /// sent: who needs them delivered calls shutdown_write() and reads up to the FIN first.
 [[nodiscard]] std::unique_ptr<ByteStream> make_tcp_stream(Worker& worker, UniqueFd socket, const TcpSettings& settings);
 
-/// Connects a socket (made elsewhere) and gives the stream. Errors: refused, timeout, unavailable, kernel; side
+/// Connects a socket (made elsewhere) and gives the stream. Errors: refused, timeout, canceled, unavailable, kernel; side
 /// upstream; the socket is closed then. TCP_NODELAY is set.
 [[nodiscard]] Task<Result<std::unique_ptr<ByteStream>>> connect_tcp(Worker& worker, UniqueFd socket,
-                                                                    SocketAddress peer, Deadline deadline,
+                                                                    SocketAddress peer, Until until,
                                                                     const TcpSettings& settings);
 
 /// Accepts on a listener with a multishot accept until destroyed. Descriptor shortage (EMFILE, ENFILE) is counted and

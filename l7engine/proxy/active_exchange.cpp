@@ -117,7 +117,7 @@ UpstreamPtr ActiveExchange::take_pooled() {
 }
 
 void ActiveExchange::connect_failed(Error error) {
-    if (connection_.client_gone_)
+    if (connection_.client_gone_ || reply_ || cut_) // canceled: nobody waits for it any more
         return;
     Proxy& proxy = connection_.proxy_;
     const SocketAddress failed = x.choice.address;
@@ -337,6 +337,7 @@ void ActiveExchange::client_gone(Error error) {
 }
 
 void ActiveExchange::abandon(const char* why) {
+    dial_.now();
     if (upstream_ != nullptr)
         upstream_->stream->abort({.code = Code::canceled, .side = Side::downstream, .during = why}, true);
 }
@@ -358,7 +359,8 @@ void ActiveExchange::request_failed(Error error) {
 
 void ActiveExchange::timed_out() {
     connection_.proxy_.counters().add(Counter::exchange_timeouts);
-    if (head_given_) {
+    // After a reply has begun, and when the first time had no effect: the client does not take what is sent to it.
+    if (head_given_ || std::exchange(timed_out_, true)) {
         x.flags.add(ResponseFlag::SI);
         connection_.cut();
         return;

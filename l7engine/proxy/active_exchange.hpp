@@ -4,6 +4,7 @@
 #include <optional>
 #include <vector>
 
+#include "l7engine/io/cancel.hpp"
 #include "l7engine/proxy/connection.hpp"
 
 namespace weft::l7 {
@@ -61,6 +62,7 @@ public:
     Exchange x;
     std::optional<Reply> reply_; ///< of our own
     UpstreamPtr upstream_;
+    Cancel dial_; ///< ends the making of a connection
     StreamId upstream_stream_ = 0;
     const StreamId stream_;
     bool body_allowed_ = false; ///< the reader may send the body to the backend
@@ -102,6 +104,7 @@ private:
     bool last_ready_ = false; ///< the backend's reply is complete
     bool given_ = false;      ///< the reply went to the codec whole
     bool stale_retried_ = false;
+    bool timed_out_ = false;
     bool heard_ = false;      ///< a byte came from this backend connection
     bool informed_ = false;   ///< ... an informational head
     bool last_words_ = false; ///< it said why it closed an idle connection, before it saw the request

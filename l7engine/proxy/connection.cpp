@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "l7engine/proxy/connection.hpp"
 
+#include <algorithm>
+
 #include "l7engine/filter/sanitize.hpp"
 #include "l7engine/http/out_queue.hpp"
 #include "l7engine/proxy/active_exchange.hpp"
@@ -22,6 +24,7 @@ Connection::Connection(Proxy& proxy, std::unique_ptr<ByteStream> stream, const A
     : proxy_(proxy), accepted_(accepted), stream_(std::move(stream)),
       codec_(make_h1_server_codec(proxy.settings().h1)), turn_(proxy.worker()), left_(proxy.worker()) {
     proxy_.joined(*this);
+    stream_->watch_peer(this);
     enter(Phase::idle);
     if (proxy.draining())
         drain();
@@ -60,7 +63,9 @@ Task<void> Connection::run(std::unique_ptr<Connection> self) {
         Result<Slice> bytes = co_await c.stream_->read(c.phase_ == Phase::head ? c.head_deadline_ : never);
         if (!bytes && bytes.error().code == Code::timeout && c.phase_ == Phase::head && c.poison_head()) {
             co_await c.refuse_request({.code = Code::timeout, .side = Side::downstream, .during = "request head"});
-            break; // a timed-out read is the stream's last
+            if (c.client_gone_)
+                break;
+            continue; // lingers, so that no reset eats the reply
         }
         if (!bytes) {
             c.read_failed(bytes.error());
@@ -108,12 +113,16 @@ Result<size_t> Connection::take(Slice& bytes) {
         exchanges_.spawn(std::move(next_exchange_));
     } else if (active_ != nullptr) {
         active_->x.request_bytes += *used;
-    } else if (*used > 0 && phase_ == Phase::idle) {
-        request_bytes_ += *used;
-        head_deadline_ = proxy_.worker().in_ms(proxy_.settings().head_timeout_ms);
-        enter(Phase::head);
     } else {
         request_bytes_ += *used;
+        // Blank lines are no beginning of a request: some clients send one behind a body.
+        const bool begun = *used > 0 && !codec_->between_messages();
+        if (begun && phase_ == Phase::idle) {
+            head_deadline_ = proxy_.worker().in_ms(proxy_.settings().head_timeout_ms);
+            enter(Phase::head);
+        } else if (!begun && phase_ == Phase::head) {
+            enter(Phase::idle);
+        }
     }
     return used;
 }
@@ -165,7 +174,8 @@ void Connection::forget_body() {
 }
 
 void Connection::read_failed(const Error& error) {
-    client_gone_ = true;
+    if (std::exchange(client_gone_, true))
+        return; // whoever notices first
     if (active_ != nullptr)
         active_->client_gone(error);
 }
@@ -214,6 +224,7 @@ Task<void> Connection::refuse_request(Error error) {
         if (!reply.body.empty())
             (void)codec_->send_data(stream, Slice::of_static(reply.body), true);
         const size_t bytes = pending_bytes(*codec_);
+        enter(Phase::exchange); // its clock runs: this client may not read
         co_await flush();
         record_refusal(client_gone_ ? 0 : reply.status, reply.flag, client_gone_ ? 0 : bytes);
     }
@@ -268,6 +279,8 @@ uint64_t Connection::limit_ms() const {
     case Phase::head:
         return never; // the read's own deadline
     case Phase::exchange:
+        if (active_ == nullptr) // a refusal is on its way
+            return std::min(settings.idle_timeout_ms, settings.exchange_idle_timeout_ms);
         return client_finished_ ? settings.half_closed_timeout_ms : settings.exchange_idle_timeout_ms;
     case Phase::closing:
         return settings.linger_timeout_ms;
@@ -320,10 +333,14 @@ void Connection::drain() {
 }
 
 void Connection::cut() {
-    client_gone_ = true;
+    if (std::exchange(client_gone_, true))
+        return;
     const Error why{.code = Code::canceled, .side = Side::downstream, .during = "cut"};
-    if (active_ != nullptr)
+    if (active_ != nullptr) {
+        if (active_->x.flags.empty())
+            active_->x.flags.add(ResponseFlag::DC);
         active_->abandon("cut");
+    }
     stream_->abort(why, true);
 }
 

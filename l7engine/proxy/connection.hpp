@@ -21,7 +21,7 @@ class ActiveExchange;
 ///   idle ──head──▶ exchange ──reply ended──▶ idle, or closing (codec finished) ──client's FIN, time──▶ gone
 ///
 /// Owned by its reader's frame. One worker's thread.
-class Connection final : public Events, private Timer {
+class Connection final : public Events, private Timer, private PeerWatcher {
 public:
     Connection(Proxy& proxy, std::unique_ptr<ByteStream> stream, const Accepted& accepted);
     ~Connection() override;
@@ -35,6 +35,8 @@ public:
     void cut();
 
     [[nodiscard]] uint32_t pod_id() const { return accepted_.pod_id; }
+    /// Reset or cut: only its coroutines are still to end.
+    [[nodiscard]] bool is_gone() const { return client_gone_; }
     [[nodiscard]] bool in_exchange() const { return active_ != nullptr; }
 
 private:
@@ -55,6 +57,7 @@ private:
     bool hand_over_body(Upstream& upstream, StreamId stream);
     void forget_body();
     void read_failed(const Error& error);
+    void peer_lost(const Error& why) override { read_failed(why); }
     void read_ended();
     bool linger(size_t bytes);
     bool poison_head();

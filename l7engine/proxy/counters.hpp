@@ -43,6 +43,7 @@
     X(connects_ok, "weft_l7_upstream_connects_total", "ok")                                                            \
     X(connects_refused, "weft_l7_upstream_connects_total", "refused")                                                  \
     X(connects_timeout, "weft_l7_upstream_connects_total", "timeout")                                                  \
+    X(connects_canceled, "weft_l7_upstream_connects_total", "canceled")                                                \
     X(connects_failed, "weft_l7_upstream_connects_total", "failed")                                                    \
     X(connects_no_socket, "weft_l7_upstream_connects_total", "no_socket")                                              \
     X(connects_no_slot, "weft_l7_upstream_connects_total", "no_dial_slot")                                             \

@@ -7,6 +7,8 @@
 #include <atomic>
 #include <cstring>
 
+#include "l7engine/io/worker.hpp"
+
 namespace weft::l7 {
 
 namespace {
@@ -24,6 +26,9 @@ void fill(abi::weft_dial_slot& slot, uint64_t socket_cookie, const SocketAddress
 
 } // namespace
 
+DialSlots::DialSlots(Worker& worker, uint32_t workers) : worker_(worker), workers_(workers), freed_(worker) {}
+DialSlots::~DialSlots() = default;
+
 SocketAddress DialSlots::Slot::address() const {
     if (!ipv6_)
         return {.address = IpAddress::v4(htonl(uint32_t{WEFT_DIAL_PREFIX4} << 24 | index_)), .port = WEFT_DIAL_PORT};
@@ -38,7 +43,7 @@ SocketAddress DialSlots::Slot::address() const {
 void DialSlots::map(DialSlotTable table) {
     table_ = std::move(table);
     const uint32_t share = table_.count / std::max(workers_, 1U);
-    begin_ = table_.begin + worker_ * share;
+    begin_ = table_.begin + worker_.index() * share;
     end_ = begin_ + share;
     used_.resize(std::max<size_t>(used_.size(), end_));
     free_.clear();
@@ -46,6 +51,7 @@ void DialSlots::map(DialSlotTable table) {
         if (!used_[index - 1])
             free_.push_back(index - 1);
     }
+    freed_.notify_all();
 }
 
 Result<DialSlots::Slot> DialSlots::take(uint32_t pod_id, uint64_t socket_cookie, const SocketAddress& client,
@@ -64,6 +70,29 @@ Result<DialSlots::Slot> DialSlots::take(uint32_t pod_id, uint64_t socket_cookie,
     return Slot(*this, index, pod_id, !destination.address.is_v4());
 }
 
+Task<Result<DialSlots::Slot>> DialSlots::wait(uint32_t pod_id, uint64_t socket_cookie, SocketAddress client,
+                                              SocketAddress destination, Until until) {
+    for (;;) {
+        Result<Slot> slot = take(pod_id, socket_cookie, client, destination);
+        if (slot)
+            co_return slot;
+        const Result<void> woken = co_await freed_.wait(until);
+        if (!woken && woken.error().code == Code::timeout)
+            co_return slot; // what was missing
+        if (!woken)
+            co_return std::unexpected(woken.error());
+    }
+}
+
+void DialSlots::dialled(Slot slot) {
+    dialled_.push_back(std::move(slot));
+    // A timer that is armed now fires in a later turn, behind the submission that the turn begins with.
+    if (!armed())
+        worker_.timers().arm(*this, worker_.in_ms(1));
+}
+
+void DialSlots::expired() { dialled_.clear(); }
+
 void DialSlots::release(uint32_t index, uint32_t pod_id) {
     used_[index] = false;
     --in_use_;
@@ -74,6 +103,7 @@ void DialSlots::release(uint32_t index, uint32_t pod_id) {
         return; // of a range that was ours before: another engine may have filled it meanwhile
     std::atomic_ref(table_.slots[index].used).store(0, std::memory_order_release);
     free_.push_back(index);
+    freed_.notify_all(); // each takes what its pod may have, or waits again
 }
 
 } // namespace weft::l7

@@ -10,6 +10,8 @@
 #include "bpf/abi.h"
 #include "config/base/error.hpp"
 #include "config/base/net.hpp"
+#include "l7engine/io/signal.hpp"
+#include "l7engine/io/task.hpp"
 
 namespace weft::l7 {
 
@@ -24,9 +26,12 @@ struct DialSlotTable {
 
 /// One worker's dial slots: a client's address and a destination in a slot that the connect hook reads when a socket
 /// connects to the slot's address. Its thread only.
-class DialSlots {
+///
+/// The hook runs inside the submission of the connect, which comes with the next turn of the worker: a slot is free again
+/// after that turn, however long the handshake takes.
+class DialSlots final : Timer {
 public:
-    /// A filled slot. Empties it when it dies: after connect has returned.
+    /// A filled slot. To be given back with dialled() as soon as its connect is on its way, else free when it dies.
     class Slot {
     public:
         Slot(DialSlots& owner, uint32_t index, uint32_t pod_id, bool ipv6)
@@ -50,7 +55,8 @@ public:
         bool ipv6_;
     };
 
-    DialSlots(uint32_t worker, uint32_t workers) : worker_(worker), workers_(workers) {}
+    DialSlots(Worker& worker, uint32_t workers);
+    ~DialSlots() override;
     DialSlots(const DialSlots&) = delete;
     DialSlots& operator=(const DialSlots&) = delete;
 
@@ -61,12 +67,18 @@ public:
     /// `socket_cookie`: of the socket that will connect; the hook lets no other use the slot.
     [[nodiscard]] Result<Slot> take(uint32_t pod_id, uint64_t socket_cookie, const SocketAddress& client,
                                     const SocketAddress& destination);
+    /// The same, as soon as there is a free one. Error: Code::unavailable in time, Code::canceled.
+    [[nodiscard]] Task<Result<Slot>> wait(uint32_t pod_id, uint64_t socket_cookie, SocketAddress client,
+                                          SocketAddress destination, Until until);
+    /// The slot's connect is in the ring: freed after the next submission.
+    void dialled(Slot slot);
     [[nodiscard]] size_t in_use() const { return in_use_; }
 
 private:
     void release(uint32_t index, uint32_t pod_id);
+    void expired() override;
 
-    uint32_t worker_;
+    Worker& worker_;
     uint32_t workers_;
     DialSlotTable table_;
     uint32_t begin_ = 0;
@@ -75,6 +87,8 @@ private:
     std::vector<uint32_t> free_;
     std::unordered_map<uint32_t, uint32_t> per_pod_;
     size_t in_use_ = 0;
+    Signal freed_;
+    std::vector<Slot> dialled_; ///< until the next turn; dies first
 };
 
 } // namespace weft::l7

@@ -13,7 +13,7 @@ Task<void> Connection::exchange(StreamId stream, Head head, bool last) {
         UpstreamPtr upstream = active.take_pooled();
         if (upstream == nullptr) {
             Result<UpstreamPtr> made = co_await proxy_.connect(active.key(), accepted_.direction,
-                                                               active.x.peer.address);
+                                                               active.x.peer.address, active.dial_);
             if (!made) {
                 active.connect_failed(made.error());
                 continue;

@@ -44,7 +44,7 @@ private:
 Proxy::Proxy(Worker& worker, const ProxySettings& settings, uint32_t workers,
              std::move_only_function<void(SocketStock::Wish)> ask_sockets)
     : worker_(worker), settings_(settings), stats_(settings_.series_max, counters_), pool_(settings_, counters_),
-      stock_(worker, settings_, counters_, std::move(ask_sockets)), dial_slots_(worker.index(), workers),
+      stock_(worker, settings_, counters_, std::move(ask_sockets)), dial_slots_(worker, workers),
       picker_(uint64_t{worker.index()} << 32 | 0x5eedU), outbound_(make_chain(Direction::outbound, settings_.filters)),
       inbound_(make_chain(Direction::inbound, settings_.filters)), tick_(std::make_unique<Tick>(*this)) {}
 
@@ -183,43 +183,45 @@ void Proxy::left(Connection& connection) {
 
 // ------------------------------------------------------------------ upstream
 
-Task<Result<UpstreamPtr>> Proxy::connect(UpstreamKey key, Direction direction, SocketAddress client) {
-    const Deadline deadline = worker_.in_ms(settings_.connect_timeout_ms);
+Task<Result<UpstreamPtr>> Proxy::connect(UpstreamKey key, Direction direction, SocketAddress client,
+                                         Cancel& cancel) {
+    const Until until(worker_.in_ms(settings_.connect_timeout_ms), &cancel);
     const bool ipv6 = !key.address.address.is_v4();
     Result<UniqueFd> socket = stock_.try_take(key.pod_id, ipv6);
     if (!*socket)
-        socket = co_await stock_.wait(key.pod_id, ipv6, deadline);
+        socket = co_await stock_.wait(key.pod_id, ipv6, until);
     if (!socket) {
         counters_.add(Counter::connects_no_socket);
         co_return std::unexpected(socket.error());
     }
-    std::optional<DialSlots::Slot> slot;
     SocketAddress target = key.address;
     if (direction == Direction::inbound) {
-        Result<DialSlots::Slot> taken =
-            dial_slots_.take(key.pod_id, worker_.ring().socket_cookie(socket->get()), client, key.address);
-        if (!taken) {
+        Result<DialSlots::Slot> slot = co_await dial_slots_.wait(
+            key.pod_id, worker_.ring().socket_cookie(socket->get()), client, key.address, until);
+        if (!slot) {
             counters_.add(Counter::connects_no_slot);
-            co_return std::unexpected(taken.error());
+            co_return std::unexpected(slot.error());
         }
-        slot.emplace(std::move(*taken));
         target = slot->address();
+        dial_slots_.dialled(std::move(*slot));
     }
     Result<std::unique_ptr<ByteStream>> stream =
-        co_await connect_tcp(worker_, std::move(*socket), target, deadline, settings_.tcp);
-    if (!stream) {
-        const Code code = stream.error().code;
-        counters_.add(code == Code::refused   ? Counter::connects_refused
-                      : code == Code::timeout ? Counter::connects_timeout
-                                              : Counter::connects_failed);
-        Error error = stream.error();
-        error.side = Side::upstream;
-        error.during = "connect";
-        co_return std::unexpected(error);
-    }
+        co_await connect_tcp(worker_, std::move(*socket), target, until, settings_.tcp);
+    if (!stream)
+        co_return std::unexpected(connect_failed(stream.error()));
     counters_.add(Counter::connects_ok);
     co_return std::make_unique<Upstream>(
         Upstream{.key = key, .stream = std::move(*stream), .codec = make_h1_client_codec(settings_.h1)});
+}
+
+Error Proxy::connect_failed(Error error) {
+    counters_.add(error.code == Code::refused    ? Counter::connects_refused
+                  : error.code == Code::timeout  ? Counter::connects_timeout
+                  : error.code == Code::canceled ? Counter::connects_canceled
+                                                 : Counter::connects_failed);
+    error.side = Side::upstream;
+    error.during = "connect";
+    return error;
 }
 
 // ------------------------------------------------------------------ ends
@@ -233,8 +235,8 @@ void Proxy::tick() {
 
 void Proxy::cut(Counter reason, uint32_t pod_id) {
     for (Connection* connection = first_connection_; connection != nullptr; connection = connection->next_) {
-        if (pod_id != 0 && connection->pod_id() != pod_id)
-            continue;
+        if (connection->is_gone() || (pod_id != 0 && connection->pod_id() != pod_id))
+            continue; // cut before, and on its way out
         if (connection->in_exchange())
             counters_.add(reason);
         connection->cut();

@@ -66,8 +66,9 @@ public:
     bool serve(std::unique_ptr<ByteStream> stream, const Accepted& accepted);
 
     // for Connection
-    /// A new connection to the exchange's endpoint, through a dial slot if inbound.
-    [[nodiscard]] Task<Result<UpstreamPtr>> connect(UpstreamKey key, Direction direction, SocketAddress client);
+    /// A new connection to the exchange's endpoint, through a dial slot if inbound. Error: Code::canceled, if so.
+    [[nodiscard]] Task<Result<UpstreamPtr>> connect(UpstreamKey key, Direction direction, SocketAddress client,
+                                                    Cancel& cancel);
     void joined(Connection& connection);
     void left(Connection& connection);
     [[nodiscard]] Worker& worker() { return worker_; }
@@ -101,6 +102,7 @@ private:
     void accepted(uint32_t pod_id, abi::weft_listener_kind kind, UniqueFd socket);
     [[nodiscard]] bool has_room(uint32_t pod_id);
     void tick();
+    Error connect_failed(Error error);
     void finish_releases();
     void finish_drain();
     Connection* first_of(uint32_t pod_id) const;

@@ -18,7 +18,9 @@ struct ProxySettings {
     // downstream
     uint64_t head_timeout_ms = 10'000;        ///< first byte of a request head to its last; then 408
     uint64_t idle_timeout_ms = 300'000;       ///< no request on an open connection
-    uint64_t exchange_idle_timeout_ms = 300'000; ///< no byte of an exchange in either direction; then 504 or cut
+    /// No byte of an exchange in either direction; then 504 or cut. Long, since a quiet event stream or long poll is
+    /// no fault (istio.md 5.5: off there); UINT64_MAX: for ever.
+    uint64_t exchange_idle_timeout_ms = 3'600'000;
     uint64_t half_closed_timeout_ms = 60'000; ///< the same once the client has sent its FIN
     uint64_t linger_timeout_ms = 2'000;       ///< after our FIN: wait for the client's, so that no reset eats the reply
     size_t linger_bytes_max = 1024 * 1024;    ///< read and dropped while lingering

@@ -12,6 +12,8 @@ namespace {
 
 constexpr uint64_t decay_ms = 30'000; ///< a target above the start that was not needed for that long is halved
 
+/// Ours, and not the backend's: neither an answer that is late nor another endpoint's business.
+constexpr Error no_socket{.code = Code::unavailable, .side = Side::self, .during = "socket stock"};
 constexpr Error pod_gone{.code = Code::unavailable, .side = Side::self, .during = "socket of pod"};
 
 } // namespace
@@ -123,19 +125,19 @@ void SocketStock::refill(Key key, Shelf& shelf) {
     ask_(Wish{.pod_id = key.first, .ipv6 = key.second, .count = shelf.asked});
 }
 
-Task<Result<UniqueFd>> SocketStock::wait(uint32_t pod_id, bool ipv6, Deadline deadline) {
+Task<Result<UniqueFd>> SocketStock::wait(uint32_t pod_id, bool ipv6, Until until) {
     Shelf* shelf = find(pod_id, ipv6);
     if (shelf == nullptr)
         co_return std::unexpected(pod_gone);
     if (shelf->waiters >= settings_.stock_waiters_max)
-        co_return fail(Code::unavailable, "socket stock");
+        co_return std::unexpected(no_socket);
     counters_.add(Counter::stock_waits);
     ++shelf->waiters;
     refill({pod_id, ipv6}, *shelf);
     Result<UniqueFd> socket;
     // A wake-up is no promise: the sockets may be gone again, or the pod.
     while (socket && !*socket) {
-        const Result<void> woken = co_await shelf->arrived.wait(deadline);
+        const Result<void> woken = co_await shelf->arrived.wait(until);
         if (shelf->released) {
             socket = std::unexpected(pod_gone);
         } else if (!shelf->sockets.empty()) {
@@ -145,7 +147,7 @@ Task<Result<UniqueFd>> SocketStock::wait(uint32_t pod_id, bool ipv6, Deadline de
             if (!shelf->sockets.empty())
                 shelf->arrived.notify_one();
         } else if (!woken) {
-            socket = std::unexpected(woken.error());
+            socket = std::unexpected(woken.error().code == Code::timeout ? no_socket : woken.error());
         }
     }
     --shelf->waiters;

@@ -41,7 +41,8 @@ public:
 
     /// A socket at once, or one without a descriptor: then `co_await wait()`.
     [[nodiscard]] UniqueFd try_take(uint32_t pod_id, bool ipv6);
-    [[nodiscard]] Task<Result<UniqueFd>> wait(uint32_t pod_id, bool ipv6, Deadline deadline);
+    /// Error: Code::unavailable if none came in time, or the pod is gone; Code::canceled.
+    [[nodiscard]] Task<Result<UniqueFd>> wait(uint32_t pod_id, bool ipv6, Until until);
 
     /// Another agent is there: it knows nothing of earlier wishes.
     void ask_again();

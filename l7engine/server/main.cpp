@@ -22,6 +22,7 @@ struct Options {
     uint64_t workers = 0; ///< 0: one per CPU
     uint64_t user = 65532;
     uint64_t drain_timeout_s = 30;
+    uint64_t exchange_timeout_s = weft::l7::ProxySettings{}.exchange_idle_timeout_ms / 1000;
     weft::log::Level level = weft::log::Level::info;
     bool json = false;
 };
@@ -57,6 +58,8 @@ int serve(const Options& options) {
     Control* control = nullptr;
     EngineSettings settings;
     settings.workers = options.workers == 0 ? cpus() : static_cast<uint32_t>(options.workers);
+    settings.proxy.exchange_idle_timeout_ms =
+        options.exchange_timeout_s == 0 ? never : options.exchange_timeout_s * 1000;
     weft::Result<std::unique_ptr<Engine>> engine =
         Engine::start(settings, [&inbox, &control](uint32_t worker, SocketStock::Wish wish) {
             inbox.post([&control, worker, wish] { control->ask_sockets(worker, wish); });
@@ -95,6 +98,8 @@ int main(int argc, char** argv) {
     flags.number("--workers", options.workers, 0, 1024, "worker threads; 0: one per CPU");
     flags.number("--user", options.user, 1, 0xfffffffe, "uid and gid to run as when started by root");
     flags.number("--drain-timeout", options.drain_timeout_s, 0, 86400, "seconds that open exchanges get at the end");
+    flags.number("--exchange-idle-timeout", options.exchange_timeout_s, 0, 31'536'000,
+                 "seconds without a byte of a request or its reply, then 504 or a reset; 0: no limit");
     flags.level("--log-level", options.level, "least level that is written");
     flags.toggle("--log-json", options.json, "log lines as JSON");
     if (const std::optional<int> code = flags.parse(argc, argv))

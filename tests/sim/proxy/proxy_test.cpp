@@ -331,7 +331,9 @@ TEST(Proxy, waits_for_sockets_while_the_agent_is_away) {
 }
 
 TEST(Proxy, times_out_an_exchange_without_progress_with_504) {
-    Stage stage(20);
+    ProxySettings settings;
+    settings.exchange_idle_timeout_ms = 300'000;
+    Stage stage(20, Stage::calm(), settings);
     stage.add_endpoint("10.0.1.1:8080");
     stage.world.serve(address_of("10.0.1.1:8080"), http_server([](std::string_view, sim::Peer) { return std::string(); }));
     const sim::Peer client = stage.client();
