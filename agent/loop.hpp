@@ -34,8 +34,9 @@ inline constexpr uint64_t stuck_ms = 30'000;
 inline constexpr uint32_t sync_wait_max_ms = 600'000;
 
 /// From the source to the kernel and the engine, again and again: the reconcile thread. It alone uses the source, the
-/// pods and the datapath. For each generation: (1) listeners of new pods, (2) what the kernel may hold already
-/// (stage.hpp), (3) the snapshot, then the listeners, to the engine; and when the engine has it in force, (4) the rest.
+/// pods and the datapath. For each generation: (1) listeners of new pods into the kernel, (2) the snapshot, then the
+/// listeners, on their way to the engine, (3) at once and without waiting for it what the kernel may hold already
+/// (stage.hpp), and when the engine has the snapshot in force, (4) the rest.
 ///
 ///     start ──engine came or had its time, and the source says all it should──▶ begun: generation after generation
 ///       └──adopted, and the source lacks something (hold.hpp)──▶ held: nothing is touched ──read whole──▶ begun

@@ -24,7 +24,7 @@ namespace weft::agent {
 namespace {
 
 constexpr uint32_t scrape_wait_ms = 1000;
-/// After the hooks are gone, before the engine stops accepting: what already is in its backlog is accepted.
+/// After nothing is redirected any more, before the engine stops accepting: what already is in its backlog is accepted.
 constexpr auto backlog_wait = std::chrono::milliseconds(100);
 
 int complain(const std::string& why, int exit_code) {
@@ -78,15 +78,32 @@ public:
                 control_->stop(engine::Control::Ending::keep_engine);
             return;
         }
-        // First of all nothing is redirected any more; then the engine may go.
-        if (const auto removed = bpf::remove_pins(options_.pin_dir, bpf::datapath_map_names()); !removed)
-            log::error("cleanup_failed", log::kv("reason", removed.error()));
+        // Nothing new comes to the engine; what it has, it ends, and for that its own dials still need their hooks.
+        stop_redirecting();
         std::this_thread::sleep_for(backlog_wait);
         if (control_)
             control_->stop(engine::Control::Ending::stop_engine);
+        if (const auto removed = bpf::remove_pins(options_.pin_dir, bpf::datapath_map_names()); !removed)
+            log::error("cleanup_failed", log::kv("reason", removed.error()));
     }
 
 private:
+    void stop_redirecting() {
+        const auto said = [](const Result<void>& done) {
+            if (!done)
+                log::error("cleanup_failed", log::kv("reason", to_string(done.error())));
+        };
+        for (const uint32_t pod_id : datapath_.attached_pods())
+            said(datapath_.detach_pod(pod_id));
+        KernelState now = datapath_.current();
+        for (auto& [address, service] : now.services) {
+            if (!std::exchange(service.l7, false))
+                continue;
+            const MapOperation direct = PutService{.address = address, .service = service};
+            said(datapath_.apply({&direct, 1}));
+        }
+    }
+
     engine::Control::Settings control_settings() {
         engine::Control::Settings settings{
             .socket_path = options_.socket,
@@ -227,9 +244,10 @@ int clean_up(const Options& options) {
     const auto lock = lock_socket(options.lock_file());
     if (!lock)
         return complain(lock.error(), exit_failure);
+    // The hooks first: while the engine ends, nobody is sent to it.
+    const auto removed = bpf::Datapath::cleanup(options.pin_dir);
     if (const auto left = engine::recorded_engine(options.engine_state_file()))
         engine::terminate(*left, engine::terminate_wait_ms);
-    const auto removed = bpf::Datapath::cleanup(options.pin_dir);
     for (const std::string& path :
          {options.engine_state_file(), options.objects_file(), options.socket, options.lock_file()})
         ::unlink(path.c_str());

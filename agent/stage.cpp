@@ -4,11 +4,12 @@
 #include <algorithm>
 #include <utility>
 
+#include "agent/reconcile/plan.hpp"
+
 namespace weft::agent {
 namespace {
 
 using PortAction = KernelState::PortAction;
-using PortKey = KernelState::PortKey;
 
 /// Pods of `now` that `wanted` does not have, without the addresses that a wanted pod owns now.
 void keep_pod(const std::pair<const uint64_t, KernelState::Pod>& kept, KernelState& target) {
@@ -24,14 +25,6 @@ void keep_pod(const std::pair<const uint64_t, KernelState::Pod>& kept, KernelSta
     target.pods[cookie] = std::move(remaining);
 }
 
-/// What the kernel does with a port: its own entry, else the pod's entry for all others, else pass.
-PortAction effective(const KernelState& state, const PortKey& key) {
-    if (const auto own = state.inbound_ports.find(key); own != state.inbound_ports.end())
-        return own->second;
-    const auto others = state.inbound_ports.find({.pod_id = key.pod_id, .port = 0});
-    return others == state.inbound_ports.end() ? PortAction::pass : others->second;
-}
-
 /// pass < steer < refuse
 PortAction stricter(PortAction a, PortAction b) {
     return std::to_underlying(a) > std::to_underlying(b) ? a : b;
@@ -40,7 +33,7 @@ PortAction stricter(PortAction a, PortAction b) {
 void keep_strictness(const KernelState& now, const KernelState& wanted, KernelState& target) {
     for (const auto* side : {&now.inbound_ports, &wanted.inbound_ports})
         for (const auto& [key, action] : *side)
-            target.inbound_ports[key] = stricter(effective(now, key), effective(wanted, key));
+            target.inbound_ports[key] = stricter(effective_action(now, key), effective_action(wanted, key));
 }
 
 } // namespace

@@ -25,14 +25,6 @@ bool holds(const std::vector<IpAddress>& list, const IpAddress& address) {
     return std::find(list.begin(), list.end(), address) != list.end();
 }
 
-/// What the kernel does with a port of a pod: its own entry, else that of port 0.
-Action effective(const KernelState& state, uint32_t pod_id, uint16_t port) {
-    if (const auto* own = find(state.inbound_ports, PortKey{.pod_id = pod_id, .port = port}))
-        return *own;
-    const auto* all = find(state.inbound_ports, PortKey{.pod_id = pod_id, .port = 0});
-    return all == nullptr ? Action::pass : *all;
-}
-
 /// Takes the steps one by one on a model of the maps: each phase compares the model, not the past, with what is wanted.
 class Planner {
 public:
@@ -127,8 +119,8 @@ void Planner::guard_kept_addresses(const KernelState::Pod& before, uint32_t new_
             ports.push_back(key.port);
     }
     for (const uint16_t port : ports) {
-        const Action action = effective(state_, before.id, port);
-        if (action != Action::pass && effective(state_, new_id, port) == Action::pass)
+        const Action action = effective_action(state_, {.pod_id = before.id, .port = port});
+        if (action != Action::pass && effective_action(state_, {.pod_id = new_id, .port = port}) == Action::pass)
             step(PutInboundPort{{.pod_id = new_id, .port = port}, action});
     }
 }
@@ -213,11 +205,18 @@ std::vector<MapOperation> plan(const KernelState& now, const KernelState& wanted
     return Planner(now, wanted).run();
 }
 
+KernelState::PortAction effective_action(const KernelState& state, const PortKey& key) {
+    if (const auto* own = find(state.inbound_ports, key))
+        return *own;
+    const auto* others = find(state.inbound_ports, PortKey{.pod_id = key.pod_id, .port = 0});
+    return others == nullptr ? Action::pass : *others;
+}
+
 KernelState::PortAction action_at(const KernelState& state, const IpAddress& address, uint16_t port) {
     for (const auto& [cookie, pod] : state.pods) {
         if (!holds(pod.addresses, address))
             continue;
-        return effective(state, pod.id, port);
+        return effective_action(state, {.pod_id = pod.id, .port = port});
     }
     return Action::pass;
 }

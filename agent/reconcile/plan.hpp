@@ -20,6 +20,9 @@ namespace weft::agent {
 /// RemovePod those it lists, both only where they still belong to that pod.
 void apply(KernelState& state, const MapOperation& operation);
 
+/// What the kernel does with a port of a pod: its own entry, else that of port 0, else pass.
+[[nodiscard]] KernelState::PortAction effective_action(const KernelState& state, const KernelState::PortKey& key);
+
 /// What sk_lookup would do with a connection to that address and port (`pass` too if no pod has the address).
 [[nodiscard]] KernelState::PortAction action_at(const KernelState& state, const IpAddress& address, uint16_t port);
 

@@ -7,6 +7,7 @@
 #include <variant>
 #include <vector>
 
+#include "bpf/abi.h"
 #include "config/base/net.hpp"
 #include "config/model/snapshot.hpp"
 
@@ -60,7 +61,11 @@ struct KernelState {
         uint16_t port = 0; ///< 0: all others
         auto operator<=>(const PortKey&) const = default;
     };
-    enum class PortAction : uint8_t { pass, steer, refuse };
+    enum class PortAction : uint8_t {
+        pass = abi::WEFT_PORT_PASS,
+        steer = abi::WEFT_PORT_STEER,
+        refuse = abi::WEFT_PORT_REFUSE
+    };
 
     std::map<uint64_t, Pod> pods; ///< by netns cookie
     std::map<PortKey, PortAction> inbound_ports;

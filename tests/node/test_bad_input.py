@@ -5,8 +5,9 @@ import shutil
 import pytest
 from http1 import request
 from manifests import http_route, namespace, policy, service, service_parent, service_target
+from netns import run
 from waiting import wait_until
-from world import PORT, World, to
+from world import OTHER_PORT, PORT, World, to
 
 REFUSED = "weft_agent_refused_objects_total"
 FAULTS = "weft_agent_source_faults_total"
@@ -189,6 +190,56 @@ def test_two_pods_with_one_address_are_reported_and_neither_gets_the_others_iden
     good.lab.remove("twin.yaml")
     good.agent.sync()
     twin.delete()
+
+
+def test_full_kernel_map_is_reported_and_only_the_newcomer_waits(own_lab):
+    """The room that is left is taken by entries of the test: the kernel itself refuses the pod's."""
+    world = World(own_lab)
+    world.policy("DENY", [{"to": [{"operation": {"paths": ["/closed"]}}]}])
+    path, room = world.agent.pin_dir / "pod_addresses", 4096
+
+    def fill(command, value=""):
+        lines = [f"map {command} pinned {path} key hex fe 80 {'00 ' * 12}{n >> 8:02x} {n & 255:02x} {value}"
+                 for n in range(room - entries)]
+        run("bpftool", "batch", "file", "-", stdin="\n".join(lines) + "\n")
+    entries = int(world.agent.metrics().total("weft_datapath_map_entries", map="pod_addresses"))
+    fill("update", f"value hex {'00 ' * 8}")
+    guest = own_lab.pod("guest", labels={"app": "guest"})
+    guest.serve(PORT)
+    with world.agent.rises("weft_agent_apply_failures_total", reason="map_full"):
+        own_lab.apply("guest.yaml", guest.manifest())
+        done = world.agent.ctl("--timeout", 1, "sync", check=False)
+    assert done.returncode == 1 and "pod_addresses" in done.stderr, done
+    assert len(done.stderr.strip().splitlines()) == 1
+    assert any("pod_addresses" in fault for fault in world.agent.status()["datapath"]["faults"])
+    for way in (lambda where: world.get(path=where), lambda where: request(world.stranger, world.a.ip4, PORT,
+                                                                            path=where)):
+        assert (way("/").status, way("/closed").status) == (200, 403)
+    fill("delete")
+    world.agent.sync()
+    assert request(guest, world.ip("web"), PORT, host="web").status == 200
+    assert request(world.stranger, guest.ip4, PORT, path="/closed").status == 200  # of no service: not governed
+
+
+def test_more_guarded_ports_than_the_kernel_holds_guard_every_port(own_lab):
+    world = World(own_lab)
+    names = [f"wide{number}" for number in range(16)]
+    wide = [service(name, [f"10.96.7.{number + 1}"], PORT, {"only": "b"}, "waypoint")
+            for number, name in enumerate(names)]
+    for number, made in enumerate(wide):
+        made["spec"]["ports"] = [{"name": f"p{port}", "port": port, "protocol": "TCP", "appProtocol": "http"}
+                                 for port in range(20000 + 1024 * number, 20000 + 1024 * (number + 1))]
+    world.policy("DENY", [{"to": [{"operation": {"paths": ["/closed"]}}]}])
+    world.agent.apply("wide.yaml", *wide)
+    world.fault("default/b", "too many guarded ports")
+    assert request(world.stranger, world.b.ip4, PORT, path="/closed").status == 403
+    assert request(world.stranger, world.a.ip4, PORT, path="/closed").status == 403
+    assert world.get(path="/closed").status == 403
+    # A port of no service takes the way through the engine too, which knows that no policy governs it.
+    with world.agent.rises("weft_datapath_inbound_steered_total"):
+        assert request(world.stranger, world.b.ip4, OTHER_PORT).status == 200
+    world.agent.remove("wide.yaml")
+    assert request(world.stranger, world.b.ip4, OTHER_PORT).status == 200
 
 
 def test_directory_that_vanishes_changes_nothing_and_is_found_again(own_lab):

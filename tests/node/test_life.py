@@ -220,6 +220,67 @@ def test_nothing_is_left_after_the_end(own_lab, end):
         assert ":15001" not in pod.run("ss", "-Hltn").stdout and ":15006" not in pod.run("ss", "-Hltn").stdout
 
 
+def test_request_that_is_whole_only_when_the_agent_ends_is_still_served(own_world):
+    """The draining engine dials for it, as ever by way of the hooks."""
+    world = own_world
+    world.policy("ALLOW", [{}])
+    with world.stranger.connect(world.a.ip4, PORT) as sock:
+        sock.sendall(b"GET / HTTP/1.1\r\nHost: web\r\n")
+        wait_until(lambda: world.agent.metrics().total("weft_l7_connections") >= 1, "the engine has the connection")
+        world.agent.process.terminate()
+        wait_until(lambda: not any("link_pod" in pin for pin in world.lab.pins()), "nothing is steered any more", 15)
+        sock.sendall(b"\r\n")
+        assert sock.recv(4096).startswith(b"HTTP/1.1 200 ")
+    assert world.agent.process.wait(20) == 0
+    wait_until(lambda: not world.lab.pins(), "nothing is left")
+
+
+def test_cleanup_takes_the_hooks_away_before_the_engine_ends(own_world):
+    world = own_world
+    world.policy("ALLOW", [{}])
+    slow = []
+    thread = threading.Thread(target=lambda: slow.append(world.get(path="/?delay_ms=2000").status))
+    thread.start()
+    wait_until(lambda: any(b"delay_ms" in app.bytes_received() for app in world.apps.values()), "it is in flight")
+    world.agent.kill_agent()
+    done = []
+    cleaner = threading.Thread(target=lambda: done.append(world.agent.cleanup().returncode))
+    cleaner.start()
+    wait_until(lambda: not world.lab.pins(), "the hooks are gone")
+    assert world.agent.engine_pids()  # it finishes what it has
+    assert request(world.stranger, world.a.ip4, PORT).saw["pod"] == "a"
+    for each in (thread, cleaner):
+        each.join()
+    assert (slow, done, world.agent.engine_pids()) == ([200], [0], [])
+
+
+def test_graceful_end_with_keep_leaves_everything_in_force_and_the_next_start_adopts_it(own_lab):
+    world = World(own_lab, arguments=("--keep",))
+    world.route(to("a"))
+    world.policy("DENY", [{"to": [{"operation": {"paths": ["/closed"]}}]}])
+    engine, links, pins = world.agent.engine_pid(), set(bpf_links()), own_lab.pins()
+
+    def in_force():
+        assert (world.get().pod, world.get(path="/closed").status) == ("a", 403)
+        assert request(world.stranger, world.a.ip4, PORT, path="/closed").status == 403
+    with Load(world.session, threads=2) as load:
+        wait_until(lambda: load.served() >= 30, "the load runs")
+        assert world.agent.stop() == 0
+        assert own_lab.pins() == pins and world.agent.engine_pid() == engine
+        served = load.served()
+        wait_until(lambda: load.served() >= served + 50, "traffic goes on without an agent", 20)
+        in_force()
+        world.agent.start()
+        world.agent.sync()
+        in_force()
+        served = load.served()
+        wait_until(lambda: load.served() >= served + 50, "traffic goes on with the next agent", 20)
+    assert load.failed() == []
+    assert world.agent.engine_pid() == engine and set(bpf_links()) >= links
+    world.agent.remove("policy-policy.yaml")
+    assert world.get(path="/closed").status == 200
+
+
 def test_cleanup_without_anything_to_clean_succeeds(own_lab):
     world = World(own_lab)
     assert world.agent.stop() == 0

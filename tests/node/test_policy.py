@@ -260,3 +260,15 @@ def test_same_node_flow_is_judged_once(world):
     assert world.get("a", path="/?close=1").status == 200  # so that no pooled connection is used next
     with world.agent.rises("weft_datapath_inbound_passed_judged_total"):
         assert world.get("a").status == 200
+
+
+def test_multipath_tcp_is_judged_like_tcp(world):
+    multipath = 262  # IPPROTO_MPTCP
+    world.policy("DENY", [{"to": [{"operation": {"paths": ["/closed"]}}]}])
+    for pod, address in ((world.client, world.ip("web")), (world.client, world.a.ip4), (world.stranger, world.a.ip4)):
+        for path, status in (("/", b"200"), ("/closed", b"403")):
+            with pod.socket(protocol=multipath) as sock:
+                sock.settimeout(10)
+                sock.connect((address, PORT))
+                sock.sendall(f"GET {path} HTTP/1.1\r\nHost: web\r\nConnection: close\r\n\r\n".encode())
+                assert sock.recv(4096).split()[1] == status, (pod.name, address, path)

@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The processes themselves: privileges, feature probe, flags, files."""
+import contextlib
+import socket
 import stat
 import subprocess
 
@@ -113,5 +115,51 @@ def test_agent_without_an_engine_flag_waits_for_one_that_connects_by_itself(own_
     engine.launch()
     agent.sync()
     assert request(client, "10.96.2.1", PORT).status == 200
+    engine.process.terminate()
+    engine.process.wait(20)
+
+
+def test_engine_survives_an_agent_that_talks_nonsense_and_serves_the_next_one(own_lab):
+    """One clear line and one count for each, and a new connection every time."""
+    from http1 import request
+    from manifests import namespace, service, waypoint_gateway
+    from world import PORT
+    client, server = own_lab.pod("client"), own_lab.pod("server", labels={"app": "s"})
+    server.serve(PORT)
+    own_lab.apply("all.yaml", namespace("default"), waypoint_gateway(), client.manifest(), server.manifest(),
+                  service("s", ["10.96.2.1"], PORT, waypoint="waypoint"))
+    agent = Agent(own_lab, engine=False, arguments=("--engine-user", ENGINE_USER))
+    own_lab.agents.append(agent)
+    engine = Agent(own_lab, wrapper_log="engine.log")
+    engine.command = [binary("weft-l7engine"), "--socket", agent.socket_path, "--user", ENGINE_USER, "--workers", "1"]
+    nonsense = [(b"\xff\xff\xff\xff", "frame"), (b"\x64\0\0\0half", "frame"), (b"\x05", "frame"),
+                (b"\x05\0\0\0\xff\xff\xff\xff\xff", "message"), (b"\0\0\0\0", "message"),
+                (b"\x02\0\0\0\x0a\0", "message"), (b"GET / HTTP/1.1\r\n\r\n", "frame")]
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(agent.socket_path))
+        agent.socket_path.chmod(0o666)
+        listener.listen()
+        listener.settimeout(20)
+        engine.launch()
+        for said, _ in nonsense:
+            connection, _ = listener.accept()
+            with connection:
+                connection.settimeout(20)
+                connection.sendall(said)
+                connection.shutdown(socket.SHUT_WR)
+                with contextlib.suppress(ConnectionResetError):
+                    while connection.recv(65536):
+                        pass
+    lines = [line for line in engine.log_path.read_text().splitlines() if "agent_connection_closed" in line]
+    assert len(lines) == len(nonsense) and all("error=" in line for line in lines), lines
+    agent.socket_path.unlink()
+    agent.launch()
+    wait_until(lambda: agent.http("/healthz")[0] == 200, "an agent runs", 15)
+    agent.sync()
+    assert request(client, "10.96.2.1", PORT, host="s").status == 200
+    for reason in ("frame", "message"):
+        assert agent.metrics().total("weft_l7_agent_disconnects_total", reason=reason) == \
+            sum(1 for _, counted in nonsense if counted == reason)
+    assert engine.process.poll() is None
     engine.process.terminate()
     engine.process.wait(20)

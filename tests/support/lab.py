@@ -95,11 +95,11 @@ class Pod:
         """Starts an application that echoes what it saw; returns when it listens."""
         return Application(self, name or self.name, http_ports, tcp)
 
-    def socket(self, family=socket.AF_INET, kind=socket.SOCK_STREAM):
+    def socket(self, family=socket.AF_INET, kind=socket.SOCK_STREAM, protocol=0):
         """A socket of this process that lives in the pod: the hooks see it as the pod's own."""
         self.lab.join()
         with netns.inside(self.netns):
-            return socket.socket(family, kind)
+            return socket.socket(family, kind, protocol)
 
     def connect(self, address, port, timeout=10.0):
         sock = self.socket(socket.AF_INET6 if ":" in address else socket.AF_INET)
