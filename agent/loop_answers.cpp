@@ -115,12 +115,13 @@ void Loop::log_faults() {
     }
     for (const Diagnostic& diagnostic : compiled_.diagnostics) {
         const std::string line = line_of(diagnostic);
-        if (diagnostic.severity != Diagnostic::Severity::error || !present.insert(line).second ||
+        if (diagnostic.severity == Diagnostic::Severity::warning || !present.insert(line).second ||
             faults_said_.contains(line))
             continue;
-        counters_.add(Event::object_refused, "");
-        log::error("object_refused", log::kv("object", diagnostic.object), log::kv("field", diagnostic.field),
-                   log::kv("message", diagnostic.message));
+        const bool refused = diagnostic.severity == Diagnostic::Severity::refused;
+        counters_.add(refused ? Event::object_refused : Event::object_error, "");
+        log::error(refused ? "object_refused" : "object_error", log::kv("object", diagnostic.object),
+                   log::kv("field", diagnostic.field), log::kv("message", diagnostic.message));
     }
     for (const std::string& reason : hold_)
         if (present.insert("hold: " + reason).second && !faults_said_.contains("hold: " + reason)) {

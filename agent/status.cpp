@@ -8,7 +8,13 @@ namespace weft::agent {
 namespace {
 
 const char* name(Diagnostic::Severity severity) {
-    return severity == Diagnostic::Severity::error ? "error" : "warning";
+    switch (severity) {
+        using enum Diagnostic::Severity;
+    case warning: return "warning";
+    case error: return "error";
+    case refused: return "refused";
+    }
+    return "";
 }
 
 Json json_of(const Condition& condition) {
@@ -169,7 +175,7 @@ std::vector<std::string> sync_warnings(const std::vector<SourceFault>& source_fa
     for (const SourceFault& fault : source_faults)
         lines.push_back(line_of(fault));
     for (const Diagnostic& diagnostic : diagnostics)
-        if (diagnostic.severity == Diagnostic::Severity::error)
+        if (diagnostic.severity != Diagnostic::Severity::warning)
             lines.push_back(line_of(diagnostic));
     for (const Pods::Failure& pod : missing_pods)
         lines.push_back("Pod " + pod.uid + ": " + pod.reason);

@@ -59,8 +59,8 @@ Rows fault_rows(const Json& status) {
             if (std::ranges::find(said, line) != said.end())
                 continue;
             said.push_back(line);
-            const bool error = text(diagnostic, "severity") == "error";
-            (error ? rows : warnings).push_back({error ? "refused" : "warning", line});
+            const std::string severity = text(diagnostic, "severity");
+            (severity == "warning" ? warnings : rows).push_back({severity, line});
         }
     }
     for (const Json& pod : list(status, "pods"))

@@ -13,10 +13,12 @@ struct Meaning {
     const char* help;
 };
 
-constexpr std::array<Meaning, 15> meanings = {{
+constexpr std::array<Meaning, 16> meanings = {{
     {Event::source_fault, "weft_agent_source_faults_total",
      "Faults of the source: files that cannot be read or parsed."},
     {Event::object_refused, "weft_agent_refused_objects_total", "Objects refused whole because of a fault in them."},
+    {Event::object_error, "weft_agent_object_errors_total",
+     "Faults of objects in force: what they name is missing, or cannot be served."},
     {Event::engine_start, "weft_agent_engine_starts_total", "Engine processes started by this agent."},
     {Event::engine_loss, "weft_agent_engine_losses_total", "Engine connections that ended, by cause."},
     {Event::bad_message, "weft_agent_bad_messages_total", "Messages on the control socket that break the contract."},

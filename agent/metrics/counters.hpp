@@ -17,6 +17,7 @@ namespace weft::agent::metrics {
 enum class Event : uint8_t {
     source_fault,
     object_refused,
+    object_error,
     engine_start,
     engine_loss,
     bad_message,

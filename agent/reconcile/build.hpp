@@ -134,6 +134,13 @@ template <class T>
              .message = std::move(message)}};
 }
 
+/// Routes of other controllers may use what Weft does not serve: nobody here waits for them.
+[[nodiscard]] bool is_foreign(const Build& build, const Entry<HttpRoute>& entry);
+template <class T>
+[[nodiscard]] bool is_foreign(const Build&, const Entry<T>&) {
+    return false;
+}
+
 /// Whether a Gateway with a waypoint's listeners lets routes and users of that namespace in.
 [[nodiscard]] bool allows_namespace(const Build& build, const Gateway& gateway, const Gateway::Listener& listener,
                                     const std::string& ns);

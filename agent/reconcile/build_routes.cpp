@@ -302,11 +302,21 @@ void add_frontend_tables(Build& build, const ServiceBuild& service, PortBuild& p
 
 } // namespace
 
+bool is_foreign(const Build& build, const Entry<HttpRoute>& entry) {
+    if (entry.good || entry.refused_parents.empty())
+        return false;
+    return std::ranges::all_of(entry.refused_parents, [&](const HttpRoute::Parent& parent) {
+        const auto* gateway = build.store.find<Gateway>({.ns = parent.ns, .name = parent.name});
+        return parent.group == gateway_group && parent.kind == "Gateway" && gateway != nullptr &&
+               !build.is_our_class(gateway->class_name);
+    });
+}
+
 void build_routes(Build& build) {
     for (const auto& [name, entry] : build.store.all<HttpRoute>()) {
         if (entry.good)
             attach_route(build, name, entry);
-        else
+        else if (!is_foreign(build, entry))
             build.add_status(HttpRoute::kind, name, "", refusal(entry, "Accepted"));
     }
     for (auto& [name, waypoint] : build.waypoints)

@@ -13,10 +13,10 @@ constexpr const char* accepted = "weftmesh.io/Accepted"; ///< our own condition,
 template <class T>
 void report_refusals(Build& build) {
     for (const auto& [name, entry] : build.store.all<T>()) {
+        const auto severity = is_foreign(build, entry) ? Diagnostic::Severity::warning : Diagnostic::Severity::refused;
         for (const auto& fault : entry.faults)
             build.diagnose(object_id(T::kind, name), fault.field,
-                           fault.message + (entry.good ? "; the last good version stays in force" : ""),
-                           Diagnostic::Severity::error);
+                           fault.message + (entry.good ? "; the last good version stays in force" : ""), severity);
     }
 }
 

@@ -85,7 +85,8 @@ using MapOperation = std::variant<PutPod, RemovePod, PutInboundPort, RemoveInbou
 
 /// One configuration fault or remark, reported in the object's status (conventions: Diagnostic).
 struct Diagnostic {
-    enum class Severity : uint8_t { warning, error };
+    /// refused: the newest version of the object is not in force. error: it is, but not all of it can work.
+    enum class Severity : uint8_t { warning, error, refused };
     std::string object;  ///< "HTTPRoute default/reviews", or a file path for what is no object
     std::string field;   ///< "spec.rules[0].matches[1].path.value"; may be empty
     std::string message; ///< one sentence

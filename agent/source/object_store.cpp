@@ -79,8 +79,10 @@ private:
             return;
         if (before == nullptr && result_.store.size() >= limits::objects_max)
             return report(*list[chosen].origin, name, "more than " + std::to_string(limits::objects_max) + " objects");
-        Entry<T> entry{
-            .good = typed(list[chosen]), .faults = list[chosen].object->faults, .origin = *list[chosen].origin};
+        Entry<T> entry{.good = typed(list[chosen]),
+                       .faults = list[chosen].object->faults,
+                       .origin = *list[chosen].origin,
+                       .refused_parents = list[chosen].object->parents};
         if (before != nullptr && before->good && (!entry.good || *entry.good == *before->good))
             entry.good = before->good;
         result_.store.all<T>().emplace(name, std::move(entry));

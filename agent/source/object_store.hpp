@@ -19,9 +19,10 @@ struct Entry {
     std::shared_ptr<const T> good; ///< the last good version, in force; null if there never was one
     std::vector<Fault> faults;     ///< why the newest version is refused; empty: `good` is the newest
     std::string origin;            ///< the file that it comes from
+    std::vector<HttpRoute::Parent> refused_parents{}; ///< of an HTTPRoute's newest version, if that is refused
     bool operator==(const Entry& other) const {
         const bool same = good == other.good || (good && other.good && *good == *other.good);
-        return same && faults == other.faults && origin == other.origin;
+        return same && faults == other.faults && origin == other.origin && refused_parents == other.refused_parents;
     }
 };
 

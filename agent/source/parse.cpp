@@ -157,8 +157,11 @@ void parse_one(const Value& value, const std::vector<Fault>& known_faults, const
     if (!read_name(value, *kind, parsed, faults))
         return file_fault(out, value, std::string(kind->kind) + " has no valid metadata.name and namespace");
     decode_document(value, *kind, identity, parsed, faults);
-    if (!faults.empty())
+    if (!faults.empty()) {
+        if (const auto* route = std::get_if<std::shared_ptr<const HttpRoute>>(&parsed.object); route && *route)
+            parsed.parents = (*route)->parents;
         kind->refuse(parsed);
+    }
     parsed.faults = faults.take();
     out.objects.push_back(std::move(parsed));
 }

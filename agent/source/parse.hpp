@@ -27,7 +27,8 @@ using AnyObject = std::variant<std::shared_ptr<const Namespace>, std::shared_ptr
 struct ParsedObject {
     ObjectName name;
     AnyObject object;
-    std::vector<Fault> faults; ///< not empty: refused, and `object` is null
+    std::vector<Fault> faults;                ///< not empty: refused, and `object` is null
+    std::vector<HttpRoute::Parent> parents{}; ///< of a refused HTTPRoute: whom it concerns
 };
 
 /// What one file says.

@@ -474,6 +474,38 @@ TEST_F(ReconcileTest, a_refused_version_is_reported_and_the_last_good_one_works_
     EXPECT_EQ(condition("AuthorizationPolicy", "p", "WaypointAccepted"), "False Invalid");
 }
 
+TEST_F(ReconcileTest, routes_of_other_controllers_may_use_what_we_do_not_serve) {
+    const auto severity = [&](const std::string& parents) {
+        store_ = {};
+        compile_text(service("web", "10.96.0.1") + gateway("w") + gateway("theirs", "", "", "default", "nginx") +
+                     route("r", parents, "{filters: [{type: URLRewrite}]}"));
+        for (const auto& each : out_.diagnostics)
+            if (each.object == "HTTPRoute default/r")
+                return each.severity;
+        return Diagnostic::Severity::error;
+    };
+    using enum Diagnostic::Severity;
+    EXPECT_EQ(severity("{name: theirs}"), warning);
+    EXPECT_EQ(condition("HTTPRoute", "r", "Accepted"), "");
+    EXPECT_EQ(severity("{name: w}"), refused);
+    EXPECT_EQ(severity("{name: nobodys}"), refused); // it may be ours to be
+    EXPECT_EQ(severity("{name: theirs}, " + to_service("web")), refused);
+    EXPECT_EQ(severity("{name: theirs}, {name: w}"), refused);
+    EXPECT_EQ(severity(""), refused);
+}
+
+TEST_F(ReconcileTest, errors_of_objects_in_force_are_no_refusals) {
+    compile_text(service("web", "10.96.0.1") + route("r", to_service("web"), "{backendRefs: [{name: gone, port: 1}]}") +
+                 policy("p", at_service("gone")) + policy("q", at_service("web"), "action: AUDIT, rules: [{}]"));
+    std::map<std::string, Diagnostic::Severity> found;
+    for (const auto& each : out_.diagnostics)
+        found[each.object] = each.severity;
+    using enum Diagnostic::Severity;
+    EXPECT_EQ(found, (std::map<std::string, Diagnostic::Severity>{{"HTTPRoute default/r", error},
+                                                                  {"AuthorizationPolicy default/p", error},
+                                                                  {"AuthorizationPolicy default/q", refused}}));
+}
+
 TEST_F(ReconcileTest, our_gateways_and_classes_say_that_they_are_accepted) {
     compile_text(gateway("w") + gateway("x", "", "", "default", "nginx") +
                  "---\napiVersion: gateway.networking.k8s.io/v1\nkind: GatewayClass\nmetadata: {name: "
