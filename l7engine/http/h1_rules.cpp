@@ -53,16 +53,6 @@ bool is_port(std::string_view text) {
     return port <= std::numeric_limits<uint16_t>::max();
 }
 
-int hex_digit(char c) {
-    if (is_digit(c))
-        return c - '0';
-    if (c >= 'a' && c <= 'f')
-        return c - 'a' + 10;
-    if (c >= 'A' && c <= 'F')
-        return c - 'A' + 10;
-    return -1;
-}
-
 /// Length of a quoted-string at the start of `text`, or 0. Control characters are already excluded.
 size_t quoted_string_size(std::string_view text) {
     if (text.empty() || text.front() != '"')
@@ -113,6 +103,16 @@ std::unexpected<Error> refuse(int32_t status, const char* during) {
     else if (status != 400)
         code = Code::invalid;
     return fail(code, during, status);
+}
+
+int hex_digit(char c) {
+    if (is_digit(c))
+        return c - '0';
+    if (c >= 'a' && c <= 'f')
+        return c - 'a' + 10;
+    if (c >= 'A' && c <= 'F')
+        return c - 'A' + 10;
+    return -1;
 }
 
 size_t find_control(std::string_view text) {

@@ -20,6 +20,8 @@ inline constexpr size_t chunk_size_digits_max = 16;
 /// A refusal; `status` is what a server answers. The side is filled in by the codec.
 [[nodiscard]] std::unexpected<Error> refuse(int32_t status, const char* during);
 
+/// -1: none.
+[[nodiscard]] int hex_digit(char c);
 /// Offset of the first control character except HTAB (DEL included), or the size of the text.
 [[nodiscard]] size_t find_control(std::string_view text);
 [[nodiscard]] bool is_token(std::string_view text);
