@@ -2,6 +2,7 @@
 #include "l7engine/http/h1_rules.hpp"
 
 #include <algorithm>
+#include <array>
 #include <bit>
 #include <cstring>
 #include <limits>
@@ -307,7 +308,7 @@ bool ConnectionOptions::add_element(std::string_view element) {
     case Known::host:
     case Known::content_length:
     case Known::transfer_encoding: return false; // would make the message mean something else to the next reader
-    case Known::other: nominated[nominated_count++] = element; return true;
+    case Known::other: nominated.push_back(element); return true;
     case Known::te:
     case Known::expect:
     case Known::connection:

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <optional>
 #include <string_view>
+#include <vector>
 
 #include "config/base/error.hpp"
 
@@ -92,8 +92,7 @@ struct TransferCodings {
 
 /// The options of all Connection lines.
 struct ConnectionOptions {
-    std::array<std::string_view, connection_options_max> nominated; ///< names to remove
-    size_t nominated_count = 0;
+    std::vector<std::string_view> nominated; ///< names to remove; nearly always none
     size_t elements = 0;
     bool close = false;
     bool keep_alive = false;
