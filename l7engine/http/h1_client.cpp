@@ -14,7 +14,7 @@ using h1::H1Writer;
 /// One exchange at a time. `close_` is set as soon as anything casts doubt on where the next reply would begin.
 class H1Client final : public Codec {
 public:
-    explicit H1Client(const H1Settings& settings) : settings_(settings), reader_(settings, false) {}
+    explicit H1Client(const H1Settings& settings) : settings_(settings), reader_(settings_, false) {}
 
     Result<size_t> receive(const Slice& bytes, Events& events) override;
     Result<void> receive_eof(Events& events) override;

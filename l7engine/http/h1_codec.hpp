@@ -25,8 +25,7 @@ struct H1Settings {
 /// - A refused head still opens a stream, the next id, for which no on_head came: the owner may answer on it. A refused
 ///   body is answered on its own stream if the reply had not begun. Either way the reply says Connection: close.
 /// - After finished(), receive() takes bytes and ignores them.
-/// - A reply sent before the request has come whole closes the connection, except if the rest of a body of known length
-///   is in the slice that is being received.
+/// - A reply sent before the request has come whole closes the connection.
 /// - receive_eof() only after all bytes were taken; a client that has its whole request sent may still wait for the
 ///   answer. An answer without Content-Length to HTTP/1.0 ends by close: on reset() abort the connection then.
 [[nodiscard]] std::unique_ptr<Codec> make_h1_server_codec(const H1Settings& settings);

@@ -8,8 +8,8 @@ namespace {
 Result<void> remove_hop_by_hop(RawHead& raw) {
     if (raw.connection.malformed)
         return refuse(400, "connection");
-    for (size_t i = 0; i < raw.connection.nominated_count; ++i)
-        raw.headers.remove(raw.connection.nominated[i]);
+    for (const std::string_view name : raw.connection.nominated)
+        raw.headers.remove(name);
     return {};
 }
 
@@ -41,7 +41,7 @@ Result<Length> read_length(const RawHead& raw) {
 void set_framing(Message& message, const Length& length, const ConnectionOptions& options) {
     if (length.chunked) {
         message.framing = Framing::chunked;
-        message.nominated.assign(options.nominated.begin(), options.nominated.begin() + options.nominated_count);
+        message.nominated.assign(options.nominated.begin(), options.nominated.end());
     } else if (length.fixed && *length.fixed > 0) {
         message.framing = Framing::fixed;
         message.length = *length.fixed;

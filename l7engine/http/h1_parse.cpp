@@ -83,11 +83,11 @@ void note_field(RawHead& head, std::string_view name, std::string_view value) {
     case Known::te: return note_te(head, value);
     case Known::keep_alive:
     case Known::proxy_connection: return;
-    case Known::other: return head.headers.add(name, value);
+    case Known::other: return head.headers.add_checked(name, value);
     }
 }
 
-/// Names are tokens: llhttp sees to that (tested for every byte).
+/// Names are tokens: llhttp sees to that (tested for every byte). Values hold no control character: the reader does.
 int on_value_complete(llhttp_t* parser) {
     Tokens& tokens = tokens_of(parser);
     if (++tokens.head.field_count > tokens.settings.headers_max)

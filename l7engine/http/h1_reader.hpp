@@ -49,6 +49,7 @@ public:
         bool last = false;           ///< data: nothing follows
     };
 
+    /// The settings are the codec's.
     H1Reader(const H1Settings& settings, bool requests);
 
     /// Reads on from bytes[offset], which it advances. After `head` the owner calls begin_body().
@@ -67,8 +68,6 @@ public:
     [[nodiscard]] bool ends_at_close() const { return state_ == State::until_close; }
     /// Nothing of the next head has come.
     [[nodiscard]] bool at_start() const { return state_ == State::head && held_.size() == scanner_.begin(); }
-    /// Does the rest of the body lie within that many bytes? Unknown, so false, for chunked.
-    [[nodiscard]] bool ends_within(size_t bytes) const { return done() || (state_ == State::fixed && left_ <= bytes); }
 
 private:
     enum class State : uint8_t { head, fixed, until_close, chunk_line, chunk_data, chunk_end, trailers, done };
@@ -88,7 +87,7 @@ private:
     Result<void> parse_trailers(std::string_view text);
     [[nodiscard]] bool may_be_trailer(std::string_view name) const;
 
-    const H1Settings settings_;
+    const H1Settings& settings_;
     const bool requests_;
     State state_ = State::head;
     LineScanner scanner_;

@@ -2,6 +2,7 @@
 #include "l7engine/http/h1_rules.hpp"
 
 #include <algorithm>
+#include <array>
 #include <bit>
 #include <cstring>
 #include <limits>
@@ -51,16 +52,6 @@ bool is_port(std::string_view text) {
     for (const char c : text)
         port = port * 10 + static_cast<unsigned>(c - '0');
     return port <= std::numeric_limits<uint16_t>::max();
-}
-
-int hex_digit(char c) {
-    if (is_digit(c))
-        return c - '0';
-    if (c >= 'a' && c <= 'f')
-        return c - 'a' + 10;
-    if (c >= 'A' && c <= 'F')
-        return c - 'A' + 10;
-    return -1;
 }
 
 /// Length of a quoted-string at the start of `text`, or 0. Control characters are already excluded.
@@ -113,6 +104,16 @@ std::unexpected<Error> refuse(int32_t status, const char* during) {
     else if (status != 400)
         code = Code::invalid;
     return fail(code, during, status);
+}
+
+int hex_digit(char c) {
+    if (is_digit(c))
+        return c - '0';
+    if (c >= 'a' && c <= 'f')
+        return c - 'a' + 10;
+    if (c >= 'A' && c <= 'F')
+        return c - 'A' + 10;
+    return -1;
 }
 
 size_t find_control(std::string_view text) {
@@ -307,7 +308,7 @@ bool ConnectionOptions::add_element(std::string_view element) {
     case Known::host:
     case Known::content_length:
     case Known::transfer_encoding: return false; // would make the message mean something else to the next reader
-    case Known::other: nominated[nominated_count++] = element; return true;
+    case Known::other: nominated.push_back(element); return true;
     case Known::te:
     case Known::expect:
     case Known::connection:

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <optional>
 #include <string_view>
+#include <vector>
 
 #include "config/base/error.hpp"
 
@@ -20,6 +20,8 @@ inline constexpr size_t chunk_size_digits_max = 16;
 /// A refusal; `status` is what a server answers. The side is filled in by the codec.
 [[nodiscard]] std::unexpected<Error> refuse(int32_t status, const char* during);
 
+/// -1: none.
+[[nodiscard]] int hex_digit(char c);
 /// Offset of the first control character except HTAB (DEL included), or the size of the text.
 [[nodiscard]] size_t find_control(std::string_view text);
 [[nodiscard]] bool is_token(std::string_view text);
@@ -90,8 +92,7 @@ struct TransferCodings {
 
 /// The options of all Connection lines.
 struct ConnectionOptions {
-    std::array<std::string_view, connection_options_max> nominated; ///< names to remove
-    size_t nominated_count = 0;
+    std::vector<std::string_view> nominated; ///< names to remove; nearly always none
     size_t elements = 0;
     bool close = false;
     bool keep_alive = false;

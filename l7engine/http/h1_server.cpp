@@ -14,7 +14,7 @@ using h1::H1Writer;
 /// One stream at a time: the reader holds the request, `reply_` how far its answer is. Both done = the next request.
 class H1Server final : public Codec {
 public:
-    explicit H1Server(const H1Settings& settings) : settings_(settings), reader_(settings, true) {}
+    explicit H1Server(const H1Settings& settings) : settings_(settings), reader_(settings_, true) {}
 
     Result<size_t> receive(const Slice& bytes, Events& events) override;
     Result<void> receive_eof(Events& events) override;
@@ -48,7 +48,6 @@ private:
     H1Writer writer_;
     StreamId stream_ = 0;
     Reply reply_ = Reply::done;
-    size_t in_hand_ = 0; ///< bytes of the running receive() that are not parsed yet
     bool head_request_ = false;
     bool http_10_ = false;
     bool close_ = false; ///< after this reply
@@ -59,12 +58,9 @@ private:
 Result<size_t> H1Server::receive(const Slice& bytes, Events& events) {
     size_t offset = 0;
     while (offset < bytes.size() && !finished() && !reader_.done()) {
-        if (const Result<void> step = receive_step(bytes, offset, events); !step) {
-            in_hand_ = 0;
+        if (const Result<void> step = receive_step(bytes, offset, events); !step)
             return std::unexpected(give_up(step.error()));
-        }
     }
-    in_hand_ = 0;
     return finished() ? bytes.size() : offset;
 }
 
@@ -72,7 +68,6 @@ Result<void> H1Server::receive_step(const Slice& bytes, size_t& offset, Events& 
     const Result<H1Reader::Step> step = reader_.next(bytes.text(), offset);
     if (!step)
         return std::unexpected(step.error());
-    in_hand_ = bytes.size() - offset;
     switch (step->event) {
     case H1Reader::Event::more: return {};
     case H1Reader::Event::head: return receive_head(events);
@@ -167,8 +162,7 @@ Result<void> H1Server::send_head(StreamId stream, const Head& head, bool last) {
         return fail(Code::invalid, "content-length without a body");
     H1Writer::Options options = frame_reply(head, last);
     // A client that is still sending cannot be trusted to stop in time for another request.
-    const bool close =
-        close_ || draining_ || failed_ || options.framing == Framing::until_close || !reader_.ends_within(in_hand_);
+    const bool close = close_ || draining_ || failed_ || options.framing == Framing::until_close || !reader_.done();
     if (close)
         options.connection = H1Writer::Connection::close;
     else if (http_10_)

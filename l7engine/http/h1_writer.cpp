@@ -49,7 +49,7 @@ Result<void> write_fields(Pen& pen, const Headers& headers, bool request) {
     for (size_t i = 0; i < headers.size(); ++i) {
         const std::string_view name = headers.name(i);
         const std::string_view value = headers.value(i);
-        if (!is_token(name) || !is_field_value(value))
+        if (!headers.is_checked(i) && (!is_token(name) || !is_field_value(value)))
             return fail(Code::invalid, "header to send");
         switch (known_field(name)) {
         case Known::other: pen.field(name, value); break;

@@ -32,8 +32,6 @@ public:
     /// Dropped, though the message ends, if the framing has no place for them.
     [[nodiscard]] Result<void> write_trailers(const Trailers& trailers);
 
-    /// A head is written and its body is not ended.
-    [[nodiscard]] bool in_body() const { return in_body_; }
     [[nodiscard]] const OutQueue& queue() const { return queue_; }
     [[nodiscard]] OutQueue& queue() { return queue_; }
 
@@ -44,7 +42,7 @@ private:
 
     OutQueue queue_;
     Framing framing_ = Framing::none;
-    bool in_body_ = false;
+    bool in_body_ = false; ///< a head is written and its body is not ended
     bool discard_body_ = false;
     uint64_t left_ = 0;
 };

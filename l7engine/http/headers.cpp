@@ -26,6 +26,11 @@ void Headers::add(std::string_view name, std::string_view value) {
     fields_.push_back(append(name, value));
 }
 
+void Headers::add_checked(std::string_view name, std::string_view value) {
+    fields_.push_back(append(name, value));
+    fields_.back().checked = 1;
+}
+
 void Headers::set(std::string_view name, std::string_view value) {
     const auto named = [&](const Field& field) {
         return equal_ignoring_case(text(field.name_offset, field.name_size), name);
@@ -105,7 +110,7 @@ std::string_view Headers::text(uint32_t offset, uint32_t size) const {
 Headers::Field Headers::append(std::string_view name, std::string_view value) {
     const size_t offset = block_.size();
     const size_t needed = offset + name.size() + value.size();
-    assert(needed <= std::numeric_limits<uint32_t>::max());
+    assert(needed <= static_cast<size_t>(std::numeric_limits<int32_t>::max()));
     if (needed > block_.capacity()) {
         // The arguments may be views of our own block: it must outlive the copy.
         std::string larger;
@@ -116,7 +121,8 @@ Headers::Field Headers::append(std::string_view name, std::string_view value) {
         block_.append(name).append(value);
     }
     return {.name_offset = static_cast<uint32_t>(offset),
-            .name_size = static_cast<uint32_t>(name.size()),
+            .name_size = static_cast<uint32_t>(name.size()) & (UINT32_MAX >> 1),
+            .checked = 0,
             .value_offset = static_cast<uint32_t>(offset + name.size()),
             .value_size = static_cast<uint32_t>(value.size())};
 }

@@ -18,6 +18,8 @@ namespace weft::l7 {
 class Headers {
 public:
     void add(std::string_view name, std::string_view value);
+    /// A field that a codec has read from the wire: safe to write as it is. What add() and set() bring is not.
+    void add_checked(std::string_view name, std::string_view value);
     /// Replaces every field of that name by one, at the place of the first.
     void set(std::string_view name, std::string_view value);
     /// Returns how many fields were removed.
@@ -36,12 +38,16 @@ public:
     [[nodiscard]] bool empty() const { return fields_.empty(); }
     [[nodiscard]] std::string_view name(size_t index) const;
     [[nodiscard]] std::string_view value(size_t index) const;
+    [[nodiscard]] bool is_checked(size_t index) const { return fields_[index].checked != 0; }
     /// Sum of name and value lengths.
     [[nodiscard]] size_t bytes() const;
 
 private:
     struct Field {
-        uint32_t name_offset, name_size, value_offset, value_size;
+        uint32_t name_offset;
+        uint32_t name_size : 31;
+        uint32_t checked : 1;
+        uint32_t value_offset, value_size;
     };
     [[nodiscard]] std::string_view text(uint32_t offset, uint32_t size) const;
     Field append(std::string_view name, std::string_view value);

@@ -68,8 +68,9 @@ public:
 } // namespace detail
 
 /// A lazy coroutine with one owner. It starts when awaited; destroying it destroys the frame, so nothing that is in
-/// flight may refer to it (operations pin their own memory: completion.hpp). Detached only into a TaskGroup.
-/// Parameters are taken by value, or by reference to objects owned above the group. No capturing lambda coroutines.
+/// flight may refer to it (operations pin their own memory: class Completion in ring.hpp). Detached only into a
+/// TaskGroup. Parameters are taken by value, or by reference to objects owned above the group. No capturing lambda
+/// coroutines.
 template <class T = void>
 class [[nodiscard, clang::coro_return_type]] Task {
 public:

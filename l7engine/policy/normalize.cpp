@@ -4,28 +4,20 @@
 #include <optional>
 #include <string_view>
 
+#include "l7engine/http/h1_rules.hpp"
+
 namespace weft::l7 {
 namespace {
-
-std::optional<unsigned> hex_digit(char c) {
-    if (c >= '0' && c <= '9')
-        return static_cast<unsigned>(c - '0');
-    if (c >= 'a' && c <= 'f')
-        return static_cast<unsigned>(c - 'a' + 10);
-    if (c >= 'A' && c <= 'F')
-        return static_cast<unsigned>(c - 'A' + 10);
-    return std::nullopt;
-}
 
 /// The byte that the escape at the front stands for; nullopt if no whole escape is there.
 std::optional<char> escape_at_front(std::string_view text) {
     if (text.size() < 3 || text[0] != '%')
         return std::nullopt;
-    const auto high = hex_digit(text[1]);
-    const auto low = hex_digit(text[2]);
-    if (!high || !low)
+    const int high = h1::hex_digit(text[1]);
+    const int low = h1::hex_digit(text[2]);
+    if (high < 0 || low < 0)
         return std::nullopt;
-    return static_cast<char>(*high << 4 | *low);
+    return static_cast<char>(high * 16 + low);
 }
 
 bool is_unreserved(char c) {

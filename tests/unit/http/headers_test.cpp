@@ -89,6 +89,23 @@ TEST(Headers, EqualIgnoringCaseIsAsciiOnly) {
     EXPECT_FALSE(equal_ignoring_case("\xc3\x89", "\xc3\xa9"));
 }
 
+TEST(Headers, OnlyWhatWasReadIsChecked) {
+    Headers headers;
+    headers.add_checked("A", "1");
+    headers.add_checked("B", "2");
+    headers.add("C", "3");
+    headers.add_checked("D", "4");
+    headers.set("a", "5\r\nX: y");
+    headers.remove("B");
+    headers.set("E", "6");
+    std::string seen;
+    for (size_t i = 0; i < headers.size(); ++i)
+        seen.append(headers.name(i)).append(headers.is_checked(i) ? "+" : "-");
+    EXPECT_EQ(seen, "a-C-D+E-");
+    Headers moved = std::move(headers);
+    EXPECT_TRUE(moved.is_checked(2));
+}
+
 TEST(Head, PathWithoutQuery) {
     for (const auto& [path, expected] : {std::pair{"/a?b?c", "/a"}, {"/a", "/a"}, {"/?", "/"}, {"*", "*"}})
         EXPECT_EQ(path_without_query(request_head("GET", path)), expected);
