@@ -45,7 +45,8 @@ Proxy::Proxy(Worker& worker, const ProxySettings& settings, uint32_t workers,
 Proxy::~Proxy() { assert(first_connection_ == nullptr && "drained before it dies"); }
 
 void Proxy::apply(ViewPtr view) {
-    // A control block of this worker's own: exchanges count references without sharing a cache line between cores.
+    // A control block of this worker's own: exchanges count references without sharing a cache line between cores. Whoever
+    // made the view keeps it until no worker does, so that taking it apart is no worker's work.
     auto holder = std::make_shared<ViewPtr>(std::move(view));
     view_ = ViewPtr(holder, holder->get());
     stats_.snapshot_changed();
