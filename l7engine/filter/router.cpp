@@ -28,7 +28,7 @@ std::optional<size_t> EndpointPicker::share(uint32_t table, uint32_t rule,
         shares_.resize(table + 1);
     if (shares_[table].size() <= rule)
         shares_[table].resize(rule + 1);
-    return shares_[table][rule].pick(backends);
+    return shares_[table][rule].pick(backends, random_);
 }
 
 bool EndpointPicker::choose(const SnapshotView& view, RouteChoice& choice, bool ipv4, std::optional<uint32_t> exclude) {

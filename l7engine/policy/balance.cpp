@@ -2,6 +2,7 @@
 #include "l7engine/policy/balance.hpp"
 
 #include <algorithm>
+#include <numeric>
 
 namespace weft::l7 {
 
@@ -18,12 +19,28 @@ size_t RandomState::below(size_t bound) {
     return static_cast<size_t>(((next() >> 32) * static_cast<uint64_t>(bound)) >> 32);
 }
 
-std::optional<size_t> WeightedChoice::pick(std::span<const config::WeightedCluster> backends) {
-    if (!std::ranges::equal(shares_, backends, {}, &Share::weight, &config::WeightedCluster::weight)) {
-        shares_.clear();
-        for (const auto& backend : backends)
-            shares_.push_back({.weight = backend.weight, .current = 0});
+std::optional<size_t> WeightedChoice::pick(std::span<const config::WeightedCluster> backends, RandomState& random) {
+    if (!std::ranges::equal(shares_, backends, {}, &Share::weight, &config::WeightedCluster::weight))
+        start(backends, random);
+    return next();
+}
+
+void WeightedChoice::start(std::span<const config::WeightedCluster> backends, RandomState& random) {
+    shares_.clear();
+    uint64_t total = 0;
+    uint64_t divisor = 0;
+    for (const auto& backend : backends) {
+        shares_.push_back({.weight = backend.weight, .current = 0});
+        total += backend.weight;
+        divisor = std::gcd(divisor, uint64_t{backend.weight});
     }
+    if (total == 0)
+        return;
+    for (size_t left = random.below(std::min(total / divisor, start_max)); left > 0; --left)
+        (void)next();
+}
+
+std::optional<size_t> WeightedChoice::next() {
     int64_t total = 0;
     Share* best = nullptr;
     for (auto& share : shares_) {

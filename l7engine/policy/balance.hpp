@@ -22,14 +22,19 @@ struct RandomState {
 };
 
 /// Smooth weighted round robin (nginx): over any sum(weights)/gcd(weights) picks in a row the split is exact, and equal
-/// picks are spread out. The state of one rule on one worker; it outlives a snapshot change that leaves the weights
-/// alone.
+/// picks are spread out. It starts somewhere inside its period: otherwise each of many workers that see few requests would
+/// give all of them to the heavy backends. The state of one rule on one worker; it outlives a snapshot change that leaves
+/// the weights alone.
 class WeightedChoice {
 public:
     /// An index into `backends`; nullopt if there are none or all weights are zero (answer 500).
-    [[nodiscard]] std::optional<size_t> pick(std::span<const config::WeightedCluster> backends);
+    [[nodiscard]] std::optional<size_t> pick(std::span<const config::WeightedCluster> backends, RandomState& random);
 
 private:
+    static constexpr uint64_t start_max = 4096; ///< picks to start with
+    void start(std::span<const config::WeightedCluster> backends, RandomState& random);
+    [[nodiscard]] std::optional<size_t> next();
+
     struct Share {
         uint32_t weight;
         int64_t current;

@@ -45,7 +45,7 @@ Proxy::Proxy(Worker& worker, const ProxySettings& settings, uint32_t workers,
              std::move_only_function<void(SocketStock::Wish)> ask_sockets)
     : worker_(worker), settings_(settings), stats_(settings_.series_max, counters_), pool_(settings_, counters_),
       stock_(worker, settings_, counters_, std::move(ask_sockets)), dial_slots_(worker, workers),
-      picker_(uint64_t{worker.index()} << 32 | 0x5eedU), outbound_(make_chain(Direction::outbound, settings_.filters)),
+      picker_(settings_.seed ^ uint64_t{worker.index()} << 32), outbound_(make_chain(Direction::outbound, settings_.filters)),
       inbound_(make_chain(Direction::inbound, settings_.filters)), tick_(std::make_unique<Tick>(*this)) {}
 
 Proxy::~Proxy() {
@@ -53,7 +53,8 @@ Proxy::~Proxy() {
 }
 
 void Proxy::apply(ViewPtr view) {
-    // A control block of this worker's own: exchanges count references without sharing a cache line between cores.
+    // A control block of this worker's own: exchanges count references without sharing a cache line between cores. Whoever
+    // made the view keeps it until no worker does, so that taking it apart is no worker's work.
     auto holder = std::make_shared<ViewPtr>(std::move(view));
     view_ = ViewPtr(holder, holder->get());
     stats_.snapshot_changed();

@@ -47,6 +47,7 @@ struct ProxySettings {
     uint64_t release_ms = 1'000;     ///< a released pod's exchanges may still end for that long
     uint64_t tick_ms = 250;
 
+    uint64_t seed = 0x5eed; ///< of balancing, with the worker's number: every engine another one
     size_t series_max = 2'000; ///< metric series; above: one series of overflow
 
     H1Settings h1;

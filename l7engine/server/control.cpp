@@ -103,6 +103,7 @@ void Control::poll_once() {
         polled[1].events |= POLLOUT;
     (void)poll(polled, 2, static_cast<int>(poll_ms(now_ms)));
     inbox_.run_all();
+    std::erase_if(views_, [](const ViewPtr& view) { return view.use_count() == 1; });
     // Also during a drain that the agent asked for: the signal may shorten it.
     if (inbox_.terminated() && !std::exchange(terminating_, true))
         on_drain(settings_.drain_timeout_ms);
@@ -182,6 +183,8 @@ void Control::disconnect(const char* reason, const std::string& detail) {
     else
         log::info("agent_connection_closed", log::kv("reason", reason));
     channel_.reset();
+    ++connection_;
+    stats_waiting_ = 0;
     welcomed_ = false;
     connect_at_ms_ = monotonic_ms() + reconnect_ms_;
 }

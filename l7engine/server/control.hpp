@@ -102,6 +102,7 @@ private:
     Result<void> hold_listener(uint32_t pod_id, uint32_t kind, UniqueFd fd);
     void applied(uint64_t generation, uint64_t started_ns);
     void refused_snapshot(uint64_t generation, const std::string& why);
+    void finish_report(Report& report);
     void send_report(const Report& report);
     void count(const char* name, const char* reason) { ++counters_[{name, reason}]; }
     [[nodiscard]] uint32_t poll_ms(uint64_t now_ms) const;
@@ -115,6 +116,7 @@ private:
     const uint64_t instance_;
 
     std::optional<wire::FrameChannel> channel_;
+    uint64_t connection_ = 0; ///< counts them
     bool welcomed_ = false;
     uint64_t connect_at_ms_ = 0;
     uint64_t reconnect_ms_;
@@ -123,7 +125,9 @@ private:
     std::map<uint32_t, std::vector<HeldListener>> listeners_;
     size_t listener_count_ = 0;
     uint64_t applied_generation_ = 0; ///< in force on every worker; 0: none
-    size_t stats_waiting_ = 0;
+    /// Every snapshot that somebody still uses. The last reference dies here: taking a big one apart would stop a worker.
+    std::vector<ViewPtr> views_;
+    size_t stats_waiting_ = 0; ///< of this connection
     std::map<std::pair<std::string_view, std::string_view>, uint64_t> counters_;
 
     bool draining_ = false;

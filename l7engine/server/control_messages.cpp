@@ -44,6 +44,7 @@ struct Control::Applying {
 /// One report on its way from the workers. Written by the control thread only.
 struct Control::Report {
     uint64_t request_id;
+    uint64_t connection; ///< which asked
     uint32_t left;
     std::vector<ProxyReport> parts;
 };
@@ -59,20 +60,17 @@ Result<void> Control::on_snapshot(const proto::Snapshot& message) {
     }
     const auto view =
         std::make_shared<const SnapshotView>(std::make_shared<const config::Snapshot>(std::move(*snapshot)));
+    views_.push_back(view);
     const auto applying = std::make_shared<Applying>(
         Applying{.generation = message.generation(), .started_ns = started_ns, .left = engine_.workers()});
     for (uint32_t worker = 0; worker < engine_.workers(); ++worker) {
-        const bool posted = engine_.post(worker, [this, view, applying](Proxy& proxy) {
+        engine_.post(worker, [this, view, applying](Proxy& proxy) {
             proxy.apply(view);
             inbox_.post([this, applying] {
                 if (--applying->left == 0)
                     applied(applying->generation, applying->started_ns);
             });
         });
-        if (!posted) {
-            refused_snapshot(message.generation(), "worker " + std::to_string(worker) + " takes no work");
-            return {};
-        }
     }
     return {};
 }
@@ -207,26 +205,34 @@ Result<void> Control::on_release(uint32_t pod_id) {
 // ------------------------------------------------------------------ report
 
 Result<void> Control::on_stats(uint64_t request_id) {
-    if (stats_waiting_ >= settings_.stats_waiting_max)
-        return fail(Code::too_large, "StatsWanted: too many at once");
+    if (stats_waiting_ >= settings_.stats_waiting_max) {
+        count("weft_l7_reports_refused_total", ""); // a worker is slow; the agent's own time limit answers the scrape
+        return {};
+    }
     ++stats_waiting_;
     const auto report =
-        std::make_shared<Report>(Report{.request_id = request_id, .left = engine_.workers(), .parts = {}});
+        std::make_shared<Report>(Report{.request_id = request_id, .connection = connection_,
+                                        .left = engine_.workers(), .parts = {}});
     for (uint32_t worker = 0; worker < engine_.workers(); ++worker) {
         engine_.post(worker, [this, report](Proxy& proxy) {
             inbox_.post([this, report, part = proxy.report()]() mutable {
                 report->parts.push_back(std::move(part));
-                if (--report->left == 0) {
-                    --stats_waiting_;
-                    for (ProxyReport& one : report->parts)
-                        ledger_.add(std::move(one.series), monotonic_ms());
-                    ledger_.forget_idle(monotonic_ms());
-                    send_report(*report);
-                }
+                if (--report->left == 0)
+                    finish_report(*report);
             });
         });
     }
     return {};
+}
+
+void Control::finish_report(Report& report) {
+    for (ProxyReport& one : report.parts)
+        ledger_.add(std::move(one.series), monotonic_ms());
+    ledger_.forget_idle(monotonic_ms());
+    if (report.connection != connection_)
+        return; // whoever asked is gone; what was counted is kept
+    --stats_waiting_;
+    send_report(report);
 }
 
 void Control::send_report(const Report& report) {
@@ -261,6 +267,7 @@ void Control::send_report(const Report& report) {
     };
     add_gauge("weft_l7_workers", engine_.workers());
     add_gauge("weft_l7_applied_generation", applied_generation_);
+    add_gauge("weft_l7_snapshots", views_.size());
     add_gauge("weft_l7_listeners", listener_count_);
     add_gauge("weft_l7_series", ledger_.size());
     add_gauge("weft_l7_connections", sum([](const auto& part) { return part.connections; }));

@@ -2,6 +2,8 @@
 #include "l7engine/server/engine.hpp"
 
 #include <algorithm>
+#include <cstdio>
+#include <cstdlib>
 #include <future>
 
 namespace weft::l7 {
@@ -56,9 +58,12 @@ std::vector<uint32_t> Engine::shard(uint32_t pod_id) const {
     return members;
 }
 
-bool Engine::post(uint32_t worker, std::move_only_function<void(Proxy&)> work) {
+void Engine::post(uint32_t worker, std::move_only_function<void(Proxy&)> work) {
     Thread& thread = *threads_[worker];
-    return thread.worker->post([proxy = thread.proxy, work = std::move(work)]() mutable { work(*proxy); });
+    if (thread.worker->post([proxy = thread.proxy, work = std::move(work)]() mutable { work(*proxy); }))
+        return;
+    std::fprintf(stderr, "weft-l7engine: worker %u takes no more work\n", worker);
+    std::abort();
 }
 
 std::vector<uint64_t> Engine::turns() const {

@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 // weft-l7engine: flags, then rings, then privileges go, then the agent is spoken to.
 #include <sched.h>
+#include <sys/random.h>
 #include <sys/resource.h>
 
 #include <csignal>
 #include <cstdio>
 
+#include "config/base/clock.hpp"
 #include "config/base/log.hpp"
 #include "config/settings/flags.hpp"
 #include "config/settings/version.hpp"
@@ -60,6 +62,8 @@ int serve(const Options& options) {
     settings.workers = options.workers == 0 ? cpus() : static_cast<uint32_t>(options.workers);
     settings.proxy.exchange_idle_timeout_ms =
         options.exchange_timeout_s == 0 ? never : options.exchange_timeout_s * 1000;
+    if (getrandom(&settings.proxy.seed, sizeof settings.proxy.seed, 0) != sizeof settings.proxy.seed)
+        settings.proxy.seed = weft::monotonic_ns();
     weft::Result<std::unique_ptr<Engine>> engine =
         Engine::start(settings, [&inbox, &control](uint32_t worker, SocketStock::Wish wish) {
             inbox.post([&control, worker, wish] { control->ask_sockets(worker, wish); });

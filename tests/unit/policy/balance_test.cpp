@@ -5,6 +5,7 @@
 
 #include <map>
 #include <numeric>
+#include <set>
 
 namespace weft::l7 {
 namespace {
@@ -23,10 +24,11 @@ TEST(WeightedChoice, every_window_of_one_period_is_exact) {
         const auto given = backends(weights);
         const uint32_t divisor = std::accumulate(weights.begin(), weights.end(), 0U, std::gcd<uint32_t, uint32_t>);
         const size_t period = std::accumulate(weights.begin(), weights.end(), 0U) / divisor;
+        RandomState random{period};
         WeightedChoice choice;
         std::vector<size_t> picks;
         for (size_t i = 0; i < 3 * period; ++i)
-            picks.push_back(choice.pick(given).value());
+            picks.push_back(choice.pick(given, random).value());
         for (size_t from = 0; from + period <= picks.size(); ++from) {
             std::vector<uint32_t> counts(weights.size());
             for (size_t i = from; i < from + period; ++i)
@@ -36,41 +38,67 @@ TEST(WeightedChoice, every_window_of_one_period_is_exact) {
     }
 }
 
-TEST(WeightedChoice, is_smooth) {
-    WeightedChoice choice;
+TEST(WeightedChoice, is_smooth_wherever_it_starts) {
     const auto given = backends({5, 1, 1});
-    std::string picks;
-    for (int i = 0; i < 7; ++i)
-        picks += static_cast<char>('a' + choice.pick(given).value());
-    EXPECT_EQ(picks, "aabacaa"); // nginx's own example
+    const std::string example = "aabacaa"; // nginx's own
+    std::set<std::string> seen;
+    for (uint64_t seed = 0; seed < 200; ++seed) {
+        RandomState random{seed};
+        WeightedChoice choice;
+        std::string picks;
+        for (int i = 0; i < 7; ++i)
+            picks += static_cast<char>('a' + choice.pick(given, random).value());
+        EXPECT_NE((example + example).find(picks), std::string::npos) << picks;
+        seen.insert(picks);
+    }
+    EXPECT_EQ(seen.size(), 7U);
+}
+
+TEST(WeightedChoice, first_picks_of_many_workers_are_split_as_the_weights_are) {
+    const auto given = backends({99, 1});
+    int canary = 0;
+    for (uint64_t seed = 0; seed < 10'000; ++seed) {
+        RandomState random{seed * 0x9e3779b97f4a7c15U};
+        canary += WeightedChoice().pick(given, random) == 1U ? 1 : 0;
+    }
+    EXPECT_NEAR(canary, 100, 40);
 }
 
 TEST(WeightedChoice, nothing_to_choose_from) {
+    RandomState random;
     WeightedChoice choice;
-    EXPECT_EQ(choice.pick({}), std::nullopt);
-    EXPECT_EQ(choice.pick(backends({0, 0})), std::nullopt);
-    EXPECT_EQ(choice.pick(backends({0, 1})), 1U);
+    EXPECT_EQ(choice.pick({}, random), std::nullopt);
+    EXPECT_EQ(choice.pick(backends({0, 0}), random), std::nullopt);
+    EXPECT_EQ(choice.pick(backends({0, 1}), random), 1U);
 }
 
-TEST(WeightedChoice, survives_a_change_of_clusters_and_starts_afresh_with_other_weights) {
-    WeightedChoice choice;
-    auto given = backends({2, 1});
-    EXPECT_EQ(choice.pick(given), 0U);
-    for (auto& backend : given)
-        backend.cluster += 10; // a new snapshot: other indices, the same weights
-    EXPECT_EQ(choice.pick(given), 1U);
-    EXPECT_EQ(choice.pick(given), 0U);
-    EXPECT_EQ(choice.pick(given), 0U);
-    EXPECT_EQ(choice.pick(backends({1, 2})), 1U);
-    EXPECT_EQ(choice.pick(backends({1})), 0U);
+TEST(WeightedChoice, goes_on_after_a_change_of_clusters_and_starts_afresh_with_other_weights) {
+    for (uint64_t seed = 0; seed < 50; ++seed) {
+        RandomState random{seed};
+        WeightedChoice choice;
+        auto given = backends({2, 1});
+        std::vector<size_t> picks = {choice.pick(given, random).value()};
+        for (auto& backend : given)
+            backend.cluster += 10; // a new snapshot: other indices, the same weights
+        for (int i = 0; i < 3; ++i)
+            picks.push_back(choice.pick(given, random).value());
+        EXPECT_EQ(picks[0] + picks[1] + picks[2], 1U) << "one window across the change";
+        EXPECT_EQ(picks[1] + picks[2] + picks[3], 1U);
+        picks.clear();
+        for (int i = 0; i < 3; ++i)
+            picks.push_back(choice.pick(backends({1, 2}), random).value());
+        EXPECT_EQ(picks[0] + picks[1] + picks[2], 2U);
+        EXPECT_EQ(choice.pick(backends({1}), random), 0U);
+    }
 }
 
 TEST(WeightedChoice, the_largest_weights_do_not_overflow) {
+    RandomState random;
     WeightedChoice choice;
     const auto given = backends(std::vector<uint32_t>(64, UINT32_MAX));
     std::vector<int> counts(64);
     for (int i = 0; i < 640; ++i)
-        ++counts[choice.pick(given).value()];
+        ++counts[choice.pick(given, random).value()];
     EXPECT_EQ(counts, std::vector<int>(64, 10));
 }
 

@@ -5,6 +5,7 @@
 #include <sys/socket.h>
 
 #include <atomic>
+#include <future>
 
 #include "config/base/clock.hpp"
 #include "tests/unit/server/fake_agent.hpp"
@@ -206,6 +207,58 @@ TEST_F(ControlTest, serves_on_while_the_agent_is_away) {
     agent.hang_up();
     EXPECT_THAT(talk(code_address, request), testing::StartsWith("HTTP/1.1 200")) << "from the stock";
     EXPECT_EQ(agent.accept_engine().applied_generation(), 1U);
+}
+
+TEST_F(ControlTest, answers_the_next_agent_though_a_worker_was_silent_for_the_last) {
+    bring_up();
+    std::promise<void> go_on;
+    agent.engine().post(0, [held = go_on.get_future().share()](Proxy&) { held.wait(); });
+    proto::ToEngine wanted;
+    for (uint64_t id = 1; id <= 40; ++id) {
+        wanted.mutable_stats_wanted()->set_request_id(id);
+        agent.send(wanted);
+    }
+    agent.hang_up();
+    agent.accept_engine();
+    agent.welcome();
+    wanted.mutable_stats_wanted()->set_request_id(100);
+    agent.send(wanted);
+    go_on.set_value();
+    last_report = agent.receive(proto::ToAgent::kReport).report();
+    EXPECT_EQ(last_report.request_id(), 100U) << "those of the last agent are nobody's";
+    EXPECT_EQ(counted("weft_l7_reports_refused_total", ""), 24U) << "counted, and no reason to hang up";
+    EXPECT_EQ(counted("weft_l7_agent_disconnects_total", "message"), UINT64_MAX);
+}
+
+TEST_F(ControlTest, takes_old_snapshots_apart_itself) {
+    bring_up();
+    for (uint64_t generation = 2; generation < 10; ++generation)
+        agent.apply(snapshot_with(backend.address(), generation));
+    const auto held = [&] {
+        (void)ask();
+        for (const proto::Gauge& gauge : last_report.gauges()) {
+            if (gauge.name() == "weft_l7_snapshots")
+                return gauge.value();
+        }
+        return -1.0;
+    };
+    double last = held();
+    for (int tries = 0; tries < 50 && last != 1; ++tries)
+        last = held();
+    EXPECT_EQ(last, 1);
+}
+
+TEST(EngineDeathTest, a_worker_that_takes_no_work_ends_the_process) {
+    GTEST_FLAG_SET(death_test_style, "threadsafe");
+    EXPECT_DEATH(
+        {
+            auto engine = *Engine::start({.workers = 1, .shard = 1, .ring = {}, .proxy = {}}, [](uint32_t, auto) {});
+            std::promise<void> never_set;
+            engine->post(0, [held = never_set.get_future().share()](Proxy&) { held.wait(); });
+            for (int count = 0; count < 100'000; ++count)
+                engine->post(0, [](Proxy&) {});
+        },
+        "worker 0 takes no more work");
 }
 
 TEST_F(ControlTest, releases_a_pod_and_closes_its_listener) {

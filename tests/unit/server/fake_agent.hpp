@@ -42,6 +42,7 @@ public:
     void apply(const config::Snapshot& snapshot);
     void give_listener(uint32_t pod_id, abi::weft_listener_kind kind, int fd);
     uint64_t heartbeat() const;
+    Engine& engine() { return *engine_; }
 
     std::vector<UniqueFd> hello_fds;
     UniqueFd engine_state;
