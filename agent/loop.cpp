@@ -166,6 +166,12 @@ void Loop::load_source() {
     store_ = loaded.store;
     source_faults_ = loaded.faults;
     source_ignored_ = loaded.ignored;
+    if (!watch_.complete())
+        source_faults_.push_back({.origin = source_.path(),
+                                  .object = {},
+                                  .field = {},
+                                  .message = "not all of it can be watched (fs.inotify.max_user_watches): changes are "
+                                             "seen by a scan every few seconds only"});
     source_read_s_ = std::time(nullptr);
     const KernelState& found = kernel_.now();
     if (begun_ || (found.pods.empty() && found.services.empty()))

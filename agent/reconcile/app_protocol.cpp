@@ -1,36 +1,25 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "agent/reconcile/app_protocol.hpp"
 
-#include <algorithm>
-#include <string_view>
+#include "agent/source/names.hpp"
 
 namespace weft::agent {
-namespace {
-
-bool one_of(std::string_view text, std::initializer_list<std::string_view> words) {
-    return std::find(words.begin(), words.end(), text) != words.end();
-}
-
-} // namespace
-
 AppProtocol app_protocol(const ServicePort& port) {
     if (port.protocol != Protocol::tcp)
         return AppProtocol::other;
-    std::string name = port.app_protocol.value_or(port.name);
-    std::transform(name.begin(), name.end(), name.begin(),
-                   [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c; });
+    std::string name = names::lower_case(port.app_protocol.value_or(port.name));
     if (port.app_protocol) {
         if (name == "kubernetes.io/ws")
             return AppProtocol::http;
-        if (one_of(name, {"kubernetes.io/h2c", "kubernetes.io/wss"}))
+        if (names::is_one_of(name, {"kubernetes.io/h2c", "kubernetes.io/wss"}))
             return AppProtocol::other;
     }
     if (name.starts_with("grpc-web"))
         return AppProtocol::other;
     name = name.substr(0, name.find('-'));
-    if (one_of(name, {"http", "http_proxy"}))
+    if (names::is_one_of(name, {"http", "http_proxy"}))
         return AppProtocol::http;
-    if (one_of(name, {"http2", "grpc", "tcp", "tls", "https", "mongo", "redis", "mysql", "udp"}))
+    if (names::is_one_of(name, {"http2", "grpc", "tcp", "tls", "https", "mongo", "redis", "mysql", "udp"}))
         return AppProtocol::other;
     // Server-first protocols on their usual ports: waiting for a request there would hang them.
     if (port.port == 25 || port.port == 53 || port.port == 3306 || port.port == 27017)

@@ -1,16 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <algorithm>
-#include <numeric>
 
 #include "agent/reconcile/build.hpp"
+#include "agent/source/names.hpp"
 #include "config/model/limits.hpp"
 #include "config/model/route_order.hpp"
 
 /// HTTPRoute attachment (gateway-api.md 2.1, 2.4, 2.7, 3.1) and the tables that the engine routes by.
 namespace weft::agent {
 namespace {
-
-constexpr const char* gateway_group = "gateway.networking.k8s.io";
 
 /// How one parentRef fared.
 struct Attached {
@@ -141,7 +139,7 @@ Attached attach_to_gateway(Build& build, const HttpRoute::Parent& parent, Attach
 Attached attach(Build& build, const HttpRoute::Parent& parent, const AttachedRoute& route) {
     if (parent.group.empty() && parent.kind == "Service")
         return attach_to_service(build, parent, route);
-    if (parent.group == gateway_group && parent.kind == "Gateway")
+    if (parent.group == names::gateway_group && parent.kind == "Gateway")
         return attach_to_gateway(build, parent, route);
     if (parent.group == "core" && parent.kind == "Service")
         return {"InvalidKind", "the group of a Service parent is the empty string, not \"core\""};
@@ -238,22 +236,6 @@ void add_rules(Build& build, const AttachedRoute& attached, bool gateway, config
     }
 }
 
-/// By precedence; entries of one rank keep their order: oldest route, rule, match.
-void sort_entries(std::vector<config::RouteEntry>& entries) {
-    std::vector<size_t> order(entries.size());
-    std::iota(order.begin(), order.end(), size_t{0});
-    std::sort(order.begin(), order.end(), [&](size_t left, size_t right) {
-        if (config::precedes(entries[left].match, entries[right].match))
-            return true;
-        return !config::precedes(entries[right].match, entries[left].match) && left < right;
-    });
-    std::vector<config::RouteEntry> out;
-    out.reserve(entries.size());
-    for (const size_t index : order)
-        out.push_back(std::move(entries[index]));
-    entries = std::move(out);
-}
-
 /// The table of one set of routes; config::none if no route is attached.
 uint32_t add_table(Build& build, std::vector<AttachedRoute> routes, bool gateway) {
     if (routes.empty())
@@ -275,7 +257,7 @@ uint32_t add_table(Build& build, std::vector<AttachedRoute> routes, bool gateway
         }
         add_rules(build, route, gateway, table);
     }
-    sort_entries(table.entries);
+    config::sort_by_precedence(table.entries);
     build.out.snapshot.route_tables.push_back(std::move(table));
     return static_cast<uint32_t>(build.out.snapshot.route_tables.size() - 1);
 }
@@ -307,7 +289,7 @@ bool is_foreign(const Build& build, const Entry<HttpRoute>& entry) {
         return false;
     return std::ranges::all_of(entry.refused_parents, [&](const HttpRoute::Parent& parent) {
         const auto* gateway = build.store.find<Gateway>({.ns = parent.ns, .name = parent.name});
-        return parent.group == gateway_group && parent.kind == "Gateway" && gateway != nullptr &&
+        return parent.group == names::gateway_group && parent.kind == "Gateway" && gateway != nullptr &&
                !build.is_our_class(gateway->class_name);
     });
 }

@@ -9,7 +9,7 @@ namespace {
 /// Which pods of the index are captured here. One that may not be captured any more counts as gone at once.
 void mark_local_pods(Build& build) {
     build.local_ids.assign(build.pods.items().size(), 0);
-    for (const auto& pod : pods_to_capture(build.store, build.out.diagnostics)) {
+    for (const auto& pod : pods_to_capture(build.pods, build.out.diagnostics)) {
         const auto found = build.captured.find(pod.uid);
         if (found == build.captured.end())
             continue;
@@ -24,9 +24,9 @@ void mark_local_pods(Build& build) {
 
 Compiled compile(const ObjectStore& store, const CompileOptions& options, const CapturedPods& captured,
                  const ServiceIds& service_ids) {
-    std::vector<Diagnostic> reported_by_pods_to_capture;
-    Build build{
-        .store = store, .options = options, .captured = captured, .pods = PodIndex(store, reported_by_pods_to_capture)};
+    std::vector<Diagnostic> diagnostics;
+    Build build{.store = store, .options = options, .captured = captured, .pods = PodIndex(store, diagnostics)};
+    build.out.diagnostics = std::move(diagnostics);
     build.out.service_ids = service_ids;
     mark_local_pods(build);
     build_workloads(build);

@@ -159,7 +159,10 @@ std::vector<uint32_t> PodIndex::select(const std::string& ns, const Labels& sele
 }
 
 std::vector<PodToCapture> pods_to_capture(const ObjectStore& store, std::vector<Diagnostic>& diagnostics) {
-    const PodIndex index(store, diagnostics);
+    return pods_to_capture(PodIndex(store, diagnostics), diagnostics);
+}
+
+std::vector<PodToCapture> pods_to_capture(const PodIndex& index, std::vector<Diagnostic>& diagnostics) {
     std::vector<const PodIndex::Item*> order;
     for (const auto& item : index.items())
         order.push_back(&item);

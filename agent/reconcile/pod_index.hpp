@@ -45,6 +45,9 @@ private:
     std::map<std::string, std::vector<uint32_t>> labelled_; ///< "namespace\0key\0value"
 };
 
+/// As the one of compile.hpp, without what the index has reported already.
+[[nodiscard]] std::vector<PodToCapture> pods_to_capture(const PodIndex& index, std::vector<Diagnostic>& diagnostics);
+
 [[nodiscard]] const std::string* find_value(const Labels& labels, const std::string& key);
 
 } // namespace weft::agent

@@ -10,7 +10,6 @@ namespace {
 
 constexpr size_t listeners_max = 64;
 constexpr size_t route_kinds_max = 8;
-constexpr const char* gateway_group = "gateway.networking.k8s.io";
 
 bool is_controller_name(std::string_view text) {
     const auto slash = text.find('/');
@@ -22,12 +21,6 @@ bool is_listener_protocol(std::string_view text) {
     if (const auto slash = text.find('/'); slash != std::string_view::npos) // a domain-prefixed one
         return text.size() <= 255 && names::is_dns_subdomain(text.substr(0, slash)) && slash + 1 < text.size();
     return text.size() <= 255 && names::is_kind(text);
-}
-
-std::string lower(std::string text) {
-    std::transform(text.begin(), text.end(), text.begin(),
-                   [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c; });
-    return text;
 }
 
 void decode_allowed_routes(Fields& allowed, Gateway::Listener& out) {
@@ -42,9 +35,9 @@ void decode_allowed_routes(Fields& allowed, Gateway::Listener& out) {
     });
     bool http = false;
     const size_t kinds = allowed.each_map("kinds", route_kinds_max, [&](Fields& fields) {
-        const auto group = fields.text("group").value_or(gateway_group);
+        const auto group = fields.text("group").value_or(names::gateway_group);
         const auto kind = fields.required_text("kind", names::is_kind, "a kind");
-        http = http || (group == gateway_group && kind == "HTTPRoute");
+        http = http || (group == names::gateway_group && kind == "HTTPRoute");
     });
     out.http_routes = kinds == 0 || http;
 }
@@ -55,7 +48,7 @@ Gateway::Listener decode_listener(Fields& fields) {
     if (const auto hostname = fields.text("hostname"); hostname && !hostname->empty()) {
         if (!names::is_hostname(*hostname))
             fields.fault("hostname", quoted(*hostname) + " is not a host name");
-        out.hostname = lower(*hostname);
+        out.hostname = names::lower_case(*hostname);
     }
     if (!fields.has("port"))
         fields.fault("port", "is required");

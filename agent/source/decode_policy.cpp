@@ -13,30 +13,25 @@ using config::Policy;
 using Target = AuthorizationPolicy::Target;
 
 constexpr size_t targets_max = 16;
-constexpr const char* gateway_group = "gateway.networking.k8s.io";
-
-bool is_group(std::string_view text) {
-    return text.empty() || names::is_dns_subdomain(text);
-}
 
 std::optional<Target> decode_target(Fields& fields, const std::string& own_namespace) {
-    const auto group = fields.text("group", is_group, "an API group").value_or("");
+    const auto group = fields.text("group", names::is_group, "an API group").value_or("");
     const auto kind = fields.required_text("kind", names::is_kind, "a kind");
     const auto name = fields.required_text("name", names::is_path_segment, "an object name");
     const auto ns = fields.text("namespace");
     if (ns && !ns->empty() && *ns != own_namespace)
         fields.fault("namespace", "must be the policy's own namespace");
-    if (group == gateway_group && kind == "Gateway")
+    if (group == names::gateway_group && kind == "Gateway")
         return Target{.kind = Target::Kind::gateway, .name = name};
-    if (group == gateway_group && kind == "GatewayClass")
+    if (group == names::gateway_group && kind == "GatewayClass")
         return Target{.kind = Target::Kind::gateway_class, .name = name};
     if (group.empty() && kind == "Service")
         return Target{.kind = Target::Kind::service, .name = name};
     if (group == "networking.istio.io" && kind == "ServiceEntry")
         fields.faults().unsupported(fields.at("kind"), "ServiceEntry targets are not served by this release");
     else if (!kind.empty())
-        fields.fault("kind", quoted(group + "/" + kind) + " is not one of " + gateway_group + "/Gateway, " +
-                                 gateway_group + "/GatewayClass, /Service");
+        fields.fault("kind", quoted(group + "/" + kind) + " is not one of " + names::gateway_group + "/Gateway, " +
+                                 names::gateway_group + "/GatewayClass, /Service");
     return std::nullopt;
 }
 

@@ -175,9 +175,7 @@ bool decode_key(Fields& fields, PolicyCondition& out) {
     constexpr std::string_view header = "request.headers[";
     if (key.starts_with(header) && key.ends_with(']')) {
         out.key = request_header;
-        out.header = key.substr(header.size(), key.size() - header.size() - 1);
-        std::transform(out.header.begin(), out.header.end(), out.header.begin(),
-                       [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c; });
+        out.header = names::lower_case(key.substr(header.size(), key.size() - header.size() - 1));
         if (names::is_header_name(out.header))
             return true;
         fields.fault("key", quoted(key) + " does not hold a header name");

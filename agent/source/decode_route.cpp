@@ -24,19 +24,9 @@ constexpr size_t query_name_max = 256;
 constexpr size_t query_value_max = 1024;
 constexpr int64_t weight_max = 1'000'000;
 
-std::string lower(std::string text) {
-    std::transform(text.begin(), text.end(), text.begin(),
-                   [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c; });
-    return text;
-}
-
-bool is_group(std::string_view text) {
-    return text.empty() || names::is_dns_subdomain(text);
-}
-
 HttpRoute::Parent decode_parent(Fields& fields, const std::string& own_namespace) {
     HttpRoute::Parent out;
-    if (auto group = fields.text("group", is_group, "an API group"))
+    if (auto group = fields.text("group", names::is_group, "an API group"))
         out.group = std::move(*group);
     if (auto kind = fields.text("kind", names::is_kind, "a kind"))
         out.kind = std::move(*kind);
@@ -114,7 +104,7 @@ void decode_pairs(Fields& match, const char* name, bool header, std::vector<Rout
         if (!written.insert(key).second)
             return fields.fault("name", quoted(key) + " is given twice");
         if (header)
-            key = lower(std::move(key));
+            key = names::lower_case(std::move(key));
         if (folded.insert(key).second) // of headers that differ by case only, the first counts
             out.push_back({.name = std::move(key), .value = value.value_or("")});
     });
@@ -143,7 +133,7 @@ void refuse_if_used(Fields& fields, std::string_view name) {
 
 HttpRoute::Backend decode_backend(Fields& fields, const std::string& own_namespace) {
     HttpRoute::Backend out;
-    out.group = fields.text("group", is_group, "an API group").value_or("");
+    out.group = fields.text("group", names::is_group, "an API group").value_or("");
     if (auto kind = fields.text("kind", names::is_kind, "a kind"))
         out.kind = std::move(*kind);
     out.ns = fields.text("namespace", names::is_dns_label, "a DNS label").value_or(own_namespace);
@@ -201,7 +191,7 @@ void decode(Fields& object, HttpRoute& out) {
             if (text && !names::is_hostname(*text))
                 spec.faults().add(path, quoted(*text) + " is not a host name");
             else if (text)
-                out.hostnames.push_back(lower(*text));
+                out.hostnames.push_back(names::lower_case(*text));
         });
         refuse_if_used(spec, "useDefaultGateways");
         decode_rules(spec, out);

@@ -60,6 +60,19 @@ std::optional<int> number(std::string_view& text, size_t digits, char after) {
 
 } // namespace
 
+bool is_group(std::string_view text) {
+    return text.empty() || is_dns_subdomain(text);
+}
+
+std::string lower_case(std::string text) {
+    std::ranges::transform(text, text.begin(), [](char c) { return upper(c) ? static_cast<char>(c - 'A' + 'a') : c; });
+    return text;
+}
+
+bool is_one_of(std::string_view text, std::initializer_list<std::string_view> words) {
+    return std::ranges::find(words, text) != words.end();
+}
+
 bool is_dns_label(std::string_view text) {
     return is_label_of(text, 63);
 }

@@ -59,7 +59,7 @@ public:
         }
         for (const auto& [name, list] : candidates)
             take(name, list);
-        hold(candidates);
+        hold();
     }
 
 private:
@@ -89,7 +89,7 @@ private:
     }
 
     /// Objects that are missing from a file that could not be read whole stay in force.
-    void hold(const Candidates<T>&) {
+    void hold() {
         for (const auto& [name, entry] : before_) {
             if (held_files_.contains(entry.origin))
                 result_.store.all<T>().emplace(name, entry);

@@ -35,8 +35,6 @@ struct KnownKind {
     void (*refuse)(ParsedObject&);
 };
 
-constexpr const char* gateway_group = "gateway.networking.k8s.io";
-
 template <class T>
 constexpr KnownKind known(const char* group, std::array<const char*, 2> versions, bool namespaced, NameRule rule) {
     return {group, T::kind, versions, namespaced, rule, decode_as<T>, refuse_as<T>};
@@ -47,9 +45,9 @@ constexpr std::array kinds = {
     known<Pod>("", {"v1", nullptr}, true, names::is_dns_subdomain),
     known<Service>("", {"v1", nullptr}, true, names::is_dns_label),
     known<EndpointSlice>("discovery.k8s.io", {"v1", nullptr}, true, names::is_dns_subdomain),
-    known<GatewayClass>(gateway_group, {"v1", "v1beta1"}, false, names::is_dns_subdomain),
-    known<Gateway>(gateway_group, {"v1", "v1beta1"}, true, names::is_dns_subdomain),
-    known<HttpRoute>(gateway_group, {"v1", "v1beta1"}, true, names::is_dns_subdomain),
+    known<GatewayClass>(names::gateway_group, {"v1", "v1beta1"}, false, names::is_dns_subdomain),
+    known<Gateway>(names::gateway_group, {"v1", "v1beta1"}, true, names::is_dns_subdomain),
+    known<HttpRoute>(names::gateway_group, {"v1", "v1beta1"}, true, names::is_dns_subdomain),
     known<AuthorizationPolicy>("security.istio.io", {"v1", "v1beta1"}, true, names::is_dns_subdomain),
 };
 

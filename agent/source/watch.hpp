@@ -28,7 +28,7 @@ public:
     [[nodiscard]] int fd() const { return epoll_.get(); }
     /// Call when fd() is readable (harmless otherwise). True: the directory may have changed; load it.
     [[nodiscard]] bool ready();
-    /// False: inotify is short of watches, so changes are seen at the next scan only.
+    /// False: something cannot be watched (inotify is short of watches), so changes are seen at the next scan only.
     [[nodiscard]] bool complete() const { return complete_; }
 
 private:

@@ -14,6 +14,7 @@
 #include <utility>
 
 #include "agent/source/limits.hpp"
+#include "agent/source/names.hpp"
 #include "config/base/utf8.hpp"
 
 namespace weft::agent {
@@ -34,14 +35,10 @@ const char* describe(Value::Type type) {
 
 namespace {
 
-bool one_of(std::string_view text, std::initializer_list<std::string_view> words) {
-    return std::find(words.begin(), words.end(), text) != words.end();
-}
-
 std::optional<bool> as_boolean(std::string_view text) {
-    if (one_of(text, {"true", "True", "TRUE", "yes", "Yes", "YES", "on", "On", "ON"}))
+    if (names::is_one_of(text, {"true", "True", "TRUE", "yes", "Yes", "YES", "on", "On", "ON"}))
         return true;
-    if (one_of(text, {"false", "False", "FALSE", "no", "No", "NO", "off", "Off", "OFF"}))
+    if (names::is_one_of(text, {"false", "False", "FALSE", "no", "No", "NO", "off", "Off", "OFF"}))
         return false;
     return std::nullopt;
 }
@@ -77,7 +74,7 @@ std::optional<int64_t> as_integer(std::string_view text) {
 }
 
 bool is_real(std::string_view text) {
-    if (one_of(text, {".inf", ".Inf", ".INF", "+.inf", "-.inf", ".nan", ".NaN", ".NAN"}))
+    if (names::is_one_of(text, {".inf", ".Inf", ".INF", "+.inf", "-.inf", ".nan", ".NaN", ".NAN"}))
         return true;
     if (text.starts_with('+') || text.starts_with('-'))
         text.remove_prefix(1);
@@ -91,7 +88,7 @@ bool is_real(std::string_view text) {
 void resolve_plain(Value& value) {
     using enum Value::Type;
     value.type = text;
-    if (value.text.empty() || one_of(value.text, {"~", "null", "Null", "NULL"})) {
+    if (value.text.empty() || names::is_one_of(value.text, {"~", "null", "Null", "NULL"})) {
         value.type = null;
     } else if (const auto flag = as_boolean(value.text)) {
         value.type = boolean;

@@ -295,6 +295,11 @@ TEST_F(WatchTest, is_quiet_without_changes) {
     EXPECT_TRUE(it.complete());
 }
 
+TEST_F(WatchTest, says_when_it_cannot_watch_everything) {
+    fs::create_symlink("a.yaml", dir_ / "a.yaml"); // leads to itself
+    EXPECT_FALSE(watch().complete());
+}
+
 TEST_F(WatchTest, sees_new_changed_renamed_and_deleted_files) {
     auto it = watch();
     write("a.yaml", "# 1\n");
