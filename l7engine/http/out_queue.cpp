@@ -7,11 +7,14 @@
 #include <cstring>
 #include <new>
 
+#include "config/base/free_list.hpp"
+
 namespace weft::l7 {
 namespace {
 
-/// Small enough for the allocator's fast lists; a longer head gets a block of its own size.
+/// The block of nearly every message, from the thread's free list; a longer head gets a block of its own size.
 constexpr size_t block_bytes_min = 1000;
+constexpr size_t blocks_kept_max = 256;
 /// Sent slices are moved out of the way beyond this many.
 constexpr size_t sent_slices_max = 32;
 constexpr size_t slices_kept_max = 64;
@@ -26,12 +29,23 @@ struct OutQueue::Block {
     char* bytes() { return reinterpret_cast<char*>(this + 1); }
 };
 
+/// A block of the least size.
+struct OutQueue::SmallBlock {
+    SmallBlock() {} // NOLINT: its bytes are written before they are read
+    Block header{.references = 1, .capacity = block_bytes_min};
+    char bytes[block_bytes_min];
+};
+
 class OutQueue::Owner final : public BufferOwner {
 public:
     void retain(void* token) noexcept override { ++static_cast<Block*>(token)->references; }
     void release(void* token) noexcept override {
         auto* block = static_cast<Block*>(token);
-        if (--block->references == 0)
+        if (--block->references > 0)
+            return;
+        if (block->capacity == block_bytes_min)
+            FreeList<SmallBlock, blocks_kept_max>::destroy(reinterpret_cast<SmallBlock*>(block));
+        else
             std::free(block);
     }
 
@@ -46,14 +60,19 @@ void clear_slices(std::vector<Slice>& slices) {
         std::vector<Slice>().swap(slices);
 }
 
+OutQueue::Block* OutQueue::make_block(size_t bytes_max) {
+    if (bytes_max <= block_bytes_min)
+        return &FreeList<SmallBlock, blocks_kept_max>::make()->header;
+    void* memory = std::malloc(sizeof(Block) + bytes_max);
+    if (memory == nullptr)
+        throw std::bad_alloc();
+    return ::new (memory) Block{.references = 1, .capacity = bytes_max};
+}
+
 char* OutQueue::reserve(size_t bytes_max) {
     if (block_ == nullptr || block_->capacity - used_ < bytes_max) {
         release_block();
-        const size_t capacity = std::max(bytes_max, block_bytes_min);
-        block_ = static_cast<Block*>(std::malloc(sizeof(Block) + capacity));
-        if (block_ == nullptr)
-            throw std::bad_alloc();
-        *block_ = {.references = 1, .capacity = capacity};
+        block_ = make_block(bytes_max);
     }
     return block_->bytes() + used_;
 }

@@ -36,8 +36,10 @@ public:
 
 private:
     struct Block;
+    struct SmallBlock;
     class Owner;
 
+    static Block* make_block(size_t bytes_max);
     void release_block();
 
     std::vector<Slice> slices_;

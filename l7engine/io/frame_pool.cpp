@@ -5,7 +5,7 @@
 #include <cstdlib>
 #include <new>
 
-#include "l7engine/io/poison.hpp"
+#include "config/base/poison.hpp"
 
 namespace weft::l7 {
 namespace {

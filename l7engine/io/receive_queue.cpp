@@ -9,7 +9,7 @@
 #include <new>
 #include <utility>
 
-#include "l7engine/io/free_list.hpp"
+#include "config/base/free_list.hpp"
 
 namespace weft::l7 {
 

@@ -5,7 +5,7 @@
 #include <cerrno>
 #include <utility>
 
-#include "l7engine/io/free_list.hpp"
+#include "config/base/free_list.hpp"
 #include "l7engine/io/tcp_socket.hpp"
 #include "l7engine/io/worker.hpp"
 

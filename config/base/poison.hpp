@@ -7,7 +7,7 @@
 #include <sanitizer/asan_interface.h>
 #endif
 
-namespace weft::l7 {
+namespace weft {
 
 /// Memory on a free list is out of bounds: AddressSanitizer reports its use. Nothing in other builds.
 inline void poison([[maybe_unused]] void* memory, [[maybe_unused]] size_t size) {
@@ -21,4 +21,4 @@ inline void unpoison([[maybe_unused]] void* memory, [[maybe_unused]] size_t size
 #endif
 }
 
-} // namespace weft::l7
+} // namespace weft

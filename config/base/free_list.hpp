@@ -8,9 +8,9 @@
 #include <type_traits>
 #include <utility>
 
-#include "l7engine/io/poison.hpp"
+#include "config/base/poison.hpp"
 
-namespace weft::l7 {
+namespace weft {
 
 /// Objects of one small type, made and dropped at the rate of requests: the memory of up to `kept_max` of them stays
 /// with the thread. Destroy an object on the thread that made it.
@@ -71,4 +71,4 @@ private:
     }
 };
 
-} // namespace weft::l7
+} // namespace weft
