@@ -27,7 +27,8 @@ public:
     [[nodiscard]] Result<void> map(const UniqueFd& engine_state);
     /// `turns`: each worker's count of turns. False: one of them has not turned lately; nothing is written then.
     bool beat(const std::vector<uint64_t>& turns, uint64_t now_ns);
-    /// A graceful end: connections go elsewhere at once instead of after the time limit.
+    /// A graceful end: no further beat. The last one stays valid for its time, in which the next engine takes over and
+    /// what comes waits in the backlog.
     void stop();
 
 private:

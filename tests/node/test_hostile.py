@@ -34,10 +34,11 @@ def hostile_world(shared_world):
 def send(hostile_world, way):
     hostile_world.apps["a"].take()
 
-    def act(data, **options):
+    def act(data, timeout=2.0, **options):
         pod, address = (hostile_world.client, hostile_world.ip("web")) if way == "service" \
             else (hostile_world.stranger, hostile_world.a.ip4)
-        received, end = raw(pod, address, PORT, data, timeout=2.0, **options)
+        received, end = raw(pod, address, PORT, data, timeout=timeout, **options)
+        act.received = received  # for messages
         return [status for status, _, _ in parse_replies(received)], end, hostile_world.apps["a"].bytes_received()
     return act
 
@@ -90,11 +91,11 @@ def test_served(send, row):
 @rows("upstream")
 def test_upstream(send, hostile_world, row):
     with hostile_world.apps["a"].answering(octets(row["answer"])):
-        statuses, _, _ = send(b"GET / HTTP/1.1\r\nHost: web\r\n\r\n")
-    assert fits(statuses, row["get"]), statuses
+        statuses, end, _ = send(b"GET / HTTP/1.1\r\nHost: web\r\n\r\n", timeout=10.0, quiet=0.3)
+    assert fits(statuses, row["get"]), (statuses, end, send.received)
     # The connection that carried it is not used again, and nothing of it leaks into the next reply.
-    statuses, _, _ = send(b"GET /next HTTP/1.1\r\nHost: web\r\nConnection: close\r\n\r\n")
-    assert statuses == [200]
+    statuses, end, _ = send(b"GET /next HTTP/1.1\r\nHost: web\r\nConnection: close\r\n\r\n", timeout=10.0)
+    assert statuses == [200], (end, send.received)
 
 
 def test_every_fault_is_counted(hostile_world):

@@ -6,7 +6,7 @@ as ALLOW (match = 200, else 403) and as DENY (the reverse), so that no row can p
 """
 import pytest
 from http1 import Session, parse_replies, raw, request
-from manifests import endpoint_slice, gateway_target, http_route, service, service_parent, service_target
+from manifests import WAYPOINT, endpoint_slice, gateway_target, http_route, service, service_parent, service_target
 from world import OTHER_PORT, PORT, to
 
 DENIED = b"RBAC: access denied"
@@ -23,6 +23,8 @@ def operation(**fields):
 def when(key, **lists):
     return {"when": [{"key": key, **lists}]}
 
+
+ALT_PORT = 9180  # of a service in front of the same pods, which test_rule adds
 
 CLIENT = "cluster.local/ns/default/sa/client"
 OUTSIDER = "cluster.local/ns/other/sa/default"
@@ -48,8 +50,8 @@ ROWS = {
     "hosts prefix": (operation(hosts=["web.*"]), {"host": "web.x"}, {"host": "x.web"}),
     "hosts suffix": (operation(hosts=["*.example"]), {"host": "a.EXAMPLE"}, {"host": "a.example.org"}),
     "notHosts": (operation(notHosts=["bad.example"]), {"host": "good.example"}, {"host": "bad.EXAMPLE"}),
-    "ports": (operation(ports=[str(PORT)], paths=["/p"]), {"path": "/p"}, {"path": "/q"}),
-    "notPorts": (operation(notPorts=["1"], paths=["/p"]), {"path": "/p"}, {"path": "/q"}),
+    "ports": (operation(ports=[str(PORT)]), {}, {"port": ALT_PORT}),
+    "notPorts": (operation(notPorts=[str(ALT_PORT)]), {}, {"port": ALT_PORT}),
     "methods": (operation(methods=["GET"]), {}, {"method": "POST"}),
     "notMethods": (operation(notMethods=["POST"]), {}, {"method": "POST"}),
     "paths exact": (operation(paths=["/x"]), {"path": "/x?q"}, {"path": "/x/"}),
@@ -71,10 +73,8 @@ ROWS = {
     "source.namespace notValues": (when("source.namespace", notValues=["other"]), {}, {"pod": "outsider"}),
     "source.principal": (when("source.principal", values=[CLIENT]), {}, {"pod": "outsider"}),
     "source.serviceAccount": (when("source.serviceAccount", values=["default/client"]), {}, {"pod": "outsider"}),
-    "destination.port": ({**when("destination.port", values=[str(PORT)]), **operation(methods=["GET"])}, {},
-                         {"method": "PUT"}),
-    "destination.ip": ({**when("destination.ip", values=["10.96.0.1", "fd96::1"]), **operation(methods=["GET"])}, {},
-                       {"method": "PUT"}),
+    "destination.port": (when("destination.port", values=[str(PORT)]), {}, {"port": ALT_PORT}),
+    "destination.ip": (when("destination.ip", values=["10.96.0.1", "fd96::1"]), {}, {"name": "a"}),
     "two fields of one source": (source(namespaces=["default"], notPrincipals=[CLIENT + "-other"]), {},
                                  {"pod": "outsider"}),
     "from and to and when": ({**source(namespaces=["default"]), **operation(methods=["GET"]),
@@ -104,6 +104,10 @@ def ask(world, family, pod="client", **options):
 def test_rule(world, name):
     rule, matching, other = ROWS[name]
     rule = fill_in(rule, world)
+    if "port" in other:
+        world.agent.apply("alt.yaml", service("alt", [world.ip("alt"), world.ip("alt", 6)], ALT_PORT, {"app": "web"},
+                                              WAYPOINT, target_port=PORT))
+        other = {**other, "name": "alt"}
     for action, if_match, if_not in (("ALLOW", 200, 403), ("DENY", 403, 200)):
         world.policy(action, [rule])
         for family in (4, 6):

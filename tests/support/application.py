@@ -48,6 +48,10 @@ class Application:
     def bytes_received(self):
         return b"".join(data for _, data in self.take())
 
+    def bytes_sent(self):
+        """Of the bodies of its replies, as far as the kernel took them."""
+        return self._ask(verb="sent")["bytes"]
+
     def answer(self, raw, close=False):
         """From now on these bytes are the answer to every request head; None: echo again."""
         encoded = None if raw is None else base64.b64encode(raw).decode()

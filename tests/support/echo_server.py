@@ -8,6 +8,7 @@ Query parameters bend the answer:
   informational=N (a 1xx head first)  reset=head|body (RST before anything, or in the middle of the body)
 A control socket (Unix, one JSON line each way) hands out every byte received and sets a raw answer:
   {"verb": "take"} -> {"connections": [{"peer": ..., "bytes": base64, "closed": bool}]}, then forgets them
+  {"verb": "sent"} -> {"bytes": so many bytes of bodies were given to the kernel so far}
   {"verb": "answer", "bytes": base64 or null, "close": bool}   raw bytes instead of the echo, after each request head
 A second kind of port (--tcp) echoes bytes until the client's FIN, then answers with a summary and closes.
 """
@@ -46,6 +47,7 @@ class Record:
         self.lock = threading.Lock()
         self.connections = []
         self.answer = None
+        self.sent = 0
         self.answer_closes = False
 
     def open(self, peer):
@@ -191,6 +193,8 @@ class Connection:
             digest.update(piece)
             self.sock.sendall(b"%x\r\n%s\r\n" % (len(piece), piece) if chunked else piece)
             sent += size
+            with self.server.record.lock:
+                self.server.record.sent += size
             if query.get("reset") == "body":
                 self.reset()
             if "stall_ms" in query and sent == size:
@@ -250,6 +254,8 @@ class Server:
     def command(self, request):
         if request["verb"] == "take":
             return {"connections": self.record.take()}
+        if request["verb"] == "sent":
+            return {"bytes": self.record.sent}
         if request["verb"] == "answer":
             raw = request["bytes"]
             self.record.answer_closes = bool(request.get("close"))

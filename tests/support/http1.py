@@ -59,9 +59,10 @@ def request(pod, address, port, method="GET", path="/", timeout=10.0, **options)
         return session.request(method, path, **options)
 
 
-def raw(pod, address, port, data, timeout=5.0, half_close=False, pieces=None):
+def raw(pod, address, port, data, timeout=5.0, half_close=False, pieces=None, quiet=None):
     """Sends bytes (whole, or cut at the given piece size) and returns (everything received, how it ended).
-    How: 'fin', 'reset' or 'open' when the peer said nothing more within the timeout."""
+    How: 'fin', 'reset' or 'open' when the peer said nothing more within the timeout; once a whole reply is there, `quiet`
+    seconds are enough."""
     sock = pod.connect(address, port, timeout)
     received = b""
     try:
@@ -73,6 +74,8 @@ def raw(pod, address, port, data, timeout=5.0, half_close=False, pieces=None):
             sock.shutdown(socket.SHUT_WR)
         while piece := sock.recv(65536):
             received += piece
+            if quiet is not None and is_whole(received):
+                sock.settimeout(quiet)
         return received, "fin"
     except (ConnectionResetError, BrokenPipeError):
         return received, "reset"
@@ -80,6 +83,13 @@ def raw(pod, address, port, data, timeout=5.0, half_close=False, pieces=None):
         return received, "open"
     finally:
         sock.close()
+
+
+def is_whole(data):
+    try:
+        return any(status >= 200 for status, _, _ in parse_replies(data))
+    except AssertionError:
+        return False
 
 
 def parse_replies(data):

@@ -11,7 +11,7 @@ from waiting import wait_until
 PORT = 9080
 TCP_PORT = 9090
 OTHER_PORT = 9081  # a second HTTP port of each server, of no service
-NUMBERS = {"web": 1, "a": 2, "b": 3, "direct": 4, "nobody": 5}
+NUMBERS = {"web": 1, "a": 2, "b": 3, "direct": 4, "nobody": 5, "alt": 6}
 
 
 class World:
@@ -39,9 +39,9 @@ class World:
         return service(name, [self.ip(name), self.ip(name, 6)], PORT, selector, waypoint)
 
     # ---- requests to a service by name
-    def get(self, name="web", path="/", pod=None, family=4, **options):
-        return request(pod or self.client, self.ip(name, family), PORT, path=path,
-                       **{"host": f"{name}:{PORT}", **options})
+    def get(self, name="web", path="/", pod=None, family=4, port=PORT, **options):
+        return request(pod or self.client, self.ip(name, family), port, path=path,
+                       **{"host": f"{name}:{port}", **options})
 
     def session(self, name="web", pod=None, family=4, timeout=10.0):
         return Session(pod or self.client, self.ip(name, family), PORT, timeout)
