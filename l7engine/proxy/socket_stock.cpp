@@ -10,6 +10,7 @@ namespace weft::l7 {
 
 namespace {
 
+constexpr uint64_t cover_ms = 1'000; ///< a stock that is used up within that time is too small, refilled or not
 constexpr uint64_t decay_ms = 30'000; ///< a target above the start that was not needed for that long is halved
 
 /// Ours, and not the backend's: neither an answer that is late nor another endpoint's business.
@@ -27,10 +28,29 @@ struct SocketStock::Shelf {
     uint32_t asked = 0; ///< of the wish that has no answer yet; 0: none
     uint64_t asked_at_ms = 0;
     uint64_t low_at_ms = 0; ///< when it last ran low
+    uint32_t taken = 0;     ///< since then:
+    uint64_t taken_since_ms = 0;
     bool emptied = false;   ///< since the last delivery
     size_t waiters = 0;     ///< coroutines that still refer to this shelf
     bool released = false;
 };
+
+/// While the agent is away a pod lives on its stock: so it grows with use, not only once it was empty.
+UniqueFd SocketStock::pop(Shelf& shelf) {
+    const uint64_t now = worker_.now_ms();
+    if (now - shelf.taken_since_ms > cover_ms) {
+        shelf.taken = 0;
+        shelf.taken_since_ms = now;
+    }
+    if (++shelf.taken >= shelf.target) {
+        shelf.taken = 0;
+        shelf.emptied = true; // the same need: not counted again when it is empty
+        shelf.target = std::min(shelf.target * 2, settings_.stock_max);
+    }
+    UniqueFd socket = std::move(shelf.sockets.back());
+    shelf.sockets.pop_back();
+    return socket;
+}
 
 SocketStock::SocketStock(Worker& worker, const ProxySettings& settings, Counters& counters,
                          std::move_only_function<void(Wish)> ask)
@@ -100,10 +120,8 @@ UniqueFd SocketStock::try_take(uint32_t pod_id, bool ipv6) {
         return {};
     UniqueFd socket;
     // Not past those who wait already.
-    if (!shelf->sockets.empty() && shelf->waiters == 0) {
-        socket = std::move(shelf->sockets.back());
-        shelf->sockets.pop_back();
-    }
+    if (!shelf->sockets.empty() && shelf->waiters == 0)
+        socket = pop(*shelf);
     if (shelf->sockets.size() < shelf->target / 2 || !socket)
         refill({pod_id, ipv6}, *shelf);
     return socket;
@@ -141,8 +159,7 @@ Task<Result<UniqueFd>> SocketStock::wait(uint32_t pod_id, bool ipv6, Until until
         if (shelf->released) {
             socket = std::unexpected(pod_gone);
         } else if (!shelf->sockets.empty()) {
-            *socket = std::move(shelf->sockets.back());
-            shelf->sockets.pop_back();
+            *socket = pop(*shelf);
             // Who came between the delivery and now queued behind us, too late to be told of it.
             if (!shelf->sockets.empty())
                 shelf->arrived.notify_one();

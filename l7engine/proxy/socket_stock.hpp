@@ -56,6 +56,7 @@ private:
     using Key = std::pair<uint32_t, bool>;
     Shelf* find(uint32_t pod_id, bool ipv6) const;
     void refill(Key key, Shelf& shelf);
+    UniqueFd pop(Shelf& shelf);
 
     Worker& worker_;
     const ProxySettings& settings_;

@@ -73,6 +73,19 @@ TEST_F(StockTest, asks_once_refills_below_half_and_doubles_when_it_ran_empty) {
     EXPECT_EQ(stock.target(7, false), settings.stock_max);
 }
 
+TEST_F(StockTest, grows_with_use_though_it_is_never_empty) {
+    stock.add_pod(7);
+    (void)stock.try_take(7, false);
+    size_t answered = 0;
+    for (int taken = 0; taken < 200; ++taken) {
+        for (; answered < wishes.size(); ++answered)
+            stock.give(7, false, sockets(wishes[answered].count));
+        ASSERT_TRUE(stock.try_take(7, false)) << taken;
+    }
+    EXPECT_EQ(stock.target(7, false), 128U); // 8 + 16 + 32 + 64 were used within a second
+    EXPECT_GE(stock.size(), 64U) << "what the pod lives on while the agent is away";
+}
+
 TEST_F(StockTest, serves_waiters_in_order_and_times_out_and_fails_when_the_pod_goes) {
     stock.add_pod(7);
     worker->tasks().spawn(wait_for_socket(never));
