@@ -24,7 +24,7 @@ struct H2Budgets {
 
 /// Limits of one HTTP/2 connection. Sizes in bytes.
 struct H2Settings {
-    uint32_t streams_max = 100; ///< at a time; server side: announced, above: REFUSED_STREAM
+    uint32_t streams_max = 100; ///< at a time; a server announces it and refuses more, a client opens no more
     /// Client side: requests on one connection; the default is where stream numbers end.
     uint32_t streams_per_connection_max = 1U << 30;
     uint32_t stream_window_bytes = 256 * 1024;      ///< of a body received and not consumed()
@@ -34,7 +34,7 @@ struct H2Settings {
     uint32_t path_bytes_max = 16 * 1024;            ///< above: 414
     uint32_t trailer_bytes_max = 8 * 1024;
     uint32_t informational_heads_max = 8; ///< client side: 1xx before the final head
-    /// Unwritten bytes beyond which send_data() takes nothing.
+    /// Unwritten bytes beyond which send_data() takes nothing; at half of them next_writable() goes on.
     size_t pending_bytes_max = 128 * 1024;
     /// Unwritten bytes beyond which receive() takes nothing: heads and acknowledgements do not obey flow control.
     size_t backlog_bytes_max = 1024 * 1024;

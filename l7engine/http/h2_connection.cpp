@@ -134,7 +134,11 @@ bool H2Connection::frame_queued() {
 void H2Connection::frame_one(Stream& stream) {
     if (stream.framing)
         return;
-    if (stream.outgoing_bytes == 0 && stream.trailers) {
+    // nghttp2 holds back even an empty DATA frame while a window is used up; an empty trailer section needs none.
+    const bool blocked = window(stream) <= 0 || nghttp2_session_get_remote_window_size(session_.get()) <= 0;
+    if (stream.outgoing_bytes == 0 && (stream.trailers || blocked)) {
+        if (!stream.trailers)
+            stream.trailers.emplace();
         // Checked by send_trailers().
         [[maybe_unused]] const Result<void> set = fields_.set_trailers(*stream.trailers);
         checked(nghttp2_submit_trailer(session_.get(), stream.wire, fields_.data(), fields_.size()));
@@ -258,6 +262,8 @@ void H2Connection::erase(Stream& stream) {
     if (stream.unconsumed > 0 && !failed_)
         checked(nghttp2_session_consume_connection(session_.get(), static_cast<size_t>(stream.unconsumed)));
     outgoing_bytes_ -= stream.outgoing_bytes;
+    if (stream.listed)
+        std::erase(ready_, stream.id);
     streams_.erase(stream.id);
 }
 

@@ -97,7 +97,7 @@ private:
     void queue_framing(Stream& stream);
     nghttp2_ssize read_data(int32_t wire, size_t length, uint32_t* flags);
     int write_data(const nghttp2_frame& frame, const uint8_t* header, size_t length);
-    [[nodiscard]] uint32_t peer_streams_max() const;
+    [[nodiscard]] uint32_t streams_max() const;
 
     const Role role_;
     const H2Settings settings_;

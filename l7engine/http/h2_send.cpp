@@ -22,8 +22,9 @@ bool may_have_body(const Stream& stream, uint16_t status) {
 
 } // namespace
 
-uint32_t H2Connection::peer_streams_max() const {
-    return nghttp2_session_get_remote_settings(session_.get(), NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS);
+uint32_t H2Connection::streams_max() const {
+    const uint32_t peer = nghttp2_session_get_remote_settings(session_.get(), NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS);
+    return std::min(peer, settings_.streams_max);
 }
 
 Result<StreamId> H2Connection::open() {
@@ -33,8 +34,8 @@ Result<StreamId> H2Connection::open() {
         return unavailable("connection takes no request");
     if (opened_ >= settings_.streams_per_connection_max)
         return unavailable("no stream number left");
-    if (open_ >= peer_streams_max())
-        return unavailable("streams of the peer");
+    if (open_ >= streams_max())
+        return unavailable("streams at a time");
     return add_stream(static_cast<StreamId>(2 * opened_++ + 1)).id;
 }
 
@@ -79,7 +80,7 @@ Result<void> H2Connection::send_request_head(Stream& stream, const Head& head, b
 
 Result<void> H2Connection::submit_request(Stream& stream, const Head& head, bool last) {
     // The peer may have changed its mind since open().
-    if (leaving() || open_ > peer_streams_max())
+    if (leaving() || open_ > streams_max())
         return unavailable("connection takes no request");
     if (last && head.content_length.value_or(0) > 0)
         return fail(Code::invalid, "request to send");
@@ -194,6 +195,8 @@ void H2Connection::list_ready(Stream& stream) {
 }
 
 std::optional<StreamId> H2Connection::next_writable() {
+    if (unwritten() > settings_.pending_bytes_max / 2)
+        return std::nullopt; // what little room there is would make little frames
     while (!ready_.empty()) {
         const StreamId id = ready_.front();
         Stream* stream = find(id);
