@@ -14,7 +14,7 @@ build_packages=(
 test_packages=(python3 python3-pytest python3-yaml curl wrk nghttp2-client iproute2 procps util-linux libcap2-bin)
 bench_packages=(nginx-light haproxy linux-perf)
 # Too old (liburing, llhttp, nghttp2) in Debian 12; linux-libc-dev is for the compat header of the newer liburing.
-next_release_packages=(liburing-dev liburing2 libllhttp-dev libllhttp9.2 linux-libc-dev)
+next_release_packages=(liburing-dev liburing2 libllhttp-dev libllhttp9.2 libnghttp2-dev libnghttp2-14 linux-libc-dev)
 
 say() { echo "setup: $*"; }
 fail() { echo "setup: $*" >&2; exit 1; }
@@ -26,7 +26,7 @@ fail() { echo "setup: $*" >&2; exit 1; }
 wanted=("${build_packages[@]}" "${test_packages[@]}")
 [ "${1:-}" = --bench ] && wanted+=("${bench_packages[@]}")
 if [ "${VERSION_ID%%.*}" -ge 13 ] 2>/dev/null; then
-    wanted+=(liburing-dev libllhttp-dev)
+    wanted+=(liburing-dev libllhttp-dev libnghttp2-dev)
 fi
 
 missing=()

@@ -24,6 +24,7 @@ endfunction()
 
 weft_static_dependency(weft_liburing liburing.h uring)
 weft_static_dependency(weft_llhttp llhttp.h llhttp)
+weft_static_dependency(weft_nghttp2 nghttp2/nghttp2.h nghttp2)
 
 function(weft_pkg_dependency target)
     pkg_check_modules(${target}_pc REQUIRED ${ARGN})

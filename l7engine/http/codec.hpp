@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <span>
 
 #include "config/base/error.hpp"
@@ -11,7 +12,8 @@
 
 namespace weft::l7 {
 
-/// HTTP/1: 1, 2, 3 ... per message pair. HTTP/2: the stream's number.
+/// HTTP/1: 1, 2, 3 ... per message pair. HTTP/2: the stream's number (client side: if heads are sent in the order of
+/// open(); a name of the stream in any case).
 using StreamId = uint32_t;
 
 /// What a codec tells its owner, in the order of the wire, only from inside Codec::receive(). `last` means that nothing
@@ -23,6 +25,9 @@ public:
     virtual void on_data(StreamId stream, Slice&& data, bool last) = 0;
     /// Always last.
     virtual void on_trailers(StreamId stream, Trailers&& trailers) = 0;
+    /// The stream is over, nothing more comes or goes on it. Without an on_head before: the codec refused the head.
+    /// `detail` of the Error is the HTTP/2 error code, or from 400 on the status that the codec has answered itself;
+    /// `retryable`: the peer says that it did not process the request.
     virtual void on_reset(StreamId stream, Error error) = 0;
     /// The peer serves no stream above `last`.
     virtual void on_goaway(StreamId last) = 0;
@@ -48,14 +53,19 @@ public:
     /// Client side: the id for the next request. Code::unavailable if the connection takes no more.
     virtual Result<StreamId> open() = 0;
     virtual Result<void> send_head(StreamId stream, const Head& head, bool last) = 0;
-    /// May take less than given (flow control): returns how much. HTTP/1 takes all.
+    /// May take less than given (flow control): returns how much; `last` counts only if all was taken. HTTP/1 takes
+    /// all. After less than all, the stream is named by next_writable() when it can take more.
     virtual Result<size_t> send_data(StreamId stream, Slice data, bool last) = 0;
+    /// A stream whose data was refused and that can take more now, in turn; call until nullopt, after receive() and
+    /// after sent(). Each refusal is answered once.
+    [[nodiscard]] virtual std::optional<StreamId> next_writable() { return std::nullopt; }
     virtual Result<void> send_trailers(StreamId stream, const Trailers& trailers) = 0;
     /// HTTP/1: the connection is finished. HTTP/2: RST_STREAM.
     virtual void reset(StreamId stream, Error error) = 0;
     /// The owner is done with that much of the stream's body: reopens the window (HTTP/2).
     virtual void consumed(StreamId stream, size_t bytes) = 0;
-    /// Take no further stream: HTTP/1 says Connection: close with the next head sent, HTTP/2 sends GOAWAY.
+    /// Take no further stream: HTTP/1 says Connection: close with the next head sent, HTTP/2 sends GOAWAY. An HTTP/2
+    /// server gives streams that are under way a round trip first; a second call ends that at once.
     virtual void drain() = 0;
     /// Bytes to write, in order. Valid until sent() or the next verb.
     [[nodiscard]] virtual std::span<const Slice> pending() const = 0;

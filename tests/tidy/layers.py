@@ -32,6 +32,7 @@ OURS = {
 THIRD_PARTY = {
     r"liburing(/.*)?\.h|liburing/.*": ["l7engine/io/"],
     r"llhttp\.h": ["l7engine/http/"],
+    r"nghttp2/.*\.h": ["l7engine/http/"],
     r"bpf/(libbpf|bpf|btf)\.h|bpf/.*\.skel\.h": ["agent/bpf/"],
     r"bpf/bpf_(helpers|endian|core_read|tracing)\.h|vmlinux\.h": ["bpf/"],
     r"yaml-cpp/.*": ["agent/source/"],

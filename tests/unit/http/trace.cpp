@@ -26,8 +26,9 @@ void Recorder::on_head(StreamId stream, Head&& head, bool last) {
         text += " cl=" + std::to_string(*head.content_length);
     text += head.expect_continue ? " expect" : "";
     text += head.upgrade.empty() ? "" : " upgrade=" + head.upgrade;
+    text += head.scheme == "http" ? "" : " scheme=" + head.scheme;
     note(text + (last ? " ." : ""));
-    if (!head.is_informational()) {
+    if (!head.is_informational() || head.status == 101) {
         heads.push_back(std::move(head));
         bodies.emplace_back();
     }
@@ -58,7 +59,8 @@ void Recorder::on_trailers(StreamId stream, Trailers&& trailers) {
 }
 
 void Recorder::on_reset(StreamId stream, Error error) {
-    note("[" + std::to_string(stream) + "] reset " + name(error.code));
+    note("[" + std::to_string(stream) + "] reset " + name(error.code) + " " + std::to_string(error.detail) + " (" +
+         error.during + ")" + (error.retryable ? " retryable" : ""));
 }
 
 void Recorder::on_goaway(StreamId last) {

@@ -15,6 +15,7 @@ namespace weft::l7::test {
 ///   [1] POST /p host {name: value} cl=5 expect upgrade=x .     (a dot: last)
 ///   [1] 'hello' .
 ///   [1] trailers {name: value}
+///   [1] reset malformed 1 (content-length) retryable     (code, detail, during)
 class Recorder final : public Events {
 public:
     void on_head(StreamId stream, Head&& head, bool last) override;
