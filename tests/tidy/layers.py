@@ -11,6 +11,7 @@ OURS = {
     "config/settings/": ["config/base/"],
     "config/wire/": ["config/base/", "config/model/", "config/proto/"],
     "l7engine/io/": ["config/base/"],
+    "l7engine/tls/": ["config/base/"],
     "l7engine/http/": ["config/base/"],
     "l7engine/policy/": ["config/base/", "config/model/", "l7engine/http/"],
     "l7engine/filter/": ["config/base/", "config/model/", "l7engine/http/", "l7engine/policy/", "l7engine/io/task.hpp"],
