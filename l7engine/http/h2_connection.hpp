@@ -37,6 +37,7 @@ public:
     void drain() override;
     [[nodiscard]] std::span<const Slice> pending() const override { return out_.pending(); }
     void sent(size_t bytes) override;
+    [[nodiscard]] bool between_messages() const override { return open_ == 0; }
     [[nodiscard]] bool finished() const override { return failed_ || (leaving() && open_ == 0); }
 
 private:
