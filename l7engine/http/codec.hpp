@@ -71,7 +71,8 @@ public:
     [[nodiscard]] virtual std::span<const Slice> pending() const = 0;
     /// That many bytes of pending() are written.
     virtual void sent(size_t bytes) = 0;
-    /// HTTP/1: no message has begun on the receiving side; blank lines between requests are none. HTTP/2: no stream is open.
+    /// HTTP/1: no message has begun on the receiving side; blank lines between requests are none. HTTP/2: no stream is
+    /// open.
     [[nodiscard]] virtual bool between_messages() const = 0;
     /// Nothing more can come or go: close once pending() is empty.
     [[nodiscard]] virtual bool finished() const = 0;

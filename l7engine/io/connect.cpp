@@ -88,16 +88,48 @@ private:
     socklen_t length_;
 };
 
+/// Owns the socket meanwhile, and itself.
+class DisconnectOperation final : public Completion {
+public:
+    DisconnectOperation(Worker& worker, UniqueFd socket, std::move_only_function<void(UniqueFd)> done)
+        : worker_(worker), socket_(std::move(socket)), done_(std::move(done)) {
+        submit();
+    }
+    void complete(int32_t result, bool /*more*/, Slice /*buffer*/) override {
+        if (result == -EINTR || result == -EAGAIN)
+            return submit();
+        if (result != 0)
+            worker_.ring().close(socket_.release());
+        done_(std::move(socket_));
+        delete this; // the only completion has run
+    }
+
+private:
+    ~DisconnectOperation() = default;
+    void submit() { worker_.ring().connect(socket_.get(), &nowhere_, sizeof nowhere_, *this); }
+
+    Worker& worker_;
+    UniqueFd socket_;
+    const sockaddr nowhere_{.sa_family = AF_UNSPEC, .sa_data = {}};
+    std::move_only_function<void(UniqueFd)> done_;
+};
+
 } // namespace
 
-Task<Result<std::unique_ptr<ByteStream>>> connect_tcp(Worker& worker, UniqueFd socket, SocketAddress peer,
-                                                      Until until, const TcpSettings& settings) {
+Task<Result<std::unique_ptr<ByteStream>>> connect_tcp(Worker& worker, UniqueFd socket, SocketAddress peer, Until until,
+                                                      const TcpSettings& settings, SocketHome home) {
     const Result<void> connected = co_await ConnectOperation(worker, socket.get(), peer, until);
-    if (!connected) {
+    if (connected)
+        co_return make_tcp_stream(worker, std::move(socket), settings, std::move(home));
+    if (const std::shared_ptr<SocketTaker> taker = home.taker.lock())
+        taker->take_back(std::move(socket), home.tag);
+    else
         worker.ring().close(socket.release());
-        co_return std::unexpected(connected.error());
-    }
-    co_return make_tcp_stream(worker, std::move(socket), settings);
+    co_return std::unexpected(connected.error());
+}
+
+void disconnect_tcp(Worker& worker, UniqueFd socket, std::move_only_function<void(UniqueFd)> done) {
+    new DisconnectOperation(worker, std::move(socket), std::move(done)); // goes away by itself
 }
 
 } // namespace weft::l7

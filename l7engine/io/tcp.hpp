@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <cstdint>
 #include <functional>
 #include <memory>
 
@@ -14,6 +15,23 @@ namespace weft::l7 {
 
 class Worker;
 
+/// Takes back the sockets of streams that ended, so that they need not be made anew. Worker's thread.
+class SocketTaker {
+public:
+    /// A socket without operations in flight, connected or not; `tag` is what was given with it.
+    virtual void take_back(UniqueFd socket, uint64_t tag) = 0;
+
+protected:
+    ~SocketTaker() = default;
+};
+
+/// Where a socket came from. A stream that was not aborted gives its socket back instead of closing it; without a
+/// taker, or when the taker is gone, it is closed.
+struct SocketHome {
+    std::weak_ptr<SocketTaker> taker;
+    uint64_t tag = 0;
+};
+
 struct TcpSettings {
     size_t receive_high_bytes = 256 * 1024; ///< received and unread above this: the multishot receive is cancelled
     size_t receive_low_bytes = 64 * 1024;   ///< below this it is armed again
@@ -24,13 +42,19 @@ struct TcpSettings {
 /// abort(hard)); what is in flight lives on until its last completion.
 /// As everywhere in TCP, closing while received bytes are unread tells the peer a reset, and may cost it the last bytes
 /// sent: who needs them delivered calls shutdown_write() and reads up to the FIN first.
-[[nodiscard]] std::unique_ptr<ByteStream> make_tcp_stream(Worker& worker, UniqueFd socket, const TcpSettings& settings);
+[[nodiscard]] std::unique_ptr<ByteStream> make_tcp_stream(Worker& worker, UniqueFd socket, const TcpSettings& settings,
+                                                          SocketHome home = {});
 
-/// Connects a socket (made elsewhere) and gives the stream. Errors: refused, timeout, canceled, unavailable, kernel; side
-/// upstream; the socket is closed then. TCP_NODELAY is set.
-[[nodiscard]] Task<Result<std::unique_ptr<ByteStream>>> connect_tcp(Worker& worker, UniqueFd socket,
-                                                                    SocketAddress peer, Until until,
-                                                                    const TcpSettings& settings);
+/// Undoes a connect (connect(2) with AF_UNSPEC), so that the socket can connect again: a peer that was still connected
+/// sees a reset; the local port is free again, options and the kernel's marks stay. `done` gets the socket, or none if
+/// the kernel refused; it runs once, never on the caller's stack.
+void disconnect_tcp(Worker& worker, UniqueFd socket, std::move_only_function<void(UniqueFd)> done);
+
+/// Connects a socket (made elsewhere) and gives the stream. Errors: refused, timeout, canceled, unavailable, kernel;
+/// side upstream; the socket goes home then. TCP_NODELAY is set.
+[[nodiscard]] Task<Result<std::unique_ptr<ByteStream>>> connect_tcp(Worker& worker, UniqueFd socket, SocketAddress peer,
+                                                                    Until until, const TcpSettings& settings,
+                                                                    SocketHome home = {});
 
 /// Accepts on a listener with a multishot accept until destroyed. Descriptor shortage (EMFILE, ENFILE) is counted and
 /// retried later, never fatal.

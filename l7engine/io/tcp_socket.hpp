@@ -108,11 +108,11 @@ private:
     bool fin_sent_ = false;
 };
 
-/// What the kernel may touch of one connected socket. Made and left by a stream; closes the descriptor and goes away
-/// after the last completion. Worker's thread.
+/// What the kernel may touch of one connected socket. Made and left by a stream; closes the descriptor, or gives it
+/// back, and goes away after the last completion. Worker's thread.
 class TcpSocket {
 public:
-    TcpSocket(Worker& worker, UniqueFd socket, const TcpSettings& settings);
+    TcpSocket(Worker& worker, UniqueFd socket, const TcpSettings& settings, SocketHome home);
     TcpSocket(const TcpSocket&) = delete;
     TcpSocket& operator=(const TcpSocket&) = delete;
 
@@ -133,6 +133,7 @@ private:
 
     Worker& worker_;
     UniqueFd socket_;
+    SocketHome home_;
     bool aborted_ = false;
     bool left_ = false;
 };

@@ -46,8 +46,8 @@ private:
 
 } // namespace
 
-TcpSocket::TcpSocket(Worker& worker, UniqueFd socket, const TcpSettings& settings)
-    : receiver(*this, settings), sender(*this), worker_(worker), socket_(std::move(socket)) {
+TcpSocket::TcpSocket(Worker& worker, UniqueFd socket, const TcpSettings& settings, SocketHome home)
+    : receiver(*this, settings), sender(*this), worker_(worker), socket_(std::move(socket)), home_(std::move(home)) {
     ring().no_delay(descriptor());
 }
 
@@ -72,14 +72,20 @@ void TcpSocket::leave() {
 void TcpSocket::settle() {
     if (!(aborted_ || left_) || receiver.in_flight() || sender.in_flight())
         return;
-    if (socket_)
-        ring().close(socket_.release());
+    if (socket_) {
+        const std::shared_ptr<SocketTaker> taker = aborted_ ? nullptr : home_.taker.lock();
+        if (taker != nullptr)
+            taker->take_back(std::move(socket_), home_.tag);
+        else
+            ring().close(socket_.release());
+    }
     if (left_)
         delete this; // the last completion has run and no stream refers to it: nobody else could
 }
 
-std::unique_ptr<ByteStream> make_tcp_stream(Worker& worker, UniqueFd socket, const TcpSettings& settings) {
-    return std::make_unique<TcpStream>(new TcpSocket(worker, std::move(socket), settings));
+std::unique_ptr<ByteStream> make_tcp_stream(Worker& worker, UniqueFd socket, const TcpSettings& settings,
+                                            SocketHome home) {
+    return std::make_unique<TcpStream>(new TcpSocket(worker, std::move(socket), settings, std::move(home)));
 }
 
 } // namespace weft::l7

@@ -51,6 +51,7 @@
     X(retries_stale, "weft_l7_retries_total", "stale_connection")                                                      \
     X(stock_waits, "weft_l7_stock_events_total", "wait")                                                               \
     X(stock_asked, "weft_l7_stock_events_total", "asked")                                                              \
+    X(stock_recycled, "weft_l7_stock_events_total", "recycled")                                                        \
     X(stock_unwanted, "weft_l7_stock_events_total", "unwanted_closed")                                                 \
     X(series_overflow, "weft_l7_series_overflows_total", "")
 

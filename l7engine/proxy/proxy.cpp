@@ -207,7 +207,7 @@ Task<Result<UpstreamPtr>> Proxy::connect(UpstreamKey key, Direction direction, S
         dial_slots_.dialled(std::move(*slot));
     }
     Result<std::unique_ptr<ByteStream>> stream =
-        co_await connect_tcp(worker_, std::move(*socket), target, until, settings_.tcp);
+        co_await connect_tcp(worker_, std::move(*socket), target, until, settings_.tcp, stock_.home(key.pod_id, ipv6));
     if (!stream)
         co_return std::unexpected(connect_failed(stream.error()));
     counters_.add(Counter::connects_ok);

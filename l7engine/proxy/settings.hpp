@@ -40,6 +40,7 @@ struct ProxySettings {
     uint32_t stock_start = 8;
     uint32_t stock_max = 256;
     uint64_t stock_ask_again_ms = 1'000; ///< the agent has not answered
+    uint64_t stock_overdue_ms = 100;     ///< ... for so long: sockets that are done with are used again
     size_t stock_waiters_max = 4'096;    ///< exchanges of one pod waiting for a socket
 
     // life-cycle

@@ -24,15 +24,30 @@ struct SocketStock::Shelf {
 
     Signal arrived;
     std::vector<UniqueFd> sockets;
+    std::vector<UniqueFd> parked; ///< done with, to be closed if the agent answers in time, else used again
     uint32_t target;
     uint32_t asked = 0; ///< of the wish that has no answer yet; 0: none
     uint64_t asked_at_ms = 0;
+    uint64_t silent_since_ms = 0; ///< of the agent: its first wish without an answer; 0: none
     uint64_t low_at_ms = 0; ///< when it last ran low
     uint32_t taken = 0;     ///< since then:
     uint64_t taken_since_ms = 0;
     bool emptied = false;   ///< since the last delivery
     size_t waiters = 0;     ///< coroutines that still refer to this shelf
     bool released = false;
+};
+
+/// Knows the stock for as long as there is one.
+class SocketStock::Taker final : public SocketTaker {
+public:
+    explicit Taker(SocketStock& stock) : stock_(stock) {}
+    void take_back(UniqueFd socket, uint64_t tag) override {
+        stock_.take_back(std::move(socket), {static_cast<uint32_t>(tag >> 1), (tag & 1) != 0});
+    }
+    void put_back(UniqueFd socket, Key key) { stock_.put_back(std::move(socket), key); }
+
+private:
+    SocketStock& stock_;
 };
 
 /// While the agent is away a pod lives on its stock: so it grows with use, not only once it was empty.
@@ -54,7 +69,8 @@ UniqueFd SocketStock::pop(Shelf& shelf) {
 
 SocketStock::SocketStock(Worker& worker, const ProxySettings& settings, Counters& counters,
                          std::move_only_function<void(Wish)> ask)
-    : worker_(worker), settings_(settings), counters_(counters), ask_(std::move(ask)) {}
+    : worker_(worker), settings_(settings), counters_(counters), ask_(std::move(ask)),
+      taker_(std::make_shared<Taker>(*this)) {}
 SocketStock::~SocketStock() = default;
 
 SocketStock::Shelf* SocketStock::find(uint32_t pod_id, bool ipv6) const {
@@ -91,7 +107,7 @@ void SocketStock::give(uint32_t pod_id, bool ipv6, std::vector<UniqueFd> sockets
         counters_.add(Counter::stock_unwanted, sockets.size());
         return;
     }
-    shelf->asked = 0;
+    agent_answered(*shelf);
     for (UniqueFd& socket : sockets) {
         if (shelf->sockets.size() >= settings_.stock_max) {
             counters_.add(Counter::stock_unwanted);
@@ -110,8 +126,51 @@ void SocketStock::refuse(uint32_t pod_id, bool ipv6) {
     if (shelf == nullptr)
         return;
     // The wish is answered. The next request asks again: the pod may have been slow to appear.
-    shelf->asked = 0;
+    agent_answered(*shelf);
     shelf->arrived.fail_all(pod_gone);
+}
+
+SocketHome SocketStock::home(uint32_t pod_id, bool ipv6) const {
+    return {.taker = taker_, .tag = uint64_t{pod_id} << 1 | (ipv6 ? 1U : 0U)};
+}
+
+/// Only in need: a socket that is closed ends its connection by a FIN, one that is used again by a reset.
+void SocketStock::take_back(UniqueFd socket, Key key) {
+    Shelf* shelf = find(key.first, key.second);
+    if (shelf == nullptr || shelf->silent_since_ms == 0 ||
+        shelf->sockets.size() + shelf->parked.size() >= shelf->target) {
+        worker_.ring().close(socket.release());
+        return;
+    }
+    shelf->parked.push_back(std::move(socket));
+    reuse_parked(key, *shelf);
+}
+
+void SocketStock::reuse_parked(Key key, Shelf& shelf) {
+    if (shelf.silent_since_ms == 0 || worker_.now_ms() - shelf.silent_since_ms < settings_.stock_overdue_ms)
+        return;
+    for (UniqueFd& socket : std::exchange(shelf.parked, {})) {
+        disconnect_tcp(worker_, std::move(socket), [taker = std::weak_ptr(taker_), key](UniqueFd free) {
+            if (const std::shared_ptr<Taker> alive = taker.lock())
+                alive->put_back(std::move(free), key);
+        });
+    }
+}
+
+void SocketStock::agent_answered(Shelf& shelf) {
+    shelf.asked = 0;
+    shelf.silent_since_ms = 0;
+    for (UniqueFd& socket : std::exchange(shelf.parked, {}))
+        worker_.ring().close(socket.release());
+}
+
+void SocketStock::put_back(UniqueFd socket, Key key) {
+    Shelf* shelf = find(key.first, key.second);
+    if (!socket || shelf == nullptr || shelf->sockets.size() >= settings_.stock_max)
+        return; // closed
+    counters_.add(Counter::stock_recycled);
+    shelf->sockets.push_back(std::move(socket));
+    shelf->arrived.notify_one();
 }
 
 UniqueFd SocketStock::try_take(uint32_t pod_id, bool ipv6) {
@@ -139,6 +198,8 @@ void SocketStock::refill(Key key, Shelf& shelf) {
         return;
     shelf.asked = static_cast<uint32_t>(wanted - shelf.sockets.size());
     shelf.asked_at_ms = worker_.now_ms();
+    if (shelf.silent_since_ms == 0)
+        shelf.silent_since_ms = shelf.asked_at_ms;
     counters_.add(Counter::stock_asked);
     ask_(Wish{.pod_id = key.first, .ipv6 = key.second, .count = shelf.asked});
 }
@@ -175,7 +236,7 @@ Task<Result<UniqueFd>> SocketStock::wait(uint32_t pod_id, bool ipv6, Until until
 
 void SocketStock::ask_again() {
     for (auto& [key, shelf] : shelves_) {
-        shelf->asked = 0;
+        agent_answered(*shelf);
         const bool in_use = shelf->asked_at_ms != 0; // a family that nobody dials gets no sockets
         if (in_use && (shelf->sockets.size() < shelf->target / 2 || shelf->waiters > 0))
             refill(key, *shelf);
@@ -189,6 +250,7 @@ void SocketStock::tick() {
             shelf->asked = 0;
             refill(key, *shelf);
         }
+        reuse_parked(key, *shelf);
         if (shelf->target > settings_.stock_start && now - shelf->low_at_ms >= decay_ms) {
             shelf->target = std::max(shelf->target / 2, settings_.stock_start);
             shelf->low_at_ms = now;

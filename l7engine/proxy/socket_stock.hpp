@@ -10,6 +10,7 @@
 #include "config/base/unique_fd.hpp"
 #include "l7engine/io/signal.hpp"
 #include "l7engine/io/task.hpp"
+#include "l7engine/io/tcp.hpp"
 #include "l7engine/proxy/counters.hpp"
 
 namespace weft::l7 {
@@ -17,7 +18,8 @@ namespace weft::l7 {
 struct ProxySettings;
 
 /// One worker's unconnected sockets, made by the agent inside the pods' network namespaces: a small stock per pod and
-/// family, refilled before it is empty. An absent agent delays a request instead of failing it. Worker's thread.
+/// family, refilled before it is empty. While the agent does not answer, sockets whose connection has ended are used
+/// again: so an absent agent delays a request instead of failing it, however long it is away. Worker's thread.
 class SocketStock {
 public:
     struct Wish {
@@ -44,6 +46,9 @@ public:
     /// Error: Code::unavailable if none came in time, or the pod is gone; Code::canceled.
     [[nodiscard]] Task<Result<UniqueFd>> wait(uint32_t pod_id, bool ipv6, Until until);
 
+    /// What connect_tcp() needs for a socket taken here.
+    [[nodiscard]] SocketHome home(uint32_t pod_id, bool ipv6) const;
+
     /// Another agent is there: it knows nothing of earlier wishes.
     void ask_again();
     /// Repeats wishes without answer and lets big targets shrink. Every tick.
@@ -53,10 +58,15 @@ public:
 
 private:
     struct Shelf;
+    class Taker;
     using Key = std::pair<uint32_t, bool>;
     Shelf* find(uint32_t pod_id, bool ipv6) const;
     void refill(Key key, Shelf& shelf);
     UniqueFd pop(Shelf& shelf);
+    void take_back(UniqueFd socket, Key key);
+    void reuse_parked(Key key, Shelf& shelf);
+    void agent_answered(Shelf& shelf);
+    void put_back(UniqueFd socket, Key key);
 
     Worker& worker_;
     const ProxySettings& settings_;
@@ -65,6 +75,7 @@ private:
     std::map<Key, std::unique_ptr<Shelf>> shelves_;
     /// Released with waiters that have not run yet: they still refer to the signal.
     std::vector<std::unique_ptr<Shelf>> leaving_;
+    std::shared_ptr<Taker> taker_; ///< dies with the stock; streams only look whether it lives
 };
 
 } // namespace weft::l7

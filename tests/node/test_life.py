@@ -171,6 +171,26 @@ def test_killed_agent_is_not_missed_and_its_restart_adopts_everything(own_world)
     assert request(world.stranger, world.a.ip4, PORT).status == 403
 
 
+def test_new_connections_are_served_however_long_the_agent_is_away(own_world):
+    """Each inbound connection has a socket of its own, and only the agent makes sockets: the engine uses them again."""
+    world = own_world
+    world.policy("ALLOW", [{}])
+    for session in (pod_address_session(world), world.session("a")):  # both pods have their stock
+        with session:
+            assert session.request().status == 200
+    world.agent.kill_agent()
+    for count in range(400):
+        with pod_address_session(world) as session:
+            answer = session.request()
+            assert (answer.status, answer.saw["accept"].rpartition(":")[0]) == (200, world.stranger.ip4), count
+    for count in range(400):
+        with world.session("a") as session:
+            assert session.request().status == 200, count
+    world.agent.start()
+    world.agent.sync()
+    assert world.agent.metrics().total("weft_l7_stock_events_total", reason="recycled") > 0
+
+
 def test_changes_made_while_the_agent_was_dead_are_in_force_after_its_restart(own_world):
     world = own_world
     world.policy("ALLOW", [{}])

@@ -33,6 +33,7 @@ struct Operation {
     uint64_t cancel_ms = 0;
     const msghdr* message = nullptr; ///< read when bytes move, as the kernel may: early release shows
     size_t done = 0;
+    bool disconnect = false;
     SocketAddress address{};
     bool unanswered = false;
     bool over = false;
@@ -124,6 +125,7 @@ void Ring::connect(int socket, const sockaddr* address, socklen_t length, Comple
     state_->submit({.kind = Kind::connect,
                     .descriptor = socket,
                     .completion = &completion,
+                    .disconnect = address->sa_family == AF_UNSPEC,
                     .address = SocketAddress::from_sockaddr(storage).value_or(SocketAddress{})});
 }
 void Ring::poll_readable(int descriptor, Completion& completion) {
@@ -392,6 +394,10 @@ void Ring::State::send(Operation& operation) {
 void Ring::State::connect(Operation& operation) {
     if (operation.unanswered)
         return post(operation, -ETIMEDOUT, false);
+    if (operation.disconnect) {
+        world.disconnect(world.by_id(operation.socket));
+        return post(operation, 0, false);
+    }
     switch (world.dial(world.by_id(operation.socket), operation.address)) {
     case sim::World::Dial::connected: return post(operation, 0, false);
     case sim::World::Dial::refused: return post(operation, -ECONNREFUSED, false);

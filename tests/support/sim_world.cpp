@@ -253,6 +253,14 @@ World::Dial World::dial(Socket& from, const SocketAddress& address) {
     return Dial::connected;
 }
 
+void World::disconnect(Socket& socket) {
+    if (socket.other != 0 && !socket.reset_in)
+        reset_socket(by_id(std::exchange(socket.other, 0)));
+    socket.other = 0;
+    socket.inbox.clear();
+    socket.fin_in = socket.fin_out = socket.reset_in = socket.reset_told = false;
+}
+
 int World::accept(Socket& listener) {
     if (listener.backlog.empty())
         return -1;

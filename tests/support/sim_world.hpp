@@ -152,6 +152,8 @@ public:
     void misuse(std::string what) { misuses_.push_back(std::move(what)); }
     enum class Dial : uint8_t { connected, refused, unanswered, unreachable };
     Dial dial(Socket& from, const SocketAddress& address);
+    /// As connect() with AF_UNSPEC: the other end is reset, the socket is as new.
+    void disconnect(Socket& socket);
     /// A descriptor for a connection from the backlog; -1 if there is none.
     int accept(Socket& listener);
     void run_scripts();

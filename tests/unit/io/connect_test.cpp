@@ -2,6 +2,7 @@
 #include <fcntl.h>
 #include <sys/resource.h>
 
+#include <optional>
 #include <thread>
 
 #include "l7engine/io/frame_pool.hpp"
@@ -53,6 +54,84 @@ TEST(connect, accept_connect_and_echo) {
     EXPECT_FALSE(stopped) << "never on the caller's stack";
     ASSERT_TRUE(turn_until(*worker, [&] { return stopped; }));
     EXPECT_EQ(acceptor.listener(), -1);
+}
+
+/// Keeps what comes back.
+struct Keeper final : SocketTaker {
+    std::vector<std::pair<int, uint64_t>> came;
+    std::vector<UniqueFd> sockets;
+    void take_back(UniqueFd socket, uint64_t tag) override {
+        came.emplace_back(socket.get(), tag);
+        sockets.push_back(std::move(socket));
+    }
+};
+Task<void> dial_from(Worker& worker, UniqueFd socket, SocketAddress peer, SocketHome home, Dialled& out) {
+    out.stream = co_await connect_tcp(worker, std::move(socket), peer, worker.in_ms(patience_ms), {}, home);
+    out.done = true;
+}
+Task<void> read_end(ByteStream& stream, std::optional<Result<Slice>>& out) {
+    out = co_await stream.read();
+}
+
+TEST(connect, a_socket_comes_home_and_connects_again) {
+    auto worker = make_worker();
+    SocketAddress address;
+    UniqueFd door = listener(address);
+    std::vector<std::unique_ptr<ByteStream>> servers;
+    Acceptor acceptor(*worker, std::move(door),
+                      [&](UniqueFd socket) { servers.push_back(make_tcp_stream(*worker, std::move(socket), {})); });
+    const auto keeper = std::make_shared<Keeper>();
+    UniqueFd socket = tcp_socket();
+    const int number = socket.get();
+    for (uint64_t round = 1; round <= 3; ++round) {
+        Dialled dialled;
+        worker->tasks().spawn(dial_from(*worker, std::move(socket), address, {.taker = keeper, .tag = round}, dialled));
+        ASSERT_TRUE(turn_until(*worker, [&] { return dialled.done && servers.size() == round; }));
+        ASSERT_TRUE(dialled.stream.has_value()) << to_string(dialled.stream.error());
+        std::optional<Result<Slice>> at_server;
+        worker->tasks().spawn(read_end(*servers.back(), at_server));
+        Result<void> written;
+        worker->tasks().spawn(write_bytes(**dialled.stream, "hello", false, written));
+        ASSERT_TRUE(turn_until(*worker, [&] { return at_server.has_value(); }));
+        EXPECT_EQ((*at_server)->text(), "hello") << "round " << round;
+        dialled.stream = fail(Code::invalid, "gone");
+        ASSERT_TRUE(turn_until(*worker, [&] { return keeper->came.size() == round; }));
+        EXPECT_EQ(keeper->came.back(), std::pair(number, round));
+        bool done = false;
+        disconnect_tcp(*worker, std::move(keeper->sockets.back()), [&](UniqueFd free) {
+            socket = std::move(free);
+            done = true;
+        });
+        EXPECT_FALSE(done) << "never on the caller's stack";
+        ASSERT_TRUE(turn_until(*worker, [&] { return done; }));
+        ASSERT_TRUE(socket);
+        at_server.reset();
+        worker->tasks().spawn(read_end(*servers.back(), at_server));
+        ASSERT_TRUE(turn_until(*worker, [&] { return at_server.has_value(); }));
+        ASSERT_FALSE(at_server->has_value());
+        EXPECT_EQ(at_server->error().code, Code::reset);
+    }
+}
+
+TEST(connect, a_socket_that_reached_nobody_comes_home_too_and_an_aborted_one_does_not) {
+    auto worker = make_worker();
+    const auto keeper = std::make_shared<Keeper>();
+    SocketAddress address;
+    {
+        UniqueFd door = listener(address);
+    } // nobody listens any more
+    Dialled dialled;
+    worker->tasks().spawn(dial_from(*worker, tcp_socket(), address, {.taker = keeper, .tag = 7}, dialled));
+    ASSERT_TRUE(turn_until(*worker, [&] { return dialled.done; }));
+    EXPECT_FALSE(dialled.stream.has_value());
+    EXPECT_EQ(keeper->came.size(), 1U);
+    UniqueFd one = tcp_socket();
+    const int number = one.get();
+    auto stream = make_tcp_stream(*worker, std::move(one), {}, {.taker = keeper, .tag = 8});
+    stream->abort({.code = Code::canceled}, true);
+    stream.reset();
+    ASSERT_TRUE(turn_until(*worker, [&] { return fcntl(number, F_GETFD) == -1; }));
+    EXPECT_EQ(keeper->came.size(), 1U);
 }
 
 TEST(connect, refused) {

@@ -124,6 +124,38 @@ TEST_F(StockTest, fails_who_waits_when_the_agent_cannot_and_asks_a_new_agent_aga
     EXPECT_EQ(counters[Counter::stock_unwanted], 5U);
 }
 
+TEST_F(StockTest, takes_sockets_back_only_while_the_agent_does_not_answer) {
+    settings.stock_overdue_ms = 20;
+    stock.add_pod(7);
+    const auto give_back = [&] {
+        stock.home(7, false).taker.lock()->take_back(any_socket(), stock.home(7, false).tag);
+    };
+    const auto pass = [&](uint64_t ms) {
+        for (const uint64_t end = worker->now_ms() + ms; worker->now_ms() < end;)
+            worker->turn(5);
+    };
+    EXPECT_FALSE(stock.try_take(7, false));
+    worker->tasks().spawn(wait_for_socket(never));
+    give_back();
+    pass(1);
+    EXPECT_TRUE(results.empty()) << "asked just now: the agent may still answer";
+    pass(40);
+    stock.tick();
+    turn_until(1);
+    EXPECT_FALSE(results[0].has_value()) << "whoever waits gets it";
+    for (uint32_t count = 0; count < settings.stock_start + 3; ++count) {
+        give_back();
+        pass(1);
+    }
+    EXPECT_EQ(stock.size(), stock.target(7, false)) << "no more than the stock would be";
+    EXPECT_EQ(counters[Counter::stock_recycled], 1 + stock.size());
+    stock.give(7, false, {});
+    ASSERT_TRUE(stock.try_take(7, false));
+    give_back();
+    pass(40);
+    EXPECT_EQ(counters[Counter::stock_recycled], 1 + stock.target(7, false)) << "the agent is back";
+}
+
 // ------------------------------------------------------------------ dial slots
 
 std::unique_ptr<Worker> small_worker(uint32_t index) {
