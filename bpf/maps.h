@@ -119,7 +119,7 @@ struct {
 } handovers __weak SEC(".maps");
 
 /* Writer: engine through mmap. Reader: connect. An array: each connected engine has a
- * part of it, and a dial for which none of these is free fails. */
+ * part of it, and a dial waits until one of these is free. */
 struct {
     __uint(type, BPF_MAP_TYPE_ARRAY);
     __uint(map_flags, BPF_F_MMAPABLE);

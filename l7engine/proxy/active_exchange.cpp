@@ -365,9 +365,13 @@ void ActiveExchange::timed_out() {
         connection_.cut();
         return;
     }
-    // Wakes the exchange with that error: 504. Without a backend it waits for one under a shorter deadline.
-    if (upstream_ != nullptr)
-        upstream_->stream->abort({.code = Code::timeout, .side = Side::upstream, .during = "reply"}, true);
+    const Error late{.code = Code::timeout, .side = Side::upstream, .during = "reply"};
+    if (upstream_ != nullptr) {
+        upstream_->stream->abort(late, true); // wakes the exchange with that error: 504
+    } else {
+        reply_with(late);
+        dial_.now();
+    }
 }
 
 // ------------------------------------------------------------------ the end

@@ -192,7 +192,7 @@ Task<Result<UpstreamPtr>> Proxy::connect(UpstreamKey key, Direction direction, S
     if (!*socket)
         socket = co_await stock_.wait(key.pod_id, ipv6, until);
     if (!socket) {
-        counters_.add(Counter::connects_no_socket);
+        count_shortage(socket.error(), Counter::connects_no_socket);
         co_return std::unexpected(socket.error());
     }
     SocketAddress target = key.address;
@@ -200,7 +200,7 @@ Task<Result<UpstreamPtr>> Proxy::connect(UpstreamKey key, Direction direction, S
         Result<DialSlots::Slot> slot = co_await dial_slots_.wait(
             key.pod_id, worker_.ring().socket_cookie(socket->get()), client, key.address, until);
         if (!slot) {
-            counters_.add(Counter::connects_no_slot);
+            count_shortage(slot.error(), Counter::connects_no_slot);
             co_return std::unexpected(slot.error());
         }
         target = slot->address();
@@ -213,6 +213,11 @@ Task<Result<UpstreamPtr>> Proxy::connect(UpstreamKey key, Direction direction, S
     counters_.add(Counter::connects_ok);
     co_return std::make_unique<Upstream>(
         Upstream{.key = key, .stream = std::move(*stream), .codec = make_h1_client_codec(settings_.h1)});
+}
+
+/// A client that leaves while its request waits is no shortage.
+void Proxy::count_shortage(const Error& error, Counter what) {
+    counters_.add(error.code == Code::canceled ? Counter::connects_canceled : what);
 }
 
 Error Proxy::connect_failed(Error error) {

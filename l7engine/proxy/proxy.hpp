@@ -101,6 +101,7 @@ private:
     void drop_oldest(Pod& pod, abi::weft_listener_kind kind);
     void accepted(uint32_t pod_id, abi::weft_listener_kind kind, UniqueFd socket);
     [[nodiscard]] bool has_room(uint32_t pod_id);
+    void count_shortage(const Error& error, Counter what);
     void tick();
     Error connect_failed(Error error);
     void finish_releases();

@@ -330,6 +330,20 @@ TEST(Proxy, waits_for_sockets_while_the_agent_is_away) {
     EXPECT_EQ(status_of(client), 200);
 }
 
+TEST(Proxy, an_exchange_that_times_out_while_it_connects_is_answered_504) {
+    ProxySettings settings;
+    settings.exchange_idle_timeout_ms = 2'000;
+    settings.connect_timeout_ms = 10'000;
+    Stage stage(1, Stage::calm(), settings);
+    stage.world.ignore(address_of("10.0.1.1:8080"));
+    stage.add_endpoint("10.0.1.1:8080");
+    stage.apply();
+    sim::Peer client = stage.client();
+    client.send("GET / HTTP/1.1\r\nHost: plain\r\n\r\n");
+    ASSERT_TRUE(stage.until([&] { return !parse_replies(client.received()).whole.empty(); }, 5'000));
+    EXPECT_EQ(status_of(client), 504);
+}
+
 TEST(Proxy, times_out_an_exchange_without_progress_with_504) {
     ProxySettings settings;
     settings.exchange_idle_timeout_ms = 300'000;
