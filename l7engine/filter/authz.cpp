@@ -9,12 +9,6 @@ namespace weft::l7 {
 
 namespace {
 
-Reply refuse(Exchange& exchange, const AuthzVerdict& verdict) {
-    exchange.verdict = verdict;
-    exchange.details = denied_details(exchange.view.snapshot(), verdict);
-    return Reply{.status = 403, .body = denied_body, .details = exchange.details};
-}
-
 class Authz final : public Filter {
 public:
     explicit Authz(const FilterSettings& settings) : trusted_hops_(settings.trusted_hops) {}
@@ -24,13 +18,11 @@ public:
     Outcome on_request(Exchange& exchange) override {
         // A pod or service that this snapshot does not know cannot be judged: refused, not passed.
         if (exchange.pod == nullptr)
-            return Reply{.status = 503, .body = "no configuration", .flags = ResponseFlags::named("NC"),
-                         .details = "pod_not_found"};
+            return local_reply(no_configuration());
         const AuthzVerdict verdict =
             exchange.direction == Direction::outbound ? judge_named(exchange) : judge_unnamed(exchange);
         if (!verdict.allowed)
-            return refuse(exchange, verdict);
-        exchange.verdict = verdict;
+            return local_reply(denied_by_policy());
         return Continue{};
     }
 
@@ -75,7 +67,7 @@ AuthzInput authz_input(const Exchange& exchange, uint32_t trusted_hops) {
     return input;
 }
 
-std::optional<Reply> judge_endpoint(Exchange& exchange, uint32_t trusted_hops) {
+std::optional<LocalReply> judge_endpoint(const Exchange& exchange, uint32_t trusted_hops) {
     if (exchange.direction != Direction::outbound || !exchange.choice.endpoint)
         return std::nullopt;
     const config::Endpoint& endpoint = exchange.choice.cluster->endpoints[*exchange.choice.endpoint];
@@ -83,18 +75,16 @@ std::optional<Reply> judge_endpoint(Exchange& exchange, uint32_t trusted_hops) {
         return std::nullopt;
     const config::LocalPod* pod = exchange.view.pod(endpoint.local_pod);
     if (pod == nullptr)
-        return Reply{.status = 503, .body = "no configuration", .flags = ResponseFlags::named("NC"),
-                     .details = "pod_not_found"};
+        return local_reply(no_configuration());
     const auto guards = exchange.view.guards(*pod, endpoint.address.port);
     if (guards.empty() || was_judged_by_name(exchange, guards))
         return std::nullopt;
     AuthzInput input = authz_input(exchange, trusted_hops);
     input.destination = endpoint.address.address;
     input.destination_port = endpoint.address.port; // what a guard of every port judges by
-    const AuthzVerdict verdict = judge_guards(exchange.view.snapshot(), guards, input);
-    if (verdict.allowed)
+    if (judge_guards(exchange.view.snapshot(), guards, input).allowed)
         return std::nullopt;
-    return refuse(exchange, verdict);
+    return local_reply(denied_by_policy());
 }
 
 std::unique_ptr<Filter> make_authz(const FilterSettings& settings) { return std::make_unique<Authz>(settings); }

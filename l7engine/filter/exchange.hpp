@@ -21,7 +21,6 @@ enum class Direction : uint8_t { outbound, inbound };
 struct Peer {
     SocketAddress address;                      ///< the client pod's address (source.ip), never a loopback one
     const config::Workload* workload = nullptr; ///< nullptr: no identity
-    bool proven = false; ///< by the network namespace of the listener; otherwise derived from the address
 };
 
 /// Where the request goes. Written by the router filter; the endpoint again by the proxy for each further try.
@@ -58,8 +57,6 @@ struct Exchange {
 
     // filters
     RouteChoice choice = {};
-    AuthzVerdict verdict = {};
-    std::string details = {}; ///< why a local reply was made: Envoy's response code details
 
     // response
     Head response = {};

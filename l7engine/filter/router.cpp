@@ -67,15 +67,6 @@ void EndpointPicker::forget_idle() {
 
 namespace {
 
-Reply no_route(std::string_view details) {
-    return {.status = 404, .flags = ResponseFlags::named("NR"), .details = details};
-}
-
-Reply no_endpoint() {
-    return {.status = 503, .body = "no healthy upstream", .flags = ResponseFlags::named("UH"),
-            .details = "no_healthy_upstream"};
-}
-
 class RouterFilter final : public Filter {
 public:
     explicit RouterFilter(const FilterSettings& settings) : trusted_hops_(settings.trusted_hops) {}
@@ -86,12 +77,12 @@ public:
         if (exchange.direction == Direction::inbound)
             return to_pod(exchange);
         if (exchange.frontend == nullptr)
-            return no_route("service_not_found");
-        if (std::optional<Reply> reply = choose_cluster(exchange))
+            return local_reply(no_route());
+        if (std::optional<LocalReply> reply = choose_cluster(exchange))
             return *reply;
         if (!exchange.picker->choose(exchange.view, exchange.choice, exchange.destination.address.is_v4(), std::nullopt))
-            return no_endpoint();
-        if (std::optional<Reply> reply = judge_endpoint(exchange, trusted_hops_))
+            return local_reply(no_healthy_upstream());
+        if (std::optional<LocalReply> reply = judge_endpoint(exchange, trusted_hops_))
             return *reply;
         return Continue{};
     }
@@ -103,7 +94,7 @@ private:
         return Continue{};
     }
 
-    static std::optional<Reply> choose_cluster(Exchange& exchange) {
+    static std::optional<LocalReply> choose_cluster(Exchange& exchange) {
         const config::Frontend& frontend = *exchange.frontend;
         const std::string_view client_namespace =
             exchange.peer.workload == nullptr ? std::string_view() : std::string_view(exchange.peer.workload->ns);
@@ -111,19 +102,19 @@ private:
         if (table == config::none) {
             exchange.choice.cluster = exchange.view.cluster(frontend.cluster);
             if (exchange.choice.cluster == nullptr)
-                return no_endpoint();
+                return local_reply(no_healthy_upstream());
             return std::nullopt;
         }
         const std::optional<RouteHit> hit = exchange.view.router(table).route(RequestView::of(exchange.request));
         if (!hit)
-            return no_route("route_not_found");
+            return local_reply(no_route());
         const config::RouteRule& rule = exchange.view.rule(table, *hit);
         exchange.choice.rule = &rule;
         const std::optional<size_t> share = exchange.picker->share(table, hit->rule, rule.backends);
         if (share)
             exchange.choice.cluster = exchange.view.cluster(rule.backends[*share].cluster);
         if (exchange.choice.cluster == nullptr)
-            return Reply{.status = 500, .details = share ? "invalid_backend" : "no_backend"};
+            return local_reply(invalid_backend());
         return std::nullopt;
     }
 
@@ -132,10 +123,10 @@ private:
 
 } // namespace
 
-std::optional<Reply> choose_again(Exchange& exchange, uint32_t trusted_hops) {
+std::optional<LocalReply> choose_again(Exchange& exchange, uint32_t trusted_hops) {
     const std::optional<uint32_t> failed = exchange.choice.endpoint;
     if (!exchange.picker->choose(exchange.view, exchange.choice, exchange.destination.address.is_v4(), failed))
-        return no_endpoint();
+        return local_reply(no_healthy_upstream());
     return judge_endpoint(exchange, trusted_hops);
 }
 

@@ -38,6 +38,6 @@ private:
 };
 
 /// A second endpoint after the first could not be reached, judged again. nullopt: exchange.choice is set.
-[[nodiscard]] std::optional<Reply> choose_again(Exchange& exchange, uint32_t trusted_hops);
+[[nodiscard]] std::optional<LocalReply> choose_again(Exchange& exchange, uint32_t trusted_hops);
 
 } // namespace weft::l7

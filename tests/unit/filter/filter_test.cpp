@@ -38,7 +38,7 @@ Exchange exchange_in(const SnapshotView& view, EndpointPicker& picker) {
     exchange.pod_id = 1;
     exchange.pod = view.pod(1);
     exchange.frontend = view.frontend(0x010000);
-    exchange.peer = {.address = *SocketAddress::parse("10.0.0.1:4000"), .workload = view.workload(0U), .proven = true};
+    exchange.peer = {.address = *SocketAddress::parse("10.0.0.1:4000"), .workload = view.workload(0U)};
     exchange.destination = *SocketAddress::parse("10.96.0.1:80");
     exchange.picker = &picker;
     exchange.request.method = "GET";
@@ -60,13 +60,13 @@ public:
         case Kind::goes_on:
             return Continue{};
         case Kind::replies:
-            return Reply{.status = 418};
+            return LocalReply{.status = 418};
         case Kind::fails:
             return Result<Verdict>(fail(Code::unavailable, "probe"));
         case Kind::goes_on_later:
             return later(Continue{});
         case Kind::replies_later:
-            return later(Reply{.status = 418});
+            return later(LocalReply{.status = 418});
         }
         return Continue{};
     }
@@ -101,7 +101,7 @@ std::string run_chain(std::vector<Probe::Kind> kinds, bool request, std::vector<
     EXPECT_EQ(group.size(), 0U);
     if (!verdict)
         return "error";
-    const Reply* reply = std::get_if<Reply>(&*verdict);
+    const LocalReply* reply = std::get_if<LocalReply>(&*verdict);
     return reply == nullptr ? "continue" : std::to_string(reply->status);
 }
 
@@ -195,7 +195,7 @@ TEST(Sanitize, N07_names_with_underscores_pass_or_go_or_end_the_request) {
         exchange.request.headers.add("X_Forwarded_For", "1");
         Outcome outcome = filter->on_request(exchange);
         const Result<Verdict> verdict = outcome.take();
-        const Reply* reply = std::get_if<Reply>(&*verdict);
+        const LocalReply* reply = std::get_if<LocalReply>(&*verdict);
         EXPECT_EQ(reply == nullptr ? 0 : reply->status, underscores == UnderscoreNames::reject ? 400 : 0);
         if (reply == nullptr)
             EXPECT_EQ(exchange.request.headers.contains("x_forwarded_for"), underscores == UnderscoreNames::allow);
@@ -253,10 +253,16 @@ TEST(Identify, keeps_given_ids_makes_new_ones_and_names_the_server) {
     EXPECT_FALSE(local.response.headers.contains("x-envoy-upstream-service-time")) << "no backend was asked";
 }
 
-uint16_t status_of(Outcome outcome) {
+/// Status, flag and body of an answer; "" if there is none.
+std::string answer_of(Outcome outcome) {
     Result<Verdict> verdict = outcome.take();
-    const Reply* reply = std::get_if<Reply>(&*verdict);
-    return reply == nullptr ? 0 : reply->status;
+    const LocalReply* reply = std::get_if<LocalReply>(&*verdict);
+    return reply == nullptr ? "" : std::to_string(reply->status) + " " + std::string(reply->flag) + " " + std::string(reply->body);
+}
+
+uint16_t status_of(Outcome outcome) {
+    const std::string answer = answer_of(std::move(outcome));
+    return answer.empty() ? 0 : static_cast<uint16_t>(std::stoi(answer));
 }
 
 TEST(Authz, refuses_a_pod_that_the_snapshot_does_not_know) {
@@ -267,7 +273,7 @@ TEST(Authz, refuses_a_pod_that_the_snapshot_does_not_know) {
     for (const Direction direction : {Direction::outbound, Direction::inbound}) {
         Exchange exchange = exchange_in(*view, picker);
         exchange.direction = direction;
-        EXPECT_EQ(status_of(make_authz({})->on_request(exchange)), 503);
+        EXPECT_EQ(answer_of(make_authz({})->on_request(exchange)), "503 NC no configuration");
     }
 }
 
@@ -291,7 +297,40 @@ TEST(Authz, gives_policies_the_dialled_address_and_the_pods_identity) {
     EXPECT_EQ(status_of(make_authz({})->on_request(exchange)), 0);
     exchange.peer.workload = nullptr;
     EXPECT_EQ(status_of(make_authz({})->on_request(exchange)), 403);
-    EXPECT_EQ(exchange.details, "rbac_access_denied_matched_policy[none]");
+}
+
+TEST(Router, answers_what_cannot_be_routed_from_the_table) {
+    config::Snapshot snapshot = small_snapshot();
+    snapshot.clusters.push_back({.ns = "default", .service = "empty", .host = "empty.default", .port = 80, .endpoints = {}});
+    const config::RouteRule none_has_weight{.route = "r", .name = {}, .backends = {{.cluster = 0, .weight = 0}}};
+    const config::RouteRule unresolved{.route = "r", .name = {}, .backends = {{.cluster = config::none, .weight = 1}}};
+    const config::RouteRule no_endpoint{.route = "r", .name = {}, .backends = {{.cluster = 1, .weight = 1}}};
+    const auto exact = [](std::string path) {
+        config::RouteMatch match;
+        match.path_kind = config::RouteMatch::Path::exact;
+        match.path = std::move(path);
+        return match;
+    };
+    snapshot.route_tables = {{.entries = {{.match = exact("/weight"), .rule = 0},
+                                          {.match = exact("/unresolved"), .rule = 1},
+                                          {.match = exact("/empty"), .rule = 2}},
+                              .rules = {none_has_weight, unresolved, no_endpoint}}};
+    snapshot.frontends[0].routes = 0;
+    const auto view = view_of(snapshot);
+    EndpointPicker picker(1);
+    const auto router = make_router({});
+    const std::pair<const char*, const char*> rows[] = {{"/weight", "500 - "},
+                                                        {"/unresolved", "500 - "},
+                                                        {"/empty", "503 UH no healthy upstream"},
+                                                        {"/else", "404 NR "}};
+    for (const auto& [path, expected] : rows) {
+        Exchange exchange = exchange_in(*view, picker);
+        exchange.request.path = path;
+        EXPECT_EQ(answer_of(router->on_request(exchange)), expected) << path;
+    }
+    Exchange unknown = exchange_in(*view, picker);
+    unknown.frontend = nullptr;
+    EXPECT_EQ(answer_of(router->on_request(unknown)), "404 NR ");
 }
 
 TEST(Picker, spreads_by_open_requests_avoids_the_failed_and_forgets_the_idle) {
