@@ -9,6 +9,25 @@ namespace weft::l7 {
 
 namespace {
 
+/// Facts of an exchange as policies read them. `destination` is what the client dialled. X-Forwarded-For is parsed only
+/// for policies that read it.
+AuthzInput authz_input(Exchange& exchange, bool reads_remote, uint32_t trusted_hops) {
+    AuthzInput input;
+    input.request = exchange.request_view();
+    input.peer = exchange.peer.address.address;
+    input.remote = reads_remote ? remote_address(exchange.request.headers, input.peer, trusted_hops) : input.peer;
+    input.destination = exchange.destination.address;
+    input.destination_port = exchange.destination.port;
+    input.identify(exchange.peer.workload);
+    return input;
+}
+
+bool reads_remote(const SnapshotView& view, std::span<const config::Guard> guards) {
+    return std::ranges::any_of(guards, [&](const config::Guard& guard) {
+        return guard.policies < view.snapshot().policy_sets.size() && view.authorizer(guard.policies).reads_remote();
+    });
+}
+
 class Authz final : public Filter {
 public:
     explicit Authz(const FilterSettings& settings) : trusted_hops_(settings.trusted_hops) {}
@@ -27,18 +46,20 @@ public:
     }
 
 private:
-    AuthzVerdict judge_named(const Exchange& exchange) const {
+    AuthzVerdict judge_named(Exchange& exchange) const {
         // Without a frontend the router answers 404; nothing is forwarded, so nothing is judged.
         if (exchange.frontend == nullptr || exchange.frontend->policies == config::none)
             return {.allowed = true};
-        return exchange.view.authorizer(exchange.frontend->policies).judge(authz_input(exchange, trusted_hops_));
+        const Authorizer& authorizer = exchange.view.authorizer(exchange.frontend->policies);
+        return authorizer.judge(authz_input(exchange, authorizer.reads_remote(), trusted_hops_));
     }
 
-    AuthzVerdict judge_unnamed(const Exchange& exchange) const {
+    AuthzVerdict judge_unnamed(Exchange& exchange) const {
         const auto guards = exchange.view.guards(*exchange.pod, exchange.destination.port);
         if (guards.empty())
             return {.allowed = true};
-        return judge_guards(exchange.view.snapshot(), guards, authz_input(exchange, trusted_hops_));
+        const bool remote = reads_remote(exchange.view, guards);
+        return judge_guards(exchange.view.snapshot(), guards, authz_input(exchange, remote, trusted_hops_));
     }
 
     uint32_t trusted_hops_;
@@ -56,18 +77,7 @@ bool was_judged_by_name(const Exchange& exchange, std::span<const config::Guard>
 
 } // namespace
 
-AuthzInput authz_input(const Exchange& exchange, uint32_t trusted_hops) {
-    AuthzInput input;
-    input.request = RequestView::of(exchange.request);
-    input.peer = exchange.peer.address.address;
-    input.remote = remote_address(exchange.request.headers, input.peer, trusted_hops);
-    input.destination = exchange.destination.address;
-    input.destination_port = exchange.destination.port;
-    input.identify(exchange.peer.workload);
-    return input;
-}
-
-std::optional<LocalReply> judge_endpoint(const Exchange& exchange, uint32_t trusted_hops) {
+std::optional<LocalReply> judge_endpoint(Exchange& exchange, uint32_t trusted_hops) {
     if (exchange.direction != Direction::outbound || !exchange.choice.endpoint)
         return std::nullopt;
     const config::Endpoint& endpoint = exchange.choice.cluster->endpoints[*exchange.choice.endpoint];
@@ -79,7 +89,7 @@ std::optional<LocalReply> judge_endpoint(const Exchange& exchange, uint32_t trus
     const auto guards = exchange.view.guards(*pod, endpoint.address.port);
     if (guards.empty() || was_judged_by_name(exchange, guards))
         return std::nullopt;
-    AuthzInput input = authz_input(exchange, trusted_hops);
+    AuthzInput input = authz_input(exchange, reads_remote(exchange.view, guards), trusted_hops);
     input.destination = endpoint.address.address;
     input.destination_port = endpoint.address.port; // what a guard of every port judges by
     if (judge_guards(exchange.view.snapshot(), guards, input).allowed)

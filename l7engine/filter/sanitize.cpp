@@ -82,6 +82,7 @@ public:
     explicit Sanitize(UnderscoreNames underscores) : underscores_(underscores) {}
     std::string_view name() const override { return "sanitize"; }
     Outcome on_request(Exchange& exchange) override {
+        exchange.viewed.reset();
         // Policy, route, metrics and application all see this one path (istio.md 1.5b, Istio's default level).
         if (!normalize_target(exchange.request.path, PathNormalization::base))
             return bad_request("path");

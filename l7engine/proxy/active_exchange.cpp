@@ -83,9 +83,8 @@ void ActiveExchange::reply_with(const LocalReply& reply) {
         return;
     }
     if (reply.status == 403)
-        connection_.proxy_.counters().add(x.choice.endpoint || x.direction == Direction::inbound
-                                              ? Counter::denied_pod
-                                              : Counter::denied_frontend);
+        connection_.proxy_.counters().add(
+            x.choice.endpoint || x.direction == Direction::inbound ? Counter::denied_pod : Counter::denied_frontend);
     reply_ = reply;
 }
 
@@ -100,11 +99,6 @@ UpstreamKey ActiveExchange::key() const {
 
 UpstreamPtr ActiveExchange::take_pooled() {
     Proxy& proxy = connection_.proxy_;
-    if (counted_endpoint_ != x.choice.address) {
-        leave_endpoint();
-        proxy.picker().opened(x.choice.address);
-        counted_endpoint_ = x.choice.address;
-    }
     if (stale_retried_)
         return nullptr; // the others of that age are stale too
     const bool repeatable = !has_body_ && is_idempotent(x.request.method);
@@ -362,15 +356,9 @@ void ActiveExchange::timed_out() {
 
 // ------------------------------------------------------------------ the end
 
-void ActiveExchange::leave_endpoint() {
-    if (counted_endpoint_)
-        connection_.proxy_.picker().closed(*counted_endpoint_);
-    counted_endpoint_.reset();
-}
-
 void ActiveExchange::finish() {
     Proxy& proxy = connection_.proxy_;
-    leave_endpoint();
+    x.choice.open.reset();
     if (upstream_ != nullptr && last_ready_ && !reply_ && !cut_ && !connection_.client_gone_)
         proxy.pool().give(std::move(upstream_), proxy.worker().now_ms());
     upstream_.reset();

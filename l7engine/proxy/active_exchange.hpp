@@ -84,7 +84,6 @@ private:
     [[nodiscard]] bool may_repeat() const;
     [[nodiscard]] bool is_stale(const Error& error) const;
     void repeat();
-    void leave_endpoint();
     void record();
 
     Connection& connection_;
@@ -92,7 +91,6 @@ private:
     std::vector<Head> informational_;
     std::vector<Slice> data_;
     std::optional<Trailers> trailers_;
-    std::optional<SocketAddress> counted_endpoint_;
     size_t gathered_bytes_ = 0;
     uint32_t connects_ = 0;
     bool has_body_;
