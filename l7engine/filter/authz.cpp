@@ -9,10 +9,23 @@ namespace weft::l7 {
 
 namespace {
 
-Reply refuse(Exchange& exchange, const AuthzVerdict& verdict) {
-    exchange.verdict = verdict;
-    exchange.details = denied_details(exchange.view.snapshot(), verdict);
-    return Reply{.status = 403, .body = denied_body, .details = exchange.details};
+/// Facts of an exchange as policies read them. `destination` is what the client dialled. X-Forwarded-For is parsed only
+/// for policies that read it.
+AuthzInput authz_input(Exchange& exchange, bool reads_remote, uint32_t trusted_hops) {
+    AuthzInput input;
+    input.request = exchange.request_view();
+    input.peer = exchange.peer.address.address;
+    input.remote = reads_remote ? remote_address(exchange.request.headers, input.peer, trusted_hops) : input.peer;
+    input.destination = exchange.destination.address;
+    input.destination_port = exchange.destination.port;
+    input.identify(exchange.peer.workload);
+    return input;
+}
+
+bool reads_remote(const SnapshotView& view, std::span<const config::Guard> guards) {
+    return std::ranges::any_of(guards, [&](const config::Guard& guard) {
+        return guard.policies < view.snapshot().policy_sets.size() && view.authorizer(guard.policies).reads_remote();
+    });
 }
 
 class Authz final : public Filter {
@@ -24,29 +37,29 @@ public:
     Outcome on_request(Exchange& exchange) override {
         // A pod or service that this snapshot does not know cannot be judged: refused, not passed.
         if (exchange.pod == nullptr)
-            return Reply{.status = 503, .body = "no configuration", .flags = ResponseFlags::named("NC"),
-                         .details = "pod_not_found"};
+            return local_reply(no_configuration());
         const AuthzVerdict verdict =
             exchange.direction == Direction::outbound ? judge_named(exchange) : judge_unnamed(exchange);
         if (!verdict.allowed)
-            return refuse(exchange, verdict);
-        exchange.verdict = verdict;
+            return local_reply(denied_by_policy());
         return Continue{};
     }
 
 private:
-    AuthzVerdict judge_named(const Exchange& exchange) const {
+    AuthzVerdict judge_named(Exchange& exchange) const {
         // Without a frontend the router answers 404; nothing is forwarded, so nothing is judged.
         if (exchange.frontend == nullptr || exchange.frontend->policies == config::none)
             return {.allowed = true};
-        return exchange.view.authorizer(exchange.frontend->policies).judge(authz_input(exchange, trusted_hops_));
+        const Authorizer& authorizer = exchange.view.authorizer(exchange.frontend->policies);
+        return authorizer.judge(authz_input(exchange, authorizer.reads_remote(), trusted_hops_));
     }
 
-    AuthzVerdict judge_unnamed(const Exchange& exchange) const {
+    AuthzVerdict judge_unnamed(Exchange& exchange) const {
         const auto guards = exchange.view.guards(*exchange.pod, exchange.destination.port);
         if (guards.empty())
             return {.allowed = true};
-        return judge_guards(exchange.view.snapshot(), guards, authz_input(exchange, trusted_hops_));
+        const bool remote = reads_remote(exchange.view, guards);
+        return judge_guards(exchange.view.snapshot(), guards, authz_input(exchange, remote, trusted_hops_));
     }
 
     uint32_t trusted_hops_;
@@ -64,18 +77,7 @@ bool was_judged_by_name(const Exchange& exchange, std::span<const config::Guard>
 
 } // namespace
 
-AuthzInput authz_input(const Exchange& exchange, uint32_t trusted_hops) {
-    AuthzInput input;
-    input.request = RequestView::of(exchange.request);
-    input.peer = exchange.peer.address.address;
-    input.remote = remote_address(exchange.request.headers, input.peer, trusted_hops);
-    input.destination = exchange.destination.address;
-    input.destination_port = exchange.destination.port;
-    input.identify(exchange.peer.workload);
-    return input;
-}
-
-std::optional<Reply> judge_endpoint(Exchange& exchange, uint32_t trusted_hops) {
+std::optional<LocalReply> judge_endpoint(Exchange& exchange, uint32_t trusted_hops) {
     if (exchange.direction != Direction::outbound || !exchange.choice.endpoint)
         return std::nullopt;
     const config::Endpoint& endpoint = exchange.choice.cluster->endpoints[*exchange.choice.endpoint];
@@ -83,18 +85,16 @@ std::optional<Reply> judge_endpoint(Exchange& exchange, uint32_t trusted_hops) {
         return std::nullopt;
     const config::LocalPod* pod = exchange.view.pod(endpoint.local_pod);
     if (pod == nullptr)
-        return Reply{.status = 503, .body = "no configuration", .flags = ResponseFlags::named("NC"),
-                     .details = "pod_not_found"};
+        return local_reply(no_configuration());
     const auto guards = exchange.view.guards(*pod, endpoint.address.port);
     if (guards.empty() || was_judged_by_name(exchange, guards))
         return std::nullopt;
-    AuthzInput input = authz_input(exchange, trusted_hops);
+    AuthzInput input = authz_input(exchange, reads_remote(exchange.view, guards), trusted_hops);
     input.destination = endpoint.address.address;
     input.destination_port = endpoint.address.port; // what a guard of every port judges by
-    const AuthzVerdict verdict = judge_guards(exchange.view.snapshot(), guards, input);
-    if (verdict.allowed)
+    if (judge_guards(exchange.view.snapshot(), guards, input).allowed)
         return std::nullopt;
-    return refuse(exchange, verdict);
+    return local_reply(denied_by_policy());
 }
 
 std::unique_ptr<Filter> make_authz(const FilterSettings& settings) { return std::make_unique<Authz>(settings); }

@@ -7,12 +7,9 @@
 
 namespace weft::l7 {
 
-/// Facts of an exchange as policies read them. `destination` is what the client dialled.
-[[nodiscard]] AuthzInput authz_input(const Exchange& exchange, uint32_t trusted_hops);
-
 /// Unnamed judgement of the chosen endpoint's own pod (architecture 3), since the server's side will not judge this
 /// connection again: by all guards of a pod of this node, unless the policies of the dialled service are among them.
 /// nullopt: nothing to judge, or allowed; else the refusal.
-[[nodiscard]] std::optional<Reply> judge_endpoint(Exchange& exchange, uint32_t trusted_hops);
+[[nodiscard]] std::optional<LocalReply> judge_endpoint(Exchange& exchange, uint32_t trusted_hops);
 
 } // namespace weft::l7

@@ -15,7 +15,7 @@ class Chain {
 public:
     explicit Chain(std::vector<std::unique_ptr<Filter>> filters) : filters_(std::move(filters)) {}
 
-    /// The first Reply or Error ends it. No frame unless a filter needs time.
+    /// The first reply or Error ends it. No frame unless a filter needs time.
     Outcome on_request(Exchange& exchange) const { return forward_from(0, exchange); }
     /// In reverse order, through all filters, also for our own replies.
     Outcome on_response(Exchange& exchange) const { return back_from(filters_.size(), exchange); }

@@ -2,12 +2,14 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <string>
 
 #include "config/base/net.hpp"
 #include "l7engine/http/head.hpp"
 #include "l7engine/policy/labels.hpp"
+#include "l7engine/policy/request.hpp"
 #include "l7engine/policy/view.hpp"
 
 namespace weft::l7 {
@@ -21,8 +23,13 @@ enum class Direction : uint8_t { outbound, inbound };
 struct Peer {
     SocketAddress address;                      ///< the client pod's address (source.ip), never a loopback one
     const config::Workload* workload = nullptr; ///< nullptr: no identity
-    bool proven = false; ///< by the network namespace of the listener; otherwise derived from the address
 };
+
+/// Counted among the open requests of an endpoint as long as it lives. The counter is the EndpointPicker's.
+struct NoLongerOpen {
+    void operator()(uint32_t* count) const { --*count; }
+};
+using OpenRequest = std::unique_ptr<uint32_t, NoLongerOpen>;
 
 /// Where the request goes. Written by the router filter; the endpoint again by the proxy for each further try.
 struct RouteChoice {
@@ -31,6 +38,7 @@ struct RouteChoice {
     std::optional<uint32_t> endpoint; ///< index into cluster->endpoints; inbound: none
     SocketAddress address;            ///< of the endpoint
     const config::Workload* workload = nullptr; ///< of the endpoint; inbound: known before the chain
+    OpenRequest open;                           ///< at the endpoint
 };
 
 /// Milliseconds of the worker's clock; the duration of metrics counts from `start`.
@@ -55,11 +63,12 @@ struct Exchange {
     Head request = {};
     ExchangeTimes times = {};
     EndpointPicker* picker = nullptr; ///< the worker's balancing state
+    /// The request as policies and routes read it: request_view(). Who changes it later (method, path, authority)
+    /// resets this.
+    std::optional<RequestView> viewed = std::nullopt;
 
     // filters
     RouteChoice choice = {};
-    AuthzVerdict verdict = {};
-    std::string details = {}; ///< why a local reply was made: Envoy's response code details
 
     // response
     Head response = {};
@@ -68,6 +77,13 @@ struct Exchange {
     std::optional<uint32_t> grpc_status = std::nullopt;
     uint64_t request_bytes = 0;  ///< on the wire, downstream
     uint64_t response_bytes = 0; ///< on the wire, downstream
+
+    /// Made at the first question, which comes behind sanitize.
+    [[nodiscard]] const RequestView& request_view() {
+        if (!viewed)
+            viewed = RequestView::of(request);
+        return *viewed;
+    }
 };
 
 } // namespace weft::l7

@@ -8,27 +8,21 @@
 
 #include "config/base/error.hpp"
 #include "l7engine/filter/exchange.hpp"
+#include "l7engine/http/reply.hpp"
 #include "l7engine/io/task.hpp"
 
 namespace weft::l7 {
 
 struct Continue {};
 
-/// Answer now, without a backend. `body` and `details` are literals or belong to something that outlives the exchange.
-struct Reply {
-    uint16_t status = 500;
-    std::string_view body = {};
-    ResponseFlags flags = {};
-    std::string_view details = {};
-};
-
-using Verdict = std::variant<Continue, Reply>;
+/// Go on, or answer now, without a backend.
+using Verdict = std::variant<Continue, LocalReply>;
 
 /// What a filter says: a verdict at once (no frame), or a task of one. Both convert implicitly.
 class [[nodiscard]] Outcome {
 public:
     Outcome(Continue go_on) : verdict_(Verdict(go_on)) {}
-    Outcome(Reply reply) : verdict_(Verdict(reply)) {}
+    Outcome(LocalReply reply) : verdict_(Verdict(reply)) {}
     Outcome(Result<Verdict> verdict) : verdict_(std::move(verdict)) {}
     Outcome(Task<Result<Verdict>> task) : task_(std::move(task)) {}
 
@@ -43,7 +37,7 @@ private:
 };
 
 /// One step of every exchange. Immutable and shared by all exchanges of a worker; what belongs to one exchange is in
-/// the Exchange. An Error becomes a local reply through the one table (http/reply).
+/// the Exchange. What it answers comes from the one table of http/reply; so does what an Error becomes.
 class Filter {
 public:
     virtual ~Filter() = default;

@@ -32,28 +32,22 @@ std::optional<size_t> EndpointPicker::share(uint32_t table, uint32_t rule,
 }
 
 bool EndpointPicker::choose(const SnapshotView& view, RouteChoice& choice, bool ipv4, std::optional<uint32_t> exclude) {
+    choice.open.reset();
     const std::span<const config::Endpoint> all = choice.cluster->endpoints;
     const std::span<const config::Endpoint> endpoints = of_family(all, ipv4);
     const size_t start = static_cast<size_t>(endpoints.data() - all.data());
-    const auto load = [&](size_t index) { return in_flight(endpoints[index].address); };
+    const auto counter = [&](size_t index) -> uint32_t& { return in_flight_[endpoints[index].address]; };
     const bool is_here = exclude && *exclude >= start && *exclude - start < endpoints.size();
     const std::optional<size_t> avoid = is_here ? std::optional<size_t>(*exclude - start) : std::nullopt;
-    const std::optional<size_t> picked =
-        endpoints.size() == 1 ? std::optional<size_t>(0) : pick_endpoint(endpoints, load, random_, avoid);
+    const std::optional<PickedEndpoint> picked = pick_endpoint(endpoints, counter, random_, avoid);
     if (!picked)
         return false;
-    choice.endpoint = static_cast<uint32_t>(start + *picked);
-    choice.address = endpoints[*picked].address;
-    choice.workload = view.workload(endpoints[*picked].workload);
+    const config::Endpoint& endpoint = endpoints[picked->index];
+    choice.endpoint = static_cast<uint32_t>(start + picked->index);
+    choice.address = endpoint.address;
+    choice.workload = view.workload(endpoint.workload);
+    choice.open = count_in(*picked->in_flight);
     return true;
-}
-
-void EndpointPicker::opened(const SocketAddress& endpoint) { ++in_flight_[endpoint]; }
-
-void EndpointPicker::closed(const SocketAddress& endpoint) {
-    const auto found = in_flight_.find(endpoint);
-    if (found != in_flight_.end() && found->second > 0)
-        --found->second;
 }
 
 uint32_t EndpointPicker::in_flight(const SocketAddress& endpoint) const {
@@ -67,13 +61,13 @@ void EndpointPicker::forget_idle() {
 
 namespace {
 
-Reply no_route(std::string_view details) {
-    return {.status = 404, .flags = ResponseFlags::named("NR"), .details = details};
-}
-
-Reply no_endpoint() {
-    return {.status = 503, .body = "no healthy upstream", .flags = ResponseFlags::named("UH"),
-            .details = "no_healthy_upstream"};
+std::optional<LocalReply> choose_endpoint(Exchange& exchange, std::optional<uint32_t> failed, uint32_t trusted_hops) {
+    if (!exchange.picker->choose(exchange.view, exchange.choice, exchange.destination.address.is_v4(), failed))
+        return local_reply(no_healthy_upstream());
+    const std::optional<LocalReply> refusal = judge_endpoint(exchange, trusted_hops);
+    if (refusal)
+        exchange.choice.open.reset(); // it sees nothing of this request
+    return refusal;
 }
 
 class RouterFilter final : public Filter {
@@ -86,12 +80,10 @@ public:
         if (exchange.direction == Direction::inbound)
             return to_pod(exchange);
         if (exchange.frontend == nullptr)
-            return no_route("service_not_found");
-        if (std::optional<Reply> reply = choose_cluster(exchange))
+            return local_reply(no_route());
+        if (std::optional<LocalReply> reply = choose_cluster(exchange))
             return *reply;
-        if (!exchange.picker->choose(exchange.view, exchange.choice, exchange.destination.address.is_v4(), std::nullopt))
-            return no_endpoint();
-        if (std::optional<Reply> reply = judge_endpoint(exchange, trusted_hops_))
+        if (const std::optional<LocalReply> reply = choose_endpoint(exchange, std::nullopt, trusted_hops_))
             return *reply;
         return Continue{};
     }
@@ -100,10 +92,11 @@ private:
     /// The client named a pod: there is nothing to choose.
     static Outcome to_pod(Exchange& exchange) {
         exchange.choice.address = exchange.destination;
+        exchange.choice.open = exchange.picker->open(exchange.destination);
         return Continue{};
     }
 
-    static std::optional<Reply> choose_cluster(Exchange& exchange) {
+    static std::optional<LocalReply> choose_cluster(Exchange& exchange) {
         const config::Frontend& frontend = *exchange.frontend;
         const std::string_view client_namespace =
             exchange.peer.workload == nullptr ? std::string_view() : std::string_view(exchange.peer.workload->ns);
@@ -111,19 +104,19 @@ private:
         if (table == config::none) {
             exchange.choice.cluster = exchange.view.cluster(frontend.cluster);
             if (exchange.choice.cluster == nullptr)
-                return no_endpoint();
+                return local_reply(no_healthy_upstream());
             return std::nullopt;
         }
-        const std::optional<RouteHit> hit = exchange.view.router(table).route(RequestView::of(exchange.request));
+        const std::optional<RouteHit> hit = exchange.view.router(table).route(exchange.request_view());
         if (!hit)
-            return no_route("route_not_found");
+            return local_reply(no_route());
         const config::RouteRule& rule = exchange.view.rule(table, *hit);
         exchange.choice.rule = &rule;
         const std::optional<size_t> share = exchange.picker->share(table, hit->rule, rule.backends);
         if (share)
             exchange.choice.cluster = exchange.view.cluster(rule.backends[*share].cluster);
         if (exchange.choice.cluster == nullptr)
-            return Reply{.status = 500, .details = share ? "invalid_backend" : "no_backend"};
+            return local_reply(invalid_backend());
         return std::nullopt;
     }
 
@@ -132,11 +125,8 @@ private:
 
 } // namespace
 
-std::optional<Reply> choose_again(Exchange& exchange, uint32_t trusted_hops) {
-    const std::optional<uint32_t> failed = exchange.choice.endpoint;
-    if (!exchange.picker->choose(exchange.view, exchange.choice, exchange.destination.address.is_v4(), failed))
-        return no_endpoint();
-    return judge_endpoint(exchange, trusted_hops);
+std::optional<LocalReply> choose_again(Exchange& exchange, uint32_t trusted_hops) {
+    return choose_endpoint(exchange, exchange.choice.endpoint, trusted_hops);
 }
 
 std::unique_ptr<Filter> make_router(const FilterSettings& settings) { return std::make_unique<RouterFilter>(settings); }

@@ -73,17 +73,22 @@ void remove_all(Headers& headers, Such such) {
     }
 }
 
+LocalReply bad_request(const char* during) {
+    return local_reply({.code = Code::invalid, .side = Side::downstream, .detail = 400, .during = during});
+}
+
 class Sanitize final : public Filter {
 public:
     explicit Sanitize(UnderscoreNames underscores) : underscores_(underscores) {}
     std::string_view name() const override { return "sanitize"; }
     Outcome on_request(Exchange& exchange) override {
+        exchange.viewed.reset();
         // Policy, route, metrics and application all see this one path (istio.md 1.5b, Istio's default level).
         if (!normalize_target(exchange.request.path, PathNormalization::base))
-            return Reply{.status = 400, .flags = ResponseFlags::named("DPE"), .details = "path_not_canonical"};
+            return bad_request("path");
         Headers& headers = exchange.request.headers;
         if (underscores_ == UnderscoreNames::reject && any_underscore(headers))
-            return Reply{.status = 400, .flags = ResponseFlags::named("DPE"), .details = "header_name_with_underscore"};
+            return bad_request("header name");
         remove_all(headers, [this](std::string_view name) {
             return is_forged(name) || is_framing_twin(name) ||
                    (underscores_ == UnderscoreNames::drop && has_underscore(name));

@@ -35,12 +35,6 @@ struct Head {
     [[nodiscard]] bool is_informational() const { return status >= 100 && status < 200; }
 };
 
-/// The path that policies and routes compare: without "?" and what follows.
-[[nodiscard]] inline std::string_view path_without_query(const Head& head) {
-    const std::string_view path = head.path;
-    return path.substr(0, path.find('?'));
-}
-
 /// Trailer fields, forbidden names already dropped (RFC 9110 6.5.1).
 using Trailers = Headers;
 

@@ -55,6 +55,7 @@ constexpr Row table[] = {
 
     {Code::unavailable, Side::self, 404, {}, {404, "NR", ""}},
     {Code::unavailable, Side::self, 500, {}, {500, "-", ""}},
+    {Code::unavailable, Side::self, 503, {}, {503, "NC", "no configuration"}},
     {Code::unavailable, Side::self, any_detail, {}, overflow},
     {Code::timeout, Side::self, any_detail, {}, {504, "UT", "upstream request timeout"}},
     {Code::canceled, Side::self, any_detail, {}, local_reset},
@@ -81,6 +82,9 @@ LocalReply local_reply(const Error& error) {
     return {}; // a fault of ours
 }
 
+Error no_configuration() {
+    return {.code = Code::unavailable, .detail = 503, .during = "configuration"};
+}
 Error no_route() {
     return {.code = Code::unavailable, .detail = 404, .during = "route"};
 }

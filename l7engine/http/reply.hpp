@@ -9,19 +9,20 @@
 
 namespace weft::l7 {
 
-/// What an Error means to the client and to the metrics. All views are of static memory.
+/// An answer of our own: what an Error means to the client and to the metrics. All views are of static memory.
 struct LocalReply {
     uint16_t status = 500;       ///< 0: nobody is left to be answered; metrics say response_code "0"
     std::string_view flag = "-"; ///< Envoy's response flag
-    std::string_view body;       ///< text/plain, often empty
+    std::string_view body = {};  ///< text/plain, often empty
 };
 
 /// The one table from Error to reply.
 [[nodiscard]] LocalReply local_reply(const Error& error);
 
-/// The router's outcomes that are not failures of a peer, as Errors for the table.
-[[nodiscard]] Error no_route();            ///< no rule matched: 404
-[[nodiscard]] Error invalid_backend();     ///< the chosen backendRef does not resolve: 500
+/// The outcomes of filters that are not failures of a peer, as Errors for the table.
+[[nodiscard]] Error no_configuration();    ///< a pod that the snapshot does not know: 503
+[[nodiscard]] Error no_route();            ///< no rule matched, or the service is gone: 404
+[[nodiscard]] Error invalid_backend();     ///< the chosen backendRef does not resolve, or none has weight: 500
 [[nodiscard]] Error no_healthy_upstream(); ///< no ready endpoint: 503
 [[nodiscard]] Error denied_by_policy();    ///< 403
 

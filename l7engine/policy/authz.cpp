@@ -142,23 +142,13 @@ AuthzVerdict judge(const config::Snapshot& snapshot, uint32_t policies, const Au
 AuthzVerdict judge_guards(const config::Snapshot& snapshot, std::span<const config::Guard> guards, AuthzInput input) {
     AuthzVerdict last{.allowed = true};
     const uint16_t dialled_port = input.destination_port;
-    for (uint32_t i = 0; i < guards.size(); ++i) {
-        input.destination_port = guards[i].destination_port == 0 ? dialled_port : guards[i].destination_port;
-        last = judge(snapshot, guards[i].policies, input);
-        if (!last.allowed) {
-            last.guard = i;
+    for (const config::Guard& guard : guards) {
+        input.destination_port = guard.destination_port == 0 ? dialled_port : guard.destination_port;
+        last = judge(snapshot, guard.policies, input);
+        if (!last.allowed)
             return last;
-        }
     }
     return last;
-}
-
-std::string denied_details(const config::Snapshot& snapshot, const AuthzVerdict& verdict) {
-    std::string text = "rbac_access_denied_matched_policy[";
-    if (verdict.policy >= snapshot.policies.size())
-        return text + "none]";
-    const auto& policy = snapshot.policies[verdict.policy];
-    return text + "ns[" + policy.ns + "]-policy[" + policy.name + "]-rule[" + std::to_string(verdict.rule) + "]]";
 }
 
 IpAddress remote_address(const Headers& headers, const IpAddress& peer, uint32_t trusted_hops) {

@@ -33,12 +33,9 @@ struct AuthzVerdict {
     bool allowed = false;
     uint32_t policy = config::none; ///< index of the policy that decided; none: no policy matched
     uint32_t rule = config::none;   ///< index of its rule that matched
-    uint32_t guard = config::none;  ///< judge_guards(): the guard that refused
 
     bool operator==(const AuthzVerdict&) const = default;
 };
-
-inline constexpr std::string_view denied_body = "RBAC: access denied";
 
 /// DENY before ALLOW; without an ALLOW policy everything else is allowed. `policies == none` (no set): allowed.
 [[nodiscard]] AuthzVerdict judge(const config::Snapshot& snapshot, uint32_t policies, const AuthzInput& input);
@@ -52,9 +49,6 @@ inline constexpr std::string_view denied_body = "RBAC: access denied";
 
 /// Does one policy match, and by which rule? `none` if it does not. For judge() and for tests.
 [[nodiscard]] uint32_t matching_rule(const config::Policy& policy, const AuthzInput& input);
-
-/// Envoy's response code details of a refusal: "rbac_access_denied_matched_policy[ns[N]-policy[P]-rule[I]]", or [none].
-[[nodiscard]] std::string denied_details(const config::Snapshot& snapshot, const AuthzVerdict& verdict);
 
 /// The client's address by X-Forwarded-For, as an Envoy waypoint takes it (use_remote_address=false): the last element
 /// after skipping `trusted_hops` elements from the right; repeated fields count as one list. Absent, too short or no

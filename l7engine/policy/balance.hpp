@@ -22,9 +22,9 @@ struct RandomState {
 };
 
 /// Smooth weighted round robin (nginx): over any sum(weights)/gcd(weights) picks in a row the split is exact, and equal
-/// picks are spread out. It starts somewhere inside its period: otherwise each of many workers that see few requests would
-/// give all of them to the heavy backends. The state of one rule on one worker; it outlives a snapshot change that leaves
-/// the weights alone.
+/// picks are spread out. It starts somewhere inside its period: otherwise each of many workers that see few requests
+/// would give all of them to the heavy backends. The state of one rule on one worker; it outlives a snapshot change
+/// that leaves the weights alone.
 class WeightedChoice {
 public:
     /// An index into `backends`; nullopt if there are none or all weights are zero (answer 500).
@@ -50,16 +50,28 @@ struct EndpointPair {
 /// `exclude` is avoided as long as there is another endpoint. `count` > 0.
 [[nodiscard]] EndpointPair draw_two(size_t count, std::optional<size_t> exclude, RandomState& random);
 
-/// Least requests of two choices: an index into `endpoints`, or nullopt if there are none (answer 503).
-/// `in_flight(index)` is the number of requests that this worker has open on that endpoint. `exclude` (a retry: the
-/// endpoint that just failed) is avoided as long as there is another one.
-template <class InFlight>
-[[nodiscard]] std::optional<size_t> pick_endpoint(std::span<const config::Endpoint> endpoints, InFlight&& in_flight,
-                                                  RandomState& random, std::optional<size_t> exclude) {
+struct PickedEndpoint {
+    size_t index = 0;              ///< into the endpoints
+    uint32_t* in_flight = nullptr; ///< its counter
+};
+
+/// Least requests of two choices; nullopt if there are no endpoints (answer 503). `counter(index)` is the number of
+/// requests that this worker has open on that endpoint, by reference: asked once per endpoint that is considered.
+/// `exclude` (a retry: the endpoint that just failed) is avoided as long as there is another one.
+template <class Counter>
+[[nodiscard]] std::optional<PickedEndpoint> pick_endpoint(std::span<const config::Endpoint> endpoints,
+                                                          Counter&& counter, RandomState& random,
+                                                          std::optional<size_t> exclude) {
     if (endpoints.empty())
         return std::nullopt;
+    if (endpoints.size() == 1)
+        return PickedEndpoint{.index = 0, .in_flight = &counter(0)};
     const EndpointPair pair = draw_two(endpoints.size(), exclude, random);
-    return in_flight(pair.second) < in_flight(pair.first) ? pair.second : pair.first;
+    const PickedEndpoint first{.index = pair.first, .in_flight = &counter(pair.first)};
+    if (pair.second == pair.first)
+        return first;
+    const PickedEndpoint second{.index = pair.second, .in_flight = &counter(pair.second)};
+    return *second.in_flight < *first.in_flight ? second : first;
 }
 
 } // namespace weft::l7

@@ -2,6 +2,7 @@
 #include "l7engine/policy/view.hpp"
 
 #include <algorithm>
+#include <ranges>
 
 namespace weft::l7 {
 namespace {
@@ -18,7 +19,23 @@ const T* look_up(const std::vector<T>& items, const Map& map, const Key& key) {
     return index == nullptr ? nullptr : at(items, *index);
 }
 
+bool rule_reads_remote(const config::PolicyRule& rule) {
+    return std::ranges::any_of(rule.from, [](const auto& source) { return !source.remote_ip_blocks.empty(); }) ||
+           std::ranges::any_of(rule.when, [](const auto& condition) {
+               return condition.key == config::PolicyCondition::Key::remote_ip;
+           });
+}
+
 } // namespace
+
+Authorizer::Authorizer(const config::Snapshot& snapshot, const config::PolicySet& set)
+    : snapshot_(&snapshot), set_(&set) {
+    const auto test = [&](uint32_t index) {
+        const config::Policy* policy = at(snapshot.policies, index);
+        return policy != nullptr && std::ranges::any_of(policy->rules, rule_reads_remote);
+    };
+    reads_remote_ = std::ranges::any_of(set.deny, test) || std::ranges::any_of(set.allow, test);
+}
 
 SnapshotView::SnapshotView(config::SnapshotPtr snapshot) : snapshot_(std::move(snapshot)) {
     index_frontends();
@@ -39,6 +56,9 @@ void SnapshotView::index_frontends() {
         frontends_by_id_[frontend.id] = i;
         for (const auto& address : frontend.addresses)
             frontends_by_address_[SocketAddress{address, frontend.port}] = i;
+        // Of two for one namespace the first counts.
+        for (const auto& routes : frontend.consumer_routes | std::views::reverse)
+            consumer_tables_[Consumer{&frontend, routes.client_namespace}] = routes.table;
     }
 }
 
@@ -78,11 +98,10 @@ const config::Cluster* SnapshotView::cluster(uint32_t index) const {
 }
 
 uint32_t SnapshotView::route_table(const config::Frontend& frontend, std::string_view client_namespace) const {
-    if (client_namespace.empty())
+    if (client_namespace.empty() || frontend.consumer_routes.empty())
         return frontend.routes;
-    const auto own =
-        std::ranges::find(frontend.consumer_routes, client_namespace, &config::ConsumerRoutes::client_namespace);
-    return own == frontend.consumer_routes.end() ? frontend.routes : own->table;
+    const uint32_t* own = consumer_tables_.find(Consumer{&frontend, client_namespace});
+    return own == nullptr ? frontend.routes : *own;
 }
 
 std::span<const config::Guard> SnapshotView::guards(const config::LocalPod& pod, uint16_t port) const {

@@ -16,13 +16,27 @@ namespace weft::l7 {
 /// The policy set of one target, ready to judge. Borrows the snapshot.
 class Authorizer {
 public:
-    Authorizer(const config::Snapshot& snapshot, const config::PolicySet& set) : snapshot_(&snapshot), set_(&set) {}
+    Authorizer(const config::Snapshot& snapshot, const config::PolicySet& set);
     [[nodiscard]] AuthzVerdict judge(const AuthzInput& input) const { return l7::judge(*snapshot_, *set_, input); }
+    /// Does a policy of the set read AuthzInput::remote? Else it need not be found out.
+    [[nodiscard]] bool reads_remote() const { return reads_remote_; }
 
 private:
     const config::Snapshot* snapshot_;
     const config::PolicySet* set_;
+    bool reads_remote_;
 };
+
+/// Clients of one namespace at one frontend, as the key of a FlatMap.
+struct Consumer {
+    const config::Frontend* frontend;
+    std::string_view ns;
+
+    bool operator==(const Consumer&) const = default;
+};
+[[nodiscard]] inline uint64_t flat_hash(const Consumer& consumer) {
+    return flat_hash(consumer.ns) ^ std::hash<const void*>{}(consumer.frontend) * 0x9e3779b97f4a7c15ULL;
+}
 
 /// The indices over one snapshot. Built once when it is applied, then read by all workers without a lock; holds the
 /// snapshot alive. All answers are pointers into the snapshot or nullptr.
@@ -66,6 +80,7 @@ private:
     FlatMap<SocketAddress, uint32_t> frontends_by_address_;
     FlatMap<uint32_t, uint32_t> pods_by_id_;
     FlatMap<IpAddress, uint32_t> workloads_by_address_; ///< `none`: ambiguous
+    FlatMap<Consumer, uint32_t> consumer_tables_;
     std::vector<Router> routers_;
     std::vector<Authorizer> authorizers_;
 };

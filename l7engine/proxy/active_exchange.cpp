@@ -58,7 +58,6 @@ void ActiveExchange::describe(const Accepted& accepted) {
         return;
     }
     x.frontend = x.view.frontend(accepted.frontend_id);
-    x.peer.proven = true;
     x.peer.workload = x.pod == nullptr ? nullptr : x.view.workload(x.pod->workload);
     // The client is on its own loopback here: policies mean the pod's address, of the family it dialled if it has one.
     if (x.peer.workload == nullptr || x.peer.workload->addresses.empty())
@@ -71,26 +70,22 @@ void ActiveExchange::describe(const Accepted& accepted) {
 }
 
 void ActiveExchange::decided(Result<Verdict> verdict) {
-    if (!verdict) {
-        reply_with(verdict.error());
-    } else if (const Reply* reply = std::get_if<Reply>(&*verdict)) {
-        reply_ = *reply;
-        if (reply->status == 403)
-            connection_.proxy_.counters().add(x.choice.endpoint || x.direction == Direction::inbound
-                                                  ? Counter::denied_pod
-                                                  : Counter::denied_frontend);
-    }
+    if (!verdict)
+        reply_with(local_reply(verdict.error()));
+    else if (const LocalReply* reply = std::get_if<LocalReply>(&*verdict))
+        reply_with(*reply);
 }
 
-void ActiveExchange::reply_with(const Error& error) {
-    const LocalReply reply = local_reply(error);
-    const ResponseFlags flags = ResponseFlags::named(reply.flag);
+void ActiveExchange::reply_with(const LocalReply& reply) {
     if (reply.status == 0) { // nobody is left to read it
-        x.flags.add(flags);
+        x.flags.add(ResponseFlags::named(reply.flag));
         cut_ = true;
         return;
     }
-    reply_ = Reply{.status = reply.status, .body = reply.body, .flags = flags, .details = error.during};
+    if (reply.status == 403)
+        connection_.proxy_.counters().add(
+            x.choice.endpoint || x.direction == Direction::inbound ? Counter::denied_pod : Counter::denied_frontend);
+    reply_ = reply;
 }
 
 // ------------------------------------------------------------------ the backend
@@ -104,11 +99,6 @@ UpstreamKey ActiveExchange::key() const {
 
 UpstreamPtr ActiveExchange::take_pooled() {
     Proxy& proxy = connection_.proxy_;
-    if (counted_endpoint_ != x.choice.address) {
-        leave_endpoint();
-        proxy.picker().opened(x.choice.address);
-        counted_endpoint_ = x.choice.address;
-    }
     if (stale_retried_)
         return nullptr; // the others of that age are stale too
     const bool repeatable = !has_body_ && is_idempotent(x.request.method);
@@ -124,16 +114,14 @@ void ActiveExchange::connect_failed(Error error) {
     // A socket or a dial slot that is missing is our own trouble: it would be missing for the next endpoint, too.
     const bool reached_nobody = error.side == Side::upstream;
     if (x.choice.endpoint && reached_nobody && ++connects_ < proxy.settings().connect_tries_max) {
-        if (std::optional<Reply> refusal = choose_again(x, proxy.settings().filters.trusted_hops)) {
-            decided(Verdict(std::move(*refusal)));
-            return;
-        }
+        if (const std::optional<LocalReply> refusal = choose_again(x, proxy.settings().filters.trusted_hops))
+            return reply_with(*refusal);
         if (x.choice.address != failed) {
             proxy.counters().add(Counter::retries_connect);
             return;
         }
     }
-    reply_with(error);
+    reply_with(local_reply(error));
 }
 
 void ActiveExchange::begin(UpstreamPtr upstream) {
@@ -147,7 +135,7 @@ void ActiveExchange::begin(UpstreamPtr upstream) {
     }
     upstream_stream_ = *opened;
     if (const Result<void> sent = upstream_->codec->send_head(*opened, x.request, !has_body_); !sent)
-        reply_with({.code = Code::invalid, .side = Side::downstream, .detail = 400, .during = sent.error().during});
+        reply_with(local_reply({.code = Code::invalid, .side = Side::downstream, .detail = 400}));
 }
 
 void ActiveExchange::request_sent() {
@@ -197,7 +185,7 @@ void ActiveExchange::upstream_failed(Error error) {
     if (!head_given_) {
         head_ready_ = false;
         data_.clear();
-        reply_with(error);
+        reply_with(local_reply(error));
         return;
     }
     // Part of a reply that can no longer be completed: the client must not take it for a whole one.
@@ -275,16 +263,12 @@ void ActiveExchange::give_informational() {
 }
 
 void ActiveExchange::give_local_reply() {
-    const Reply& reply = *reply_;
-    x.flags.add(reply.flags);
-    if (x.details.empty())
-        x.details = reply.details;
+    const LocalReply& reply = *reply_;
+    x.flags.add(ResponseFlags::named(reply.flag));
     x.response = make_local_reply(reply.status, reply.body.size(), connection_.proxy_.http_date());
     data_.clear();
-    if (!reply.body.empty()) {
-        // Literals stay; the one text that belongs to the exchange is never a body.
+    if (!reply.body.empty())
         data_.push_back(Slice::of_static(reply.body));
-    }
     trailers_.reset();
     head_ready_ = true;
     last_ready_ = true;
@@ -292,7 +276,7 @@ void ActiveExchange::give_local_reply() {
 }
 
 void ActiveExchange::give_head(Result<Verdict> verdict) {
-    if (!verdict || std::holds_alternative<Reply>(*verdict)) {
+    if (!verdict || std::holds_alternative<LocalReply>(*verdict)) {
         // A filter replaces the backend's reply; what the backend still sends goes nowhere.
         decided(std::move(verdict));
         if (!reply_)
@@ -349,7 +333,7 @@ void ActiveExchange::request_failed(Error error) {
     if (!head_given_) {
         head_ready_ = false;
         data_.clear();
-        reply_with(error);
+        reply_with(local_reply(error));
     } else {
         x.flags.add(ResponseFlag::DPE);
         cut_ = true;
@@ -376,15 +360,9 @@ void ActiveExchange::timed_out() {
 
 // ------------------------------------------------------------------ the end
 
-void ActiveExchange::leave_endpoint() {
-    if (counted_endpoint_)
-        connection_.proxy_.picker().closed(*counted_endpoint_);
-    counted_endpoint_.reset();
-}
-
 void ActiveExchange::finish() {
     Proxy& proxy = connection_.proxy_;
-    leave_endpoint();
+    x.choice.open.reset();
     if (upstream_ != nullptr && last_ready_ && !reply_ && !cut_ && !connection_.client_gone_)
         proxy.pool().give(std::move(upstream_), proxy.worker().now_ms());
     upstream_.reset();

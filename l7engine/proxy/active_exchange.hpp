@@ -60,7 +60,7 @@ public:
     void finish();
 
     Exchange x;
-    std::optional<Reply> reply_; ///< of our own
+    std::optional<LocalReply> reply_; ///< of our own
     UpstreamPtr upstream_;
     Cancel dial_; ///< ends the making of a connection
     StreamId upstream_stream_ = 0;
@@ -80,11 +80,10 @@ private:
     void on_goaway(StreamId) override {}
 
     void describe(const Accepted& accepted);
-    void reply_with(const Error& error);
+    void reply_with(const LocalReply& reply);
     [[nodiscard]] bool may_repeat() const;
     [[nodiscard]] bool is_stale(const Error& error) const;
     void repeat();
-    void leave_endpoint();
     void record();
 
     Connection& connection_;
@@ -92,7 +91,6 @@ private:
     std::vector<Head> informational_;
     std::vector<Slice> data_;
     std::optional<Trailers> trailers_;
-    std::optional<SocketAddress> counted_endpoint_;
     size_t gathered_bytes_ = 0;
     uint32_t connects_ = 0;
     bool has_body_;

@@ -38,7 +38,7 @@ Exchange exchange_in(const SnapshotView& view, EndpointPicker& picker) {
     exchange.pod_id = 1;
     exchange.pod = view.pod(1);
     exchange.frontend = view.frontend(0x010000);
-    exchange.peer = {.address = *SocketAddress::parse("10.0.0.1:4000"), .workload = view.workload(0U), .proven = true};
+    exchange.peer = {.address = *SocketAddress::parse("10.0.0.1:4000"), .workload = view.workload(0U)};
     exchange.destination = *SocketAddress::parse("10.96.0.1:80");
     exchange.picker = &picker;
     exchange.request.method = "GET";
@@ -59,14 +59,12 @@ public:
         switch (kind_) {
         case Kind::goes_on:
             return Continue{};
-        case Kind::replies:
-            return Reply{.status = 418};
+        case Kind::replies: return LocalReply{.status = 418};
         case Kind::fails:
             return Result<Verdict>(fail(Code::unavailable, "probe"));
         case Kind::goes_on_later:
             return later(Continue{});
-        case Kind::replies_later:
-            return later(Reply{.status = 418});
+        case Kind::replies_later: return later(LocalReply{.status = 418});
         }
         return Continue{};
     }
@@ -90,7 +88,8 @@ Task<void> run(const Chain& chain, Exchange& exchange, bool request, Result<Verd
 std::string run_chain(std::vector<Probe::Kind> kinds, bool request, std::vector<std::string>& trace) {
     std::vector<std::unique_ptr<Filter>> filters;
     for (const Probe::Kind kind : kinds)
-        filters.push_back(std::make_unique<Probe>(std::string(1, static_cast<char>('a' + filters.size())), kind, trace));
+        filters.push_back(
+            std::make_unique<Probe>(std::string(1, static_cast<char>('a' + filters.size())), kind, trace));
     const Chain chain(std::move(filters));
     const auto view = view_of(small_snapshot());
     EndpointPicker picker(1);
@@ -101,7 +100,7 @@ std::string run_chain(std::vector<Probe::Kind> kinds, bool request, std::vector<
     EXPECT_EQ(group.size(), 0U);
     if (!verdict)
         return "error";
-    const Reply* reply = std::get_if<Reply>(&*verdict);
+    const LocalReply* reply = std::get_if<LocalReply>(&*verdict);
     return reply == nullptr ? "continue" : std::to_string(reply->status);
 }
 
@@ -195,7 +194,7 @@ TEST(Sanitize, N07_names_with_underscores_pass_or_go_or_end_the_request) {
         exchange.request.headers.add("X_Forwarded_For", "1");
         Outcome outcome = filter->on_request(exchange);
         const Result<Verdict> verdict = outcome.take();
-        const Reply* reply = std::get_if<Reply>(&*verdict);
+        const LocalReply* reply = std::get_if<LocalReply>(&*verdict);
         EXPECT_EQ(reply == nullptr ? 0 : reply->status, underscores == UnderscoreNames::reject ? 400 : 0);
         if (reply == nullptr)
             EXPECT_EQ(exchange.request.headers.contains("x_forwarded_for"), underscores == UnderscoreNames::allow);
@@ -253,10 +252,18 @@ TEST(Identify, keeps_given_ids_makes_new_ones_and_names_the_server) {
     EXPECT_FALSE(local.response.headers.contains("x-envoy-upstream-service-time")) << "no backend was asked";
 }
 
-uint16_t status_of(Outcome outcome) {
+/// Status, flag and body of an answer; "" if there is none.
+std::string answer_of(Outcome outcome) {
     Result<Verdict> verdict = outcome.take();
-    const Reply* reply = std::get_if<Reply>(&*verdict);
-    return reply == nullptr ? 0 : reply->status;
+    const LocalReply* reply = std::get_if<LocalReply>(&*verdict);
+    return reply == nullptr
+               ? ""
+               : std::to_string(reply->status) + " " + std::string(reply->flag) + " " + std::string(reply->body);
+}
+
+uint16_t status_of(Outcome outcome) {
+    const std::string answer = answer_of(std::move(outcome));
+    return answer.empty() ? 0 : static_cast<uint16_t>(std::stoi(answer));
 }
 
 TEST(Authz, refuses_a_pod_that_the_snapshot_does_not_know) {
@@ -267,7 +274,7 @@ TEST(Authz, refuses_a_pod_that_the_snapshot_does_not_know) {
     for (const Direction direction : {Direction::outbound, Direction::inbound}) {
         Exchange exchange = exchange_in(*view, picker);
         exchange.direction = direction;
-        EXPECT_EQ(status_of(make_authz({})->on_request(exchange)), 503);
+        EXPECT_EQ(answer_of(make_authz({})->on_request(exchange)), "503 NC no configuration");
     }
 }
 
@@ -275,7 +282,8 @@ TEST(Authz, gives_policies_the_dialled_address_and_the_pods_identity) {
     config::Snapshot snapshot = small_snapshot();
     config::PolicyRule rule;
     rule.from.resize(1);
-    rule.from[0].principals.values = {{.kind = config::StringPattern::Kind::exact, .value = "cluster.local/ns/default/sa/c"}};
+    rule.from[0].principals.values = {
+        {.kind = config::StringPattern::Kind::exact, .value = "cluster.local/ns/default/sa/c"}};
     rule.from[0].ip_blocks.values = {*Cidr::parse("10.0.0.1/32")};
     rule.to.resize(1);
     rule.to[0].ports.values = {80};
@@ -291,32 +299,139 @@ TEST(Authz, gives_policies_the_dialled_address_and_the_pods_identity) {
     EXPECT_EQ(status_of(make_authz({})->on_request(exchange)), 0);
     exchange.peer.workload = nullptr;
     EXPECT_EQ(status_of(make_authz({})->on_request(exchange)), 403);
-    EXPECT_EQ(exchange.details, "rbac_access_denied_matched_policy[none]");
+}
+
+TEST(Router, answers_what_cannot_be_routed_from_the_table) {
+    config::Snapshot snapshot = small_snapshot();
+    snapshot.clusters.push_back(
+        {.ns = "default", .service = "empty", .host = "empty.default", .port = 80, .endpoints = {}});
+    const config::RouteRule none_has_weight{.route = "r", .name = {}, .backends = {{.cluster = 0, .weight = 0}}};
+    const config::RouteRule unresolved{.route = "r", .name = {}, .backends = {{.cluster = config::none, .weight = 1}}};
+    const config::RouteRule no_endpoint{.route = "r", .name = {}, .backends = {{.cluster = 1, .weight = 1}}};
+    const auto exact = [](std::string path) {
+        config::RouteMatch match;
+        match.path_kind = config::RouteMatch::Path::exact;
+        match.path = std::move(path);
+        return match;
+    };
+    snapshot.route_tables = {{.entries = {{.match = exact("/weight"), .rule = 0},
+                                          {.match = exact("/unresolved"), .rule = 1},
+                                          {.match = exact("/empty"), .rule = 2}},
+                              .rules = {none_has_weight, unresolved, no_endpoint}}};
+    snapshot.frontends[0].routes = 0;
+    const auto view = view_of(snapshot);
+    EndpointPicker picker(1);
+    const auto router = make_router({});
+    const std::pair<const char*, const char*> rows[] = {{"/weight", "500 - "},
+                                                        {"/unresolved", "500 - "},
+                                                        {"/empty", "503 UH no healthy upstream"},
+                                                        {"/else", "404 NR "}};
+    for (const auto& [path, expected] : rows) {
+        Exchange exchange = exchange_in(*view, picker);
+        exchange.request.path = path;
+        EXPECT_EQ(answer_of(router->on_request(exchange)), expected) << path;
+    }
+    Exchange unknown = exchange_in(*view, picker);
+    unknown.frontend = nullptr;
+    EXPECT_EQ(answer_of(router->on_request(unknown)), "404 NR ");
 }
 
 TEST(Picker, spreads_by_open_requests_avoids_the_failed_and_forgets_the_idle) {
     const auto view = view_of(small_snapshot());
     EndpointPicker picker(1);
-    std::map<uint32_t, int> chosen;
-    RouteChoice choice;
-    choice.cluster = view->cluster(0);
-    for (int count = 0; count < 100; ++count) {
-        ASSERT_TRUE(picker.choose(*view, choice, true, std::nullopt));
-        picker.opened(choice.address);
-        ++chosen[*choice.endpoint];
-    }
-    EXPECT_NEAR(chosen[0], 50, 1) << "two endpoints: always the less busy one";
-    for (int count = 0; count < 20; ++count) {
-        ASSERT_TRUE(picker.choose(*view, choice, true, 0));
-        EXPECT_EQ(choice.endpoint, 1U);
-    }
+    std::map<uint32_t, std::vector<RouteChoice>> chosen;
+    const auto choose = [&](std::optional<uint32_t> exclude) {
+        RouteChoice choice;
+        choice.cluster = view->cluster(0);
+        EXPECT_TRUE(picker.choose(*view, choice, true, exclude));
+        const uint32_t endpoint = *choice.endpoint;
+        chosen[endpoint].push_back(std::move(choice));
+        return endpoint;
+    };
+    for (int count = 0; count < 100; ++count)
+        (void)choose(std::nullopt);
+    EXPECT_NEAR(static_cast<double>(chosen[0].size()), 50, 1) << "two endpoints: always the less busy one";
+    for (int count = 0; count < 20; ++count)
+        EXPECT_EQ(choose(0), 1U);
     const SocketAddress first = view->cluster(0)->endpoints[0].address;
-    while (picker.in_flight(first) > 0)
-        picker.closed(first);
-    picker.closed(first); // once too often does no harm
+    EXPECT_EQ(picker.in_flight(first), chosen[0].size());
+    ASSERT_TRUE(picker.choose(*view, chosen[0].front(), true, 0)); // another try counts at the other endpoint only
+    EXPECT_EQ(picker.in_flight(first), chosen[0].size() - 1);
+    chosen.erase(0);
     EXPECT_EQ(picker.in_flight(first), 0U);
     picker.forget_idle();
     EXPECT_EQ(picker.known_endpoints(), 1U);
+    chosen.clear();
+    picker.forget_idle();
+    EXPECT_EQ(picker.known_endpoints(), 0U);
+}
+
+TEST(Router, counts_a_request_as_open_unless_the_endpoints_pod_refuses_it) {
+    for (const bool refused : {false, true}) {
+        config::Snapshot snapshot = small_snapshot();
+        snapshot.clusters[0].endpoints.resize(1);
+        snapshot.clusters[0].endpoints[0].local_pod = 1;
+        snapshot.policies = {{.ns = "default", .name = "p", .action = config::Policy::Action::allow, .rules = {}}};
+        snapshot.policy_sets = {{.deny = {}, .allow = {0}}};
+        if (refused)
+            snapshot.pods[0].inbound = {{.port = 80, .guards = {{.policies = 0}}}};
+        const auto view = view_of(snapshot);
+        const SocketAddress endpoint = view->cluster(0)->endpoints[0].address;
+        EndpointPicker picker(1);
+        {
+            Exchange exchange = exchange_in(*view, picker);
+            EXPECT_EQ(status_of(make_router({})->on_request(exchange)), refused ? 403 : 0);
+            EXPECT_EQ(picker.in_flight(endpoint), refused ? 0U : 1U);
+        }
+        EXPECT_EQ(picker.in_flight(endpoint), 0U);
+    }
+}
+
+TEST(Authz, remote_ip_is_that_of_x_forwarded_for_by_name_and_by_guard) {
+    config::Snapshot snapshot = small_snapshot();
+    config::PolicyRule by_source;
+    by_source.from.resize(1);
+    by_source.from[0].remote_ip_blocks.values = {*Cidr::parse("192.0.2.0/24")};
+    config::PolicyRule by_condition;
+    by_condition.when.resize(1);
+    by_condition.when[0].key = config::PolicyCondition::Key::remote_ip;
+    by_condition.when[0].blocks.values = {*Cidr::parse("192.0.2.0/24")};
+    for (const config::PolicyRule& rule : {by_source, by_condition}) {
+        for (const auto action : {config::Policy::Action::allow, config::Policy::Action::deny}) {
+            const bool allow = action == config::Policy::Action::allow;
+            snapshot.policies = {{.ns = "default", .name = "p", .action = action, .rules = {rule}}};
+            snapshot.policy_sets = {{.deny = {}, .allow = {}}};
+            (allow ? snapshot.policy_sets[0].allow : snapshot.policy_sets[0].deny) = {0};
+            snapshot.frontends[0].policies = 0;
+            snapshot.pods[0].inbound = {{.port = 80, .guards = {{.policies = config::none}, {.policies = 0}}}};
+            const auto view = view_of(snapshot);
+            EndpointPicker picker(1);
+            for (const Direction direction : {Direction::outbound, Direction::inbound}) {
+                Exchange exchange = exchange_in(*view, picker);
+                exchange.direction = direction;
+                EXPECT_EQ(status_of(make_authz({})->on_request(exchange)), allow ? 403 : 0);
+                exchange.request.headers.add("x-forwarded-for", "192.0.2.7");
+                EXPECT_EQ(status_of(make_authz({})->on_request(exchange)), allow ? 0 : 403);
+            }
+        }
+    }
+}
+
+TEST(Authz, judges_the_path_that_sanitize_made) {
+    config::Snapshot snapshot = small_snapshot();
+    config::PolicyRule rule;
+    rule.to.resize(1);
+    rule.to[0].paths.values = {
+        {.is_template = false, .text = {.kind = config::StringPattern::Kind::exact, .value = "/admin"}, .pattern = {}}};
+    snapshot.policies = {{.ns = "default", .name = "p", .action = config::Policy::Action::deny, .rules = {rule}}};
+    snapshot.policy_sets = {{.deny = {0}, .allow = {}}};
+    snapshot.frontends[0].policies = 0;
+    const auto view = view_of(snapshot);
+    EndpointPicker picker(1);
+    Exchange exchange = exchange_in(*view, picker);
+    exchange.request.path = "/a/../admin?x";
+    EXPECT_EQ(exchange.request_view().path, "/a/../admin"); // whoever looked before
+    EXPECT_EQ(status_of(make_chain(Direction::outbound, {}).on_request(exchange)), 403);
 }
 
 TEST(Picker, stays_in_the_family_that_was_dialled_as_long_as_it_has_an_endpoint) {

@@ -106,10 +106,5 @@ TEST(Headers, OnlyWhatWasReadIsChecked) {
     EXPECT_TRUE(moved.is_checked(2));
 }
 
-TEST(Head, PathWithoutQuery) {
-    for (const auto& [path, expected] : {std::pair{"/a?b?c", "/a"}, {"/a", "/a"}, {"/?", "/"}, {"*", "*"}})
-        EXPECT_EQ(path_without_query(request_head("GET", path)), expected);
-}
-
 } // namespace
 } // namespace weft::l7::test

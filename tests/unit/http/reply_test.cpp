@@ -25,6 +25,7 @@ TEST(Reply, Table) {
     const Side down = Side::downstream, up = Side::upstream, self = Side::self;
     const Case cases[] = {
         {"policy", denied_by_policy(), 403, "-", "RBAC: access denied"},
+        {"pod unknown", no_configuration(), 503, "NC", "no configuration"},
         {"no route", no_route(), 404, "NR", ""},
         {"invalid backend", invalid_backend(), 500, "-", ""},
         {"no endpoint", no_healthy_upstream(), 503, "UH", "no healthy upstream"},

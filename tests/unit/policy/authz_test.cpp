@@ -378,8 +378,8 @@ TEST(Authz, all_guards_must_allow_each_with_its_port) {
     EXPECT_TRUE(judged({}).allowed);
     EXPECT_TRUE(judged({open}).allowed);
     EXPECT_TRUE(judged({service, pod}).allowed);
-    EXPECT_EQ(judged({service, pod, refused}), (AuthzVerdict{.allowed = false, .policy = 1, .rule = 0, .guard = 2}));
-    EXPECT_EQ(judged({refused, service}), (AuthzVerdict{.allowed = false, .policy = 1, .rule = 0, .guard = 0}));
+    EXPECT_EQ(judged({service, pod, refused}), (AuthzVerdict{.allowed = false, .policy = 1, .rule = 0}));
+    EXPECT_EQ(judged({refused, service}), (AuthzVerdict{.allowed = false, .policy = 1, .rule = 0}));
 }
 
 TEST(Authz, a_guard_of_all_other_ports_sees_the_port_that_was_dialled) {
@@ -393,14 +393,6 @@ TEST(Authz, a_guard_of_all_other_ports_sees_the_port_that_was_dialled) {
     EXPECT_FALSE(judge_guards(snapshot, std::span(&others, 1), data.input).allowed);
     data.input.destination_port = 9902;
     EXPECT_TRUE(judge_guards(snapshot, std::span(&others, 1), data.input).allowed);
-}
-
-TEST(Authz, details_name_the_policy) {
-    const auto snapshot = snapshot_of({policy(Policy::Action::deny, "no-post", {{}, {}})});
-    EXPECT_EQ(denied_details(snapshot, {.allowed = false, .policy = 0, .rule = 1}),
-              "rbac_access_denied_matched_policy[ns[default]-policy[no-post]-rule[1]]");
-    EXPECT_EQ(denied_details(snapshot, {.allowed = false}), "rbac_access_denied_matched_policy[none]");
-    EXPECT_EQ(denied_body.size(), 19U);
 }
 
 TEST(RemoteAddress, x_forwarded_for) {

@@ -106,28 +106,34 @@ std::vector<config::Endpoint> endpoints(size_t count) {
     return std::vector<config::Endpoint>(count);
 }
 
+/// The index that is picked, `load` being the open requests by index.
+std::optional<size_t> pick(std::vector<uint32_t> load, RandomState& random, std::optional<size_t> exclude) {
+    const auto counter = [&](size_t index) -> uint32_t& { return load[index]; };
+    const auto picked = pick_endpoint(endpoints(load.size()), counter, random, exclude);
+    if (!picked)
+        return std::nullopt;
+    EXPECT_EQ(picked->in_flight, &load[picked->index]);
+    return picked->index;
+}
+
 TEST(PickEndpoint, none_and_one) {
     RandomState random{1};
-    const auto idle = [](size_t) { return 0; };
-    EXPECT_EQ(pick_endpoint(endpoints(0), idle, random, std::nullopt), std::nullopt);
-    EXPECT_EQ(pick_endpoint(endpoints(1), idle, random, std::nullopt), 0U);
-    EXPECT_EQ(pick_endpoint(endpoints(1), idle, random, 0), 0U); // nothing else to try
+    EXPECT_EQ(pick(std::vector<uint32_t>(0), random, std::nullopt), std::nullopt);
+    EXPECT_EQ(pick(std::vector<uint32_t>(1), random, std::nullopt), 0U);
+    EXPECT_EQ(pick(std::vector<uint32_t>(1), random, 0), 0U); // nothing else to try
 }
 
 TEST(PickEndpoint, takes_the_less_loaded_of_two) {
     RandomState random{7};
-    const std::vector<int> load = {9, 0};
-    const auto in_flight = [&](size_t index) { return load[index]; };
     for (int i = 0; i < 100; ++i)
-        ASSERT_EQ(pick_endpoint(endpoints(2), in_flight, random, std::nullopt), 1U); // both are always drawn
+        ASSERT_EQ(pick({9, 0}, random, std::nullopt), 1U); // both are always drawn
 }
 
 TEST(PickEndpoint, the_most_loaded_is_never_picked) {
     RandomState random{3};
-    const auto in_flight = [](size_t index) { return index == 4 ? 100 : 1; };
     std::map<size_t, int> counts;
     for (int i = 0; i < 10'000; ++i)
-        ++counts[pick_endpoint(endpoints(5), in_flight, random, std::nullopt).value()];
+        ++counts[pick({1, 1, 1, 1, 100}, random, std::nullopt).value()];
     EXPECT_EQ(counts.count(4), 0U);
     EXPECT_EQ(counts.size(), 4U);
     for (const auto& [index, count] : counts)
@@ -136,16 +142,15 @@ TEST(PickEndpoint, the_most_loaded_is_never_picked) {
 
 TEST(PickEndpoint, avoids_the_excluded) {
     RandomState random{5};
-    const auto idle = [](size_t) { return 0; };
     for (size_t exclude = 0; exclude < 4; ++exclude) {
         std::map<size_t, int> counts;
         for (int i = 0; i < 3000; ++i)
-            ++counts[pick_endpoint(endpoints(4), idle, random, exclude).value()];
+            ++counts[pick(std::vector<uint32_t>(4), random, exclude).value()];
         EXPECT_EQ(counts.count(exclude), 0U);
         EXPECT_EQ(counts.size(), 3U);
     }
-    EXPECT_EQ(pick_endpoint(endpoints(2), idle, random, 1), 0U);
-    EXPECT_TRUE(pick_endpoint(endpoints(2), idle, random, 9).has_value()); // an index of an older snapshot
+    EXPECT_EQ(pick(std::vector<uint32_t>(2), random, 1), 0U);
+    EXPECT_TRUE(pick(std::vector<uint32_t>(2), random, 9).has_value()); // an index of an older snapshot
 }
 
 TEST(PickEndpoint, is_deterministic_and_draws_two_different_ones) {

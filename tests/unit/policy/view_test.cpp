@@ -73,6 +73,14 @@ TEST(SnapshotView, consumer_routes_replace_for_their_namespace_only) {
     EXPECT_EQ(view.route_table(frontend, "default"), 0U);
     EXPECT_EQ(view.route_table(frontend, ""), 0U);
     EXPECT_EQ(view.route_table(snapshot->frontends[1], "consumer"), config::none);
+    auto many = std::make_shared<config::Snapshot>(*snapshot);
+    many->route_tables.resize(3);
+    many->frontends[1].consumer_routes = {{.client_namespace = "consumer", .table = 2},
+                                          {.client_namespace = "consumer", .table = 0}};
+    const SnapshotView other(many);
+    EXPECT_EQ(other.route_table(many->frontends[0], "consumer"), 1U); // by frontend and namespace
+    EXPECT_EQ(other.route_table(many->frontends[1], "consumer"), 2U); // the first of two
+    EXPECT_EQ(other.route_table(many->frontends[1], "default"), config::none);
     const test::Request request("/any");
     const auto hit = view.router(0).route(request.view());
     ASSERT_TRUE(hit.has_value());
@@ -119,6 +127,31 @@ TEST(SnapshotView, authorizers_judge_and_the_view_keeps_the_snapshot_alive) {
         EXPECT_FALSE(alive.expired());
     }
     EXPECT_TRUE(alive.expired());
+}
+
+TEST(SnapshotView, authorizers_know_whether_the_remote_address_counts) {
+    auto snapshot = std::make_shared<config::Snapshot>();
+    snapshot->policies.resize(5);
+    snapshot->policies[1].rules.resize(2);
+    snapshot->policies[1].rules[1].from.resize(1);
+    snapshot->policies[1].rules[1].from[0].remote_ip_blocks.not_values = {*Cidr::parse("10.0.0.0/8")};
+    snapshot->policies[2].rules.resize(1);
+    snapshot->policies[2].rules[0].when.resize(1);
+    snapshot->policies[2].rules[0].when[0].key = config::PolicyCondition::Key::remote_ip;
+    snapshot->policies[3] = snapshot->policies[2];
+    snapshot->policies[3].rules[0].when[0].key = config::PolicyCondition::Key::source_ip;
+    snapshot->policies[4].rules.resize(1);
+    snapshot->policies[4].rules[0].from.resize(1);
+    snapshot->policies[4].rules[0].from[0].ip_blocks.values = {*Cidr::parse("10.0.0.0/8")};
+    snapshot->policy_sets = {{.deny = {}, .allow = {}},
+                             {.deny = {0, 3}, .allow = {4}},
+                             {.deny = {1}, .allow = {0}},
+                             {.deny = {0}, .allow = {3, 2}},
+                             {.deny = {9}, .allow = {}}};
+    const SnapshotView view(snapshot);
+    const bool expected[] = {false, false, true, true, false};
+    for (uint32_t set = 0; set < std::size(expected); ++set)
+        EXPECT_EQ(view.authorizer(set).reads_remote(), expected[set]) << set;
 }
 
 TEST(SnapshotView, many_of_everything) {
