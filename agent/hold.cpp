@@ -31,19 +31,27 @@ ObjectIds objects_in_force(const ObjectStore& store) {
 
 std::vector<std::string> reasons_to_hold(const LoadResult& loaded, const std::optional<ObjectIds>& former) {
     std::vector<std::string> reasons;
-    for (const std::string& file : loaded.unread)
-        reasons.push_back(file + " cannot be read whole");
-    if (reasons.empty() && loaded.store.size() == 0 && (!former || !former->empty()))
-        reasons.emplace_back("the source holds no object at all");
+    ObjectIds lost = former.value_or(ObjectIds{}); // what was in force and is not there at all
     each_object(loaded.store, [&](const std::string& id, const auto& entry) {
+        lost.erase(id);
         if (entry.good || (former && !former->contains(id)))
             return;
         std::string reason =
             id + (former ? " was in force and is refused now" : " is refused and may have been in force");
         if (!entry.faults.empty())
             reason += ": " + entry.faults.front().field + " " + entry.faults.front().message;
-        reasons.push_back(std::move(reason));
+        reasons.push_back(reason + "; to go on, repair it or delete it");
     });
+    if (former && lost.empty() && (loaded.store.size() != 0 || former->empty()))
+        return reasons; // a broken file, if there is one, had nothing in force that is not there
+    for (const std::string& file : loaded.unread) {
+        std::string reason = file + " cannot be read whole";
+        if (!lost.empty())
+            reason += " and may hold what was in force, as " + *lost.begin();
+        reasons.push_back(reason + "; to go on, make it whole (a file may be deleted, too)");
+    }
+    if (reasons.empty() && loaded.store.size() == 0)
+        reasons.emplace_back("the source holds no object at all; to go on, add one, or end the mesh with --cleanup");
     return reasons;
 }
 

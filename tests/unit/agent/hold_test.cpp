@@ -12,13 +12,19 @@ namespace {
 constexpr const char* good = "apiVersion: v1\nkind: Namespace\nmetadata: {name: a}\n";
 constexpr const char* refused = "apiVersion: v1\nkind: Namespace\nmetadata: {name: b}\nno_such_field: 1\n";
 constexpr const char* broken = "kind: [\n";
+constexpr const char* no_kind = "apiVersion: v1\nnote: x\n";
 
-/// The first load of a new agent from one file; nullptr: there is none.
-LoadResult first_load(const char* text) {
+/// The first load of a new agent from one file, or none (nullptr), beside one that cannot be read whole or not.
+LoadResult first_load(const char* text, const char* beside = nullptr) {
     std::vector<SourceFile> files;
-    if (text != nullptr)
-        files.push_back(
-            {.name = "f.yaml", .parsed = std::make_shared<const ParsedFile>(parse_manifests(text)), .unreadable = {}});
+    const auto add = [&](const char* name, const char* content) {
+        if (content != nullptr)
+            files.push_back({.name = name,
+                             .parsed = std::make_shared<const ParsedFile>(parse_manifests(content)),
+                             .unreadable = {}});
+    };
+    add("f.yaml", text);
+    add("notes.yaml", beside);
     return merge({}, std::move(files));
 }
 
@@ -27,6 +33,7 @@ TEST(Hold, OnlyWhatMayHaveBeenInForceAndIsMissingHolds) {
         const char* text;
         std::optional<ObjectIds> former;
         const char* reason; ///< a part of it; nullptr: go on
+        const char* beside = nullptr;
     };
     const std::string both = std::string(good) + "---\n" + refused;
     const ObjectIds only_a = {"Namespace a"};
@@ -38,16 +45,27 @@ TEST(Hold, OnlyWhatMayHaveBeenInForceAndIsMissingHolds) {
         {both.c_str(), only_a, nullptr},
         {both.c_str(), a_and_b, "Namespace b was in force and is refused now: no_such_field"},
         {both.c_str(), std::nullopt, "Namespace b is refused and may have been in force"},
-        {broken, only_a, "f.yaml cannot be read whole"},
+        {broken, only_a, "f.yaml cannot be read whole and may hold what was in force, as Namespace a"},
+        {broken, std::nullopt, "f.yaml cannot be read whole"},
+        {broken, ObjectIds{}, nullptr},
+        {good, only_a, nullptr, broken}, // nothing of it was in force
+        {good, only_a, nullptr, no_kind},
+        {good, a_and_b, "notes.yaml cannot be read whole and may hold what was in force, as Namespace b", broken},
+        {good, a_and_b, "notes.yaml cannot be read whole", no_kind},
+        {good, std::nullopt, "notes.yaml cannot be read whole", broken},
+        {both.c_str(), only_a, nullptr, broken},
+        {both.c_str(), a_and_b, "Namespace b was in force and is refused now", broken},
         {nullptr, only_a, "no object at all"},
         {nullptr, std::nullopt, "no object at all"},
         {nullptr, ObjectIds{}, nullptr},
     };
     for (const Row& row : rows) {
-        const auto reasons = reasons_to_hold(first_load(row.text), row.former);
-        ASSERT_EQ(reasons.size(), row.reason == nullptr ? 0U : 1U) << (row.text == nullptr ? "" : row.text);
+        const auto reasons = reasons_to_hold(first_load(row.text, row.beside), row.former);
+        ASSERT_EQ(reasons.size(), row.reason == nullptr ? 0U : 1U)
+            << (row.text == nullptr ? "" : row.text) << "beside" << (row.beside == nullptr ? "" : row.beside);
         if (row.reason != nullptr) {
             EXPECT_NE(reasons[0].find(row.reason), std::string::npos) << reasons[0];
+            EXPECT_NE(reasons[0].find("; to go on, "), std::string::npos) << reasons[0];
         }
     }
 }
