@@ -22,7 +22,7 @@ using ObjectIds = std::set<std::string>;
 [[nodiscard]] std::vector<std::string> reasons_to_hold(const LoadResult& loaded,
                                                        const std::optional<ObjectIds>& former);
 
-/// The record that one agent leaves to the next, written whole or not at all.
+/// The record that one agent leaves to the next, written whole or not at all. nullopt: there is none that is whole.
 [[nodiscard]] std::optional<ObjectIds> read_record(const std::string& path);
 /// False: it could not be written; no older one is left either, which would say too little.
 [[nodiscard]] bool write_record(const std::string& path, const ObjectIds& ids);

@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include <filesystem>
+#include <fstream>
 
 namespace weft::agent {
 namespace {
@@ -81,6 +82,32 @@ TEST(Hold, TheRecordIsWholeOrNotThere) {
     EXPECT_FALSE(write_record(path, {}));
     EXPECT_EQ(read_record(path), std::nullopt);
     std::filesystem::remove(path + ".new");
+}
+
+TEST(Hold, ARecordThatIsCutShortOrAnothersIsNone) {
+    const std::string path = std::filesystem::temp_directory_path() / ("weft-cut-record-" + std::to_string(getpid()));
+    for (const char* text : {"", "Namespace a\n", "Namespace a\nen", "end\nNamespace a\n"}) {
+        std::ofstream(path) << text;
+        EXPECT_EQ(read_record(path), std::nullopt) << text;
+    }
+    EXPECT_TRUE(write_record(path, {}));
+    EXPECT_EQ(read_record(path), ObjectIds{});
+    std::filesystem::remove(path);
+}
+
+TEST(Hold, TheRecordFollowsNoLinkAndIsForItsOwnerOnly) {
+    namespace fs = std::filesystem;
+    const std::string path = fs::temp_directory_path() / ("weft-linked-record-" + std::to_string(getpid()));
+    const std::string other = path + ".other";
+    std::ofstream(other) << "kept";
+    fs::create_symlink(other, path + ".new");
+    EXPECT_TRUE(write_record(path, {"Namespace a"}));
+    EXPECT_EQ(read_record(path), ObjectIds{"Namespace a"});
+    EXPECT_EQ(fs::file_size(other), 4U);
+    EXPECT_TRUE(fs::is_regular_file(fs::symlink_status(path)));
+    EXPECT_EQ(fs::status(path).permissions(), fs::perms::owner_read | fs::perms::owner_write);
+    fs::remove(path);
+    fs::remove(other);
 }
 
 } // namespace
