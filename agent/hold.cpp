@@ -1,13 +1,20 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "agent/hold.hpp"
 
+#include <fcntl.h>
 #include <unistd.h>
 
+#include <cerrno>
 #include <cstdio>
 #include <fstream>
+#include <string_view>
+
+#include "config/base/unique_fd.hpp"
 
 namespace weft::agent {
 namespace {
+
+constexpr std::string_view last_line = "end"; ///< of a whole record; no object's id is one word
 
 /// Calls visit(id, entry) for each object.
 template <class F>
@@ -16,6 +23,16 @@ void each_object(const ObjectStore& store, F&& visit) {
         for (const auto& [name, entry] : table)
             visit(object_id(T::kind, name), entry);
     });
+}
+
+bool write_all(int fd, std::string_view text) {
+    while (!text.empty()) {
+        const ssize_t sent = ::write(fd, text.data(), text.size());
+        if (sent < 0 && errno != EINTR)
+            return false;
+        text.remove_prefix(sent > 0 ? static_cast<size_t>(sent) : 0);
+    }
+    return true;
 }
 
 } // namespace
@@ -31,39 +48,50 @@ ObjectIds objects_in_force(const ObjectStore& store) {
 
 std::vector<std::string> reasons_to_hold(const LoadResult& loaded, const std::optional<ObjectIds>& former) {
     std::vector<std::string> reasons;
-    for (const std::string& file : loaded.unread)
-        reasons.push_back(file + " cannot be read whole");
-    if (reasons.empty() && loaded.store.size() == 0 && (!former || !former->empty()))
-        reasons.emplace_back("the source holds no object at all");
+    ObjectIds lost = former.value_or(ObjectIds{}); // what was in force and is not there at all
     each_object(loaded.store, [&](const std::string& id, const auto& entry) {
+        lost.erase(id);
         if (entry.good || (former && !former->contains(id)))
             return;
         std::string reason =
             id + (former ? " was in force and is refused now" : " is refused and may have been in force");
         if (!entry.faults.empty())
             reason += ": " + entry.faults.front().field + " " + entry.faults.front().message;
-        reasons.push_back(std::move(reason));
+        reasons.push_back(reason + "; to go on, repair it or delete it");
     });
+    if (former && lost.empty() && (loaded.store.size() != 0 || former->empty()))
+        return reasons; // a broken file, if there is one, had nothing in force that is not there
+    for (const std::string& file : loaded.unread) {
+        std::string reason = file + " cannot be read whole";
+        if (!lost.empty())
+            reason += " and may hold what was in force, as " + *lost.begin();
+        reasons.push_back(reason + "; to go on, make it whole (a file may be deleted, too)");
+    }
+    if (reasons.empty() && loaded.store.size() == 0)
+        reasons.emplace_back("the source holds no object at all; to go on, add one, or end the mesh with --cleanup");
     return reasons;
 }
 
 std::optional<ObjectIds> read_record(const std::string& path) {
     std::ifstream file(path);
-    if (!file)
-        return std::nullopt;
     ObjectIds ids;
-    for (std::string line; std::getline(file, line);)
+    for (std::string line; std::getline(file, line);) {
+        if (line == last_line)
+            return file.peek() == std::ifstream::traits_type::eof() ? std::optional(std::move(ids)) : std::nullopt;
         ids.insert(std::move(line));
-    return file.bad() ? std::nullopt : std::optional(std::move(ids));
+    }
+    return std::nullopt;
 }
 
 bool write_record(const std::string& path, const ObjectIds& ids) {
-    const std::string next = path + ".new";
-    std::ofstream file(next, std::ios::trunc);
+    std::string text;
     for (const std::string& id : ids)
-        file << id << '\n';
-    file.close();
-    if (file && std::rename(next.c_str(), path.c_str()) == 0)
+        text += id + '\n';
+    text += std::string(last_line) + '\n';
+    const std::string next = path + ".new";
+    ::unlink(next.c_str()); // of an agent that was killed; or somebody's link, which is not to be followed
+    const UniqueFd file(::open(next.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600));
+    if (file && write_all(file.get(), text) && std::rename(next.c_str(), path.c_str()) == 0)
         return true;
     ::unlink(next.c_str());
     ::unlink(path.c_str());

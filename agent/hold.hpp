@@ -8,8 +8,8 @@
 
 #include "agent/source/object_store.hpp"
 
-/// A new agent finds in force what a former one made of objects that only that one had seen. Until the source is read
-/// whole again, what it lacks may be a policy: nothing is touched then.
+/// A new agent finds in force what a former one made of objects that only that one had seen. What the source lacks now
+/// may be a policy: nothing is touched until it is whole, as far as the former agent had it.
 namespace weft::agent {
 
 /// "AuthorizationPolicy default/a", of every object that has a good version.
@@ -17,12 +17,12 @@ using ObjectIds = std::set<std::string>;
 [[nodiscard]] ObjectIds objects_in_force(const ObjectStore& store);
 
 /// Why the first load after a restart is no ground to change what is in force; empty: it is. Pure. `former` are the
-/// objects that the former agent had in force; nullopt: nobody knows. An object that never was in force holds nothing
-/// up, nor does one that is gone from a source that was read whole.
+/// objects that the former agent had in force; nullopt: nobody knows. What never was in force holds nothing up, be it
+/// an object or a broken file, nor does an object that is gone from a source that was read whole.
 [[nodiscard]] std::vector<std::string> reasons_to_hold(const LoadResult& loaded,
                                                        const std::optional<ObjectIds>& former);
 
-/// The record that one agent leaves to the next, written whole or not at all.
+/// The record that one agent leaves to the next, written whole or not at all. nullopt: there is none that is whole.
 [[nodiscard]] std::optional<ObjectIds> read_record(const std::string& path);
 /// False: it could not be written; no older one is left either, which would say too little.
 [[nodiscard]] bool write_record(const std::string& path, const ObjectIds& ids);

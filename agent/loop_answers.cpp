@@ -25,7 +25,7 @@ std::vector<std::string> Loop::missing() const {
     std::vector<std::string> lines;
     if (held()) {
         for (const std::string& reason : hold_)
-            lines.push_back("everything is left as the former agent had it: " + reason);
+            lines.push_back("everything is left as the former agent had it, and new pods are not captured: " + reason);
         return lines;
     }
     if (!begun_) {

@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include <filesystem>
+#include <fstream>
 
 namespace weft::agent {
 namespace {
@@ -12,13 +13,19 @@ namespace {
 constexpr const char* good = "apiVersion: v1\nkind: Namespace\nmetadata: {name: a}\n";
 constexpr const char* refused = "apiVersion: v1\nkind: Namespace\nmetadata: {name: b}\nno_such_field: 1\n";
 constexpr const char* broken = "kind: [\n";
+constexpr const char* no_kind = "apiVersion: v1\nnote: x\n";
 
-/// The first load of a new agent from one file; nullptr: there is none.
-LoadResult first_load(const char* text) {
+/// The first load of a new agent from one file, or none (nullptr), beside one that cannot be read whole or not.
+LoadResult first_load(const char* text, const char* beside = nullptr) {
     std::vector<SourceFile> files;
-    if (text != nullptr)
-        files.push_back(
-            {.name = "f.yaml", .parsed = std::make_shared<const ParsedFile>(parse_manifests(text)), .unreadable = {}});
+    const auto add = [&](const char* name, const char* content) {
+        if (content != nullptr)
+            files.push_back({.name = name,
+                             .parsed = std::make_shared<const ParsedFile>(parse_manifests(content)),
+                             .unreadable = {}});
+    };
+    add("f.yaml", text);
+    add("notes.yaml", beside);
     return merge({}, std::move(files));
 }
 
@@ -27,6 +34,7 @@ TEST(Hold, OnlyWhatMayHaveBeenInForceAndIsMissingHolds) {
         const char* text;
         std::optional<ObjectIds> former;
         const char* reason; ///< a part of it; nullptr: go on
+        const char* beside = nullptr;
     };
     const std::string both = std::string(good) + "---\n" + refused;
     const ObjectIds only_a = {"Namespace a"};
@@ -38,16 +46,27 @@ TEST(Hold, OnlyWhatMayHaveBeenInForceAndIsMissingHolds) {
         {both.c_str(), only_a, nullptr},
         {both.c_str(), a_and_b, "Namespace b was in force and is refused now: no_such_field"},
         {both.c_str(), std::nullopt, "Namespace b is refused and may have been in force"},
-        {broken, only_a, "f.yaml cannot be read whole"},
+        {broken, only_a, "f.yaml cannot be read whole and may hold what was in force, as Namespace a"},
+        {broken, std::nullopt, "f.yaml cannot be read whole"},
+        {broken, ObjectIds{}, nullptr},
+        {good, only_a, nullptr, broken}, // nothing of it was in force
+        {good, only_a, nullptr, no_kind},
+        {good, a_and_b, "notes.yaml cannot be read whole and may hold what was in force, as Namespace b", broken},
+        {good, a_and_b, "notes.yaml cannot be read whole", no_kind},
+        {good, std::nullopt, "notes.yaml cannot be read whole", broken},
+        {both.c_str(), only_a, nullptr, broken},
+        {both.c_str(), a_and_b, "Namespace b was in force and is refused now", broken},
         {nullptr, only_a, "no object at all"},
         {nullptr, std::nullopt, "no object at all"},
         {nullptr, ObjectIds{}, nullptr},
     };
     for (const Row& row : rows) {
-        const auto reasons = reasons_to_hold(first_load(row.text), row.former);
-        ASSERT_EQ(reasons.size(), row.reason == nullptr ? 0U : 1U) << (row.text == nullptr ? "" : row.text);
+        const auto reasons = reasons_to_hold(first_load(row.text, row.beside), row.former);
+        ASSERT_EQ(reasons.size(), row.reason == nullptr ? 0U : 1U)
+            << (row.text == nullptr ? "" : row.text) << "beside" << (row.beside == nullptr ? "" : row.beside);
         if (row.reason != nullptr) {
             EXPECT_NE(reasons[0].find(row.reason), std::string::npos) << reasons[0];
+            EXPECT_NE(reasons[0].find("; to go on, "), std::string::npos) << reasons[0];
         }
     }
 }
@@ -63,6 +82,32 @@ TEST(Hold, TheRecordIsWholeOrNotThere) {
     EXPECT_FALSE(write_record(path, {}));
     EXPECT_EQ(read_record(path), std::nullopt);
     std::filesystem::remove(path + ".new");
+}
+
+TEST(Hold, ARecordThatIsCutShortOrAnothersIsNone) {
+    const std::string path = std::filesystem::temp_directory_path() / ("weft-cut-record-" + std::to_string(getpid()));
+    for (const char* text : {"", "Namespace a\n", "Namespace a\nen", "end\nNamespace a\n"}) {
+        std::ofstream(path) << text;
+        EXPECT_EQ(read_record(path), std::nullopt) << text;
+    }
+    EXPECT_TRUE(write_record(path, {}));
+    EXPECT_EQ(read_record(path), ObjectIds{});
+    std::filesystem::remove(path);
+}
+
+TEST(Hold, TheRecordFollowsNoLinkAndIsForItsOwnerOnly) {
+    namespace fs = std::filesystem;
+    const std::string path = fs::temp_directory_path() / ("weft-linked-record-" + std::to_string(getpid()));
+    const std::string other = path + ".other";
+    std::ofstream(other) << "kept";
+    fs::create_symlink(other, path + ".new");
+    EXPECT_TRUE(write_record(path, {"Namespace a"}));
+    EXPECT_EQ(read_record(path), ObjectIds{"Namespace a"});
+    EXPECT_EQ(fs::file_size(other), 4U);
+    EXPECT_TRUE(fs::is_regular_file(fs::symlink_status(path)));
+    EXPECT_EQ(fs::status(path).permissions(), fs::perms::owner_read | fs::perms::owner_write);
+    fs::remove(path);
+    fs::remove(other);
 }
 
 } // namespace
