@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "agent/reconcile/plan.hpp"
+#include "agent/reconcile/progress.hpp"
 #include "config/base/clock.hpp"
 #include "config/base/log.hpp"
 
@@ -34,13 +35,22 @@ void Kernel::move_to(const KernelState& target) {
 
 void Kernel::apply(const KernelState& target) {
     bool whole = true;
+    uint64_t waiting = 0;
+    Progress progress(now_, target);
     for (const MapOperation& operation : plan(now_, target)) {
-        const Result<void> applied = datapath_.apply({&operation, 1});
-        if (applied)
+        if (!whole && progress.must_wait(operation)) {
+            ++waiting;
             continue;
-        note(applied.error(), applied.error().code == Code::too_large ? "map_full" : "map");
-        whole = false;
+        }
+        if (const Result<void> applied = datapath_.apply({&operation, 1}); !applied) {
+            note(applied.error(), applied.error().code == Code::too_large ? "map_full" : "map");
+            whole = false;
+        } else {
+            progress.took(operation);
+        }
     }
+    if (waiting != 0)
+        counters_.add(Event::apply_failure, "waits", waiting);
     now_ = whole ? target : datapath_.current();
 }
 

@@ -23,7 +23,7 @@ public:
 
     /// What the maps hold.
     [[nodiscard]] const KernelState& now() const { return now_; }
-    /// Plans and applies. A failed operation does not stop the others.
+    /// Plans and applies. After a failed operation those go on that do not count on it (progress.hpp).
     void move_to(const KernelState& target);
     /// Inbound listeners into the sockhash, those that are not there yet. Before attach().
     void set_listeners(const Capture& capture);
@@ -65,7 +65,7 @@ private:
     KernelState now_;
     std::set<uint32_t> attached_;
     std::set<std::pair<uint32_t, uint32_t>> listening_; ///< (pod, kind)
-    std::set<uint32_t> cut_due_; ///< pods that may have connections older than their rules
+    std::set<uint32_t> cut_due_;                        ///< pods that may have connections older than their rules
     std::string cut_fault_;
     std::vector<std::string> faults_;
 };

@@ -24,7 +24,7 @@ constexpr std::array<Meaning, 16> meanings = {{
     {Event::bad_message, "weft_agent_bad_messages_total", "Messages on the control socket that break the contract."},
     {Event::capture_failure, "weft_agent_capture_failures_total", "Attempts to capture a pod that failed."},
     {Event::pod_vanished, "weft_agent_pods_vanished_total", "Captured pods whose network namespace went away."},
-    {Event::apply_failure, "weft_agent_apply_failures_total", "Kernel operations that failed; they are tried again."},
+    {Event::apply_failure, "weft_agent_apply_failures_total", "Kernel operations that failed, or wait for one that did; they are tried again."},
     {Event::snapshot_refused, "weft_agent_snapshots_refused_total", "Snapshots that an engine refused."},
     {Event::sockets_unavailable, "weft_agent_sockets_unavailable_total", "Wishes for upstream sockets not fulfilled."},
     {Event::scrape_failure, "weft_agent_scrape_failures_total", "Scrapes that lack a part."},
