@@ -62,10 +62,8 @@ void Loop::turn() {
     poll(items.data(), items.size(), static_cast<int>(wait));
     for (LoopEvent& event : inbox_.take())
         take(std::move(event));
-    if (items[1].revents != 0 && watch_.ready()) {
-        load_source();
-        recompile();
-    }
+    if (items[1].revents != 0 && watch_.ready())
+        reload();
     if (monotonic_ms() >= next_tick_ms_) {
         next_tick_ms_ = monotonic_ms() + tick_ms;
         tick();
@@ -89,15 +87,15 @@ void Loop::take(LoopEvent event) {
 }
 
 void Loop::on(engine::EngineArrived event) {
-    engine_ = Engine{};
-    engine_.connected = true;
+    engine_.arrived();
     for (OfferedListener& offer : event.offers)
         static_cast<void>(pods_.offer(std::move(offer)));
     if (event.hello.applied_generation >= generation_wanted_) {
         // Its number is from another agent, or from this one before it came back: a higher one leaves no doubt.
-        generation_wanted_ = event.hello.applied_generation;
+        generation_wanted_ = event.hello.applied_generation + (begun_ ? 1 : 0);
+        engine_.renumbered(generation_wanted_);
         if (begun_)
-            publish(std::move(compiled_));
+            send_snapshot();
     }
     if (!begun_)
         begin();
@@ -108,10 +106,10 @@ void Loop::on(engine::EngineArrived event) {
 void Loop::on(const engine::EngineApplied& event) {
     if (event.generation != generation_wanted_)
         return; // of a snapshot that is no longer the newest
-    engine_.error = event.error;
     if (event.error.empty()) {
-        engine_.applied = event.generation;
+        engine_.applied(event.generation);
     } else {
+        engine_.refused(event.error);
         counters_.add(Event::snapshot_refused, "engine");
         log::error("snapshot_refused", log::kv("generation", event.generation), log::kv("reason", event.error));
     }
@@ -119,9 +117,7 @@ void Loop::on(const engine::EngineApplied& event) {
 }
 
 void Loop::on(const engine::EngineGone&) {
-    // A refusal outlives the engine: the kernel is not loosened for a snapshot that was refused.
-    engine_.connected = false;
-    engine_.applied = 0;
+    engine_.gone();
     converge();
 }
 
@@ -132,15 +128,15 @@ void Loop::on(const engine::CtlAsked& event) {
     }
     const uint32_t wait = std::min(event.request.timeout_ms, sync_wait_max_ms);
     waiters_.push_back({.token = event.token, .deadline_ms = monotonic_ms() + wait});
-    load_source();
     pods_.retry_now();
-    recompile();
+    if (!watch_.writing()) // else the watch says when: half a file may be a good one with less in it
+        reload();
 }
 
 void Loop::tick() {
     const uint64_t now = monotonic_ms();
     if (!begun_) {
-        if (held() && now >= held_reload_at_ms_)
+        if (held() && now >= held_reload_at_ms_ && !watch_.writing())
             load_source();
         if (now >= begin_at_ms_)
             begin();
@@ -165,6 +161,7 @@ void Loop::load_source() {
     const LoadResult loaded = source_.load(store_);
     store_ = loaded.store;
     source_faults_ = loaded.faults;
+    source_unread_ = loaded.unread;
     source_ignored_ = loaded.ignored;
     if (!watch_.complete())
         source_faults_.push_back({.origin = source_.path(),
@@ -182,6 +179,13 @@ void Loop::load_source() {
     log_faults();
     if (was_held && !held())
         log::info("source_complete", log::kv("source", source_.path()));
+}
+
+void Loop::reload() {
+    load_source();
+    for (Waiter& waiter : waiters_)
+        waiter.read = true;
+    recompile();
 }
 
 /// Before any of them is in force: the next agent must not take a good one that turned bad for one that never was good.
@@ -271,13 +275,17 @@ void Loop::recompile() {
 /// A new generation: to the engine at once, to the kernel by converge().
 void Loop::publish(Compiled next) {
     compiled_ = std::move(next);
-    compiled_.snapshot.generation = ++generation_wanted_;
-    engine_.error.clear();
+    engine_.published(++generation_wanted_);
+    send_snapshot();
+}
+
+void Loop::send_snapshot() {
+    compiled_.snapshot.generation = generation_wanted_;
     auto message = engine::snapshot_message(compiled_.snapshot);
     if (!message) {
-        engine_.error = message.error();
+        engine_.refused(message.error());
         counters_.add(Event::snapshot_refused, "agent");
-        log::error("snapshot_refused", log::kv("generation", generation_wanted_), log::kv("reason", engine_.error));
+        log::error("snapshot_refused", log::kv("generation", generation_wanted_), log::kv("reason", engine_.error()));
         return;
     }
     // (1) before (3): a listener that the engine has must be where the kernel steers to.
@@ -290,18 +298,14 @@ void Loop::publish(Compiled next) {
     log::debug("generation_published", log::kv("generation", generation_wanted_));
 }
 
-bool Loop::acknowledged() const {
-    return engine_.connected && engine_.error.empty() && engine_.applied == generation_wanted_;
-}
-
 void Loop::converge() {
     if (!begun_)
         return;
     kernel_.start_round();
     kernel_retry_at_ms_ = monotonic_ms() + kernel_retry_ms;
-    const bool loosen = acknowledged() || (!engine_.connected && engine_.error.empty());
+    const bool loosen = engine_.may_loosen();
     const KernelState target =
-        acknowledged() ? compiled_.kernel : before_engine(kernel_.now(), compiled_.kernel, !loosen);
+        engine_.acknowledged() ? compiled_.kernel : before_engine(kernel_.now(), compiled_.kernel, !loosen);
     const CapturedPods captured = pods_.captured();
     const std::vector<CapturePtr> held = pods_.held();
     for (const CapturePtr& capture : held)

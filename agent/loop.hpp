@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "agent/engine/control.hpp"
+#include "agent/engine_state.hpp"
 #include "agent/hold.hpp"
 #include "agent/inbox.hpp"
 #include "agent/kernel.hpp"
@@ -69,14 +70,10 @@ public:
     [[nodiscard]] metrics::AgentReport report() const;
 
 private:
-    struct Engine {
-        bool connected = false;
-        uint64_t applied = 0; ///< the last generation it has in force; 0: none yet
-        std::string error;    ///< why it refused the newest
-    };
     struct Waiter {
         uint64_t token = 0;
         uint64_t deadline_ms = 0;
+        bool read = false; ///< the source, since it asked
     };
 
     void turn();
@@ -90,16 +87,17 @@ private:
     [[nodiscard]] bool held() const { return !hold_.empty(); }
 
     void load_source();
+    void reload();
     bool sweep_pods();
     void lose_pod(const Capture& capture);
     bool prune_severed();
     void record_objects();
     void recompile();
     void publish(Compiled next);
+    void send_snapshot();
     void converge();
     void let_go();
 
-    [[nodiscard]] bool acknowledged() const;
     /// What keeps the wanted generation from being in force; empty: nothing.
     [[nodiscard]] std::vector<std::string> missing() const;
     void answer_waiters();
@@ -118,6 +116,7 @@ private:
 
     ObjectStore store_;
     std::vector<SourceFault> source_faults_;
+    std::vector<std::string> source_unread_;
     size_t source_ignored_ = 0;
     int64_t source_read_s_ = 0;
     std::optional<ObjectIds> former_objects_;
@@ -128,7 +127,7 @@ private:
     uint64_t generation_wanted_ = 0; ///< 0: nothing compiled yet
     uint64_t generation_applied_ = 0;
     std::vector<CapturePtr> new_captures_; ///< listeners not given to the engine yet
-    Engine engine_;
+    EngineState engine_;
     std::vector<Waiter> waiters_;
     std::set<std::string> faults_said_;
     bool engine_wanted_ = false; ///< an engine process is kept running

@@ -32,11 +32,11 @@ std::vector<std::string> Loop::missing() const {
         lines.emplace_back("waiting for the engine that survived the former agent");
         return lines;
     }
-    if (!engine_.connected)
+    if (!engine_.connected())
         lines.emplace_back("engine not connected");
-    else if (!engine_.error.empty())
-        lines.push_back("the engine refused the snapshot: " + engine_.error);
-    else if (!acknowledged())
+    else if (!engine_.error().empty())
+        lines.push_back("the engine refused the snapshot: " + engine_.error());
+    else if (!engine_.acknowledged())
         lines.emplace_back("the engine has not applied the snapshot yet");
     for (const std::string& fault : kernel_.faults())
         lines.push_back("kernel: " + fault);
@@ -56,13 +56,19 @@ void Loop::answer_waiters() {
     const uint64_t now = monotonic_ms();
     Json answer = {{"generation", generation_wanted_},
                    {"warnings", sync_warnings(source_faults_, compiled_.diagnostics, pods_.missing())}};
+    // Waiting does not help against these: the rest is in force, and the answer is no.
+    const std::vector<std::string> unread = unread_lines(source_unread_, source_faults_);
     std::erase_if(waiters_, [&](const Waiter& waiter) {
-        if (!lacking.empty() && now < waiter.deadline_ms)
+        if ((!waiter.read || !lacking.empty()) && now < waiter.deadline_ms)
             return false;
+        std::vector<std::string> reasons = lacking;
+        reasons.insert(reasons.end(), unread.begin(), unread.end());
+        if (!waiter.read)
+            reasons.emplace_back("a file of the source is still being written");
         std::string why;
-        for (const std::string& line : lacking)
+        for (const std::string& line : reasons)
             why += (why.empty() ? "" : "; ") + line;
-        control_.reply(waiter.token, {.ok = lacking.empty(), .error = std::move(why), .json = text_of(answer)});
+        control_.reply(waiter.token, {.ok = reasons.empty(), .error = std::move(why), .json = text_of(answer)});
         return true;
     });
 }
@@ -77,7 +83,7 @@ std::string Loop::status() const {
                             .generation_applied = generation_applied_,
                             .missing = missing(),
                             .engine = control_.engine(),
-                            .snapshot_error = engine_.error,
+                            .snapshot_error = engine_.error(),
                             .cgroup = settings_.cgroup,
                             .pin_dir = settings_.pin_dir,
                             .heartbeat_age_ms = kernel_.heartbeat_age_ms(),
@@ -92,7 +98,7 @@ std::string Loop::status() const {
 
 void Loop::publish_readiness() {
     const std::vector<std::string> lacking = missing();
-    metrics::AgentReport report{.engine_connected = engine_.connected,
+    metrics::AgentReport report{.engine_connected = engine_.connected(),
                                 .generation_wanted = generation_wanted_,
                                 .generation_applied = generation_applied_,
                                 .pods_captured = pods_.captured().size(),

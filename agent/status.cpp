@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "agent/status.hpp"
 
+#include <algorithm>
 #include <map>
 #include <tuple>
 
@@ -166,6 +167,17 @@ std::string line_of(const SourceFault& fault) {
         if (!part->empty())
             line += ": " + *part;
     return line + ": " + fault.message;
+}
+
+std::vector<std::string> unread_lines(const std::vector<std::string>& unread,
+                                      const std::vector<SourceFault>& source_faults) {
+    std::vector<std::string> lines;
+    for (const std::string& origin : unread) {
+        const auto fault = std::ranges::find_if(
+            source_faults, [&](const SourceFault& each) { return each.origin == origin && each.object.empty(); });
+        lines.push_back("the source is not read whole: " + (fault == source_faults.end() ? origin : line_of(*fault)));
+    }
+    return lines;
 }
 
 std::vector<std::string> sync_warnings(const std::vector<SourceFault>& source_faults,

@@ -105,6 +105,11 @@ bool DirectoryWatch::ready() {
     return true;
 }
 
+bool DirectoryWatch::writing() {
+    drain();
+    return !writing_.empty();
+}
+
 void DirectoryWatch::drain() {
     alignas(inotify_event) std::array<char, events_bytes> buffer{};
     bool any = false;
@@ -123,7 +128,7 @@ void DirectoryWatch::drain() {
             any = true;
             if ((event->mask & IN_MODIFY) != 0 && writing_.size() < limits::directory_files_max)
                 writing_.insert(name);
-            else if ((event->mask & IN_MODIFY) == 0)
+            else if ((event->mask & (IN_MODIFY | IN_ATTRIB)) == 0)
                 writing_.erase(name);
         }
     }

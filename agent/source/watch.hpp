@@ -28,6 +28,9 @@ public:
     [[nodiscard]] int fd() const { return epoll_.get(); }
     /// Call when fd() is readable (harmless otherwise). True: the directory may have changed; load it.
     [[nodiscard]] bool ready();
+    /// Somebody has a file open and has written to it: what it holds now may be half of what is meant. ready() comes
+    /// when it is closed, or after patience_ms.
+    [[nodiscard]] bool writing();
     /// False: something cannot be watched (inotify is short of watches), so changes are seen at the next scan only.
     [[nodiscard]] bool complete() const { return complete_; }
 

@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """Bad input: each gives one clear error in the status and a counter, and everything else keeps working."""
+import os
 import shutil
 
 import pytest
 from http1 import request
-from manifests import http_route, namespace, policy, service, service_parent, service_target
+from manifests import dump, http_route, namespace, policy, service, service_parent, service_target
 from netns import run
 from waiting import wait_until
 from world import OTHER_PORT, PORT, World, to
@@ -47,6 +48,34 @@ def test_broken_file_keeps_the_last_good_version_of_its_objects(good):
     assert good.get().status == 403
     good.lab.remove("policy-kept.yaml")
     good.agent.sync()
+
+
+def test_sync_fails_with_the_reason_while_a_file_cannot_be_read_and_the_rest_is_in_force(good):
+    path = good.lab.source / "pipe.yaml"
+    os.mkfifo(path)
+    good.lab.apply("policy-p.yaml", policy("p", "DENY", [{"to": [{"operation": {"paths": ["/closed"]}}]}]))
+    done = good.agent.ctl("sync", check=False)
+    assert done.returncode == 1 and "pipe.yaml: is not a regular file" in done.stderr.splitlines()[-1], done
+    assert good.get(path="/closed").status == 403
+    path.unlink()
+    good.lab.remove("policy-p.yaml")
+    good.agent.sync()
+
+
+def test_sync_waits_for_a_file_that_is_being_written(good):
+    both = [policy(name, "DENY", [{"to": [{"operation": {"paths": [f"/{name}"]}}]}]) for name in ("p", "q")]
+    good.lab.apply("policies.yaml", *both)
+    good.agent.sync()
+    with open(good.lab.source / "policies.yaml", "w") as file:
+        file.write(dump(both[0]))
+        file.flush()  # a good manifest, and half of it
+        done = good.agent.ctl("--timeout", 1, "sync", check=False)
+        assert done.returncode == 1 and "being written" in done.stderr, done
+        assert (good.get(path="/p").status, good.get(path="/q").status) == (403, 403)
+        file.write("---\n" + dump(both[1]))
+    good.agent.sync()
+    assert (good.get(path="/p").status, good.get(path="/q").status) == (403, 403)
+    good.agent.remove("policies.yaml")
 
 
 OBJECTS = {
@@ -250,6 +279,8 @@ def test_directory_that_vanishes_changes_nothing_and_is_found_again(own_lab):
         own_lab.source.rename(hidden)
         wait_until(lambda: any(str(own_lab.source) in text for text in world.diagnostics()), "the loss is reported")
     assert (world.get().status, world.get(path="/closed").status) == (200, 403)
+    done = world.agent.ctl("sync", check=False)
+    assert done.returncode == 1 and str(own_lab.source) in done.stderr.splitlines()[-1], done
     hidden.rename(own_lab.source)
     wait_until(lambda: not any(str(own_lab.source) in text for text in world.diagnostics()), "the directory is back")
     world.agent.remove("policy-policy.yaml")
@@ -258,7 +289,6 @@ def test_directory_that_vanishes_changes_nothing_and_is_found_again(own_lab):
 
 
 def test_sync_gives_up_with_a_reason_when_the_engine_is_silent(own_lab):
-    import os
     import signal
     world = World(own_lab)
     engine = world.agent.engine_pid()

@@ -324,10 +324,15 @@ TEST_F(WatchTest, many_changes_at_once_fire_once) {
 TEST_F(WatchTest, waits_for_a_writer_to_close_its_file) {
     auto it = watch();
     std::ofstream stream(dir_ / "a.yaml");
+    EXPECT_FALSE(it.writing());
     stream << "half" << std::flush;
+    EXPECT_TRUE(it.writing());
     EXPECT_FALSE(fires(it, quiet_ms));
+    fs::permissions(dir_ / "a.yaml", fs::perms::owner_read);
+    EXPECT_TRUE(it.writing());
     stream << " done\n";
     stream.close();
+    EXPECT_FALSE(it.writing());
     EXPECT_TRUE(fires(it, soon_ms));
 }
 
