@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <array>
+#include <iterator>
 #include <numeric>
 #include <optional>
 #include <tuple>
@@ -128,6 +129,15 @@ void PodIndex::give_addresses(std::vector<Diagnostic>& diagnostics) {
                    going ? Diagnostic::Severity::warning : Diagnostic::Severity::error);
         }
     }
+}
+
+std::vector<IpAddress> PodIndex::claimed(const Item& item) const {
+    std::vector<IpAddress> out = item.addresses;
+    if (item.clash)
+        std::ranges::copy_if(item.pod->addresses, std::back_inserter(out), [&](const IpAddress& address) {
+            return contested_.contains(address) && std::ranges::find(item.addresses, address) == item.addresses.end();
+        });
+    return out;
 }
 
 uint32_t PodIndex::by_address(const IpAddress& address) const {
