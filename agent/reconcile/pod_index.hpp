@@ -37,6 +37,7 @@ public:
     [[nodiscard]] std::vector<uint32_t> select(const std::string& ns, const Labels& selector) const;
 
 private:
+    void add_items(const ObjectStore& store, std::vector<Diagnostic>& diagnostics);
     void give_addresses(std::vector<Diagnostic>& diagnostics);
 
     std::vector<Item> items_;
