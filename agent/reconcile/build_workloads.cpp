@@ -47,8 +47,7 @@ config::Workload workload_of(const PodIndex& pods, const PodIndex::Item& item, c
     out.app = first_label(pod.meta.labels, {"app", "app.kubernetes.io/name", "service.istio.io/canonical-name"}, "");
     out.version = first_label(pod.meta.labels, {"version"}, "");
     out.principal = "spiffe://" + trust_domain + "/ns/" + out.ns + "/sa/" + out.service_account;
-    std::ranges::copy_if(item.addresses, std::back_inserter(out.addresses),
-                         [&](const IpAddress& address) { return !pods.contested(address); });
+    out.addresses = pods.claimed(item);
     return out;
 }
 

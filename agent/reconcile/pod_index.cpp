@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <array>
+#include <iterator>
 #include <numeric>
 #include <optional>
 #include <tuple>
@@ -78,14 +79,29 @@ const std::string* find_value(const Labels& labels, const std::string& key) {
 }
 
 PodIndex::PodIndex(const ObjectStore& store, std::vector<Diagnostic>& diagnostics) {
+    add_items(store, diagnostics);
+    give_addresses(diagnostics);
+}
+
+/// Where not all fit, those of this node come first: without an item they would not be captured, while of the others
+/// only the names are lost.
+void PodIndex::add_items(const ObjectStore& store, std::vector<Diagnostic>& diagnostics) {
+    const auto is_in_force = [](const Entry<Pod>& entry) { return entry.good && !entry.good->finished; };
+    const auto is_local = [](const Pod& pod) { return pod.meta.annotations.contains(netns_annotation); };
+    const auto local = static_cast<size_t>(std::ranges::count_if(
+        store.all<Pod>(), [&](const auto& each) { return is_in_force(each.second) && is_local(*each.second.good); }));
+    size_t room_local = std::min(local, config::limits::workloads_max);
+    size_t room_other = config::limits::workloads_max - room_local;
     for (const auto& [name, entry] : store.all<Pod>()) {
-        if (!entry.good || entry.good->finished)
+        if (!is_in_force(entry))
             continue;
-        if (items_.size() >= config::limits::workloads_max) {
+        size_t& room = is_local(*entry.good) ? room_local : room_other;
+        if (room == 0) {
             report(diagnostics, name, "",
                    "left out: more than " + std::to_string(config::limits::workloads_max) + " pods");
             continue;
         }
+        --room;
         const auto index = static_cast<uint32_t>(items_.size());
         items_.push_back({.pod = entry.good.get(),
                           .name = name,
@@ -97,7 +113,6 @@ PodIndex::PodIndex(const ObjectStore& store, std::vector<Diagnostic>& diagnostic
         for (const auto& [key, value] : entry.good->meta.labels)
             labelled_[label_key(name.ns, key, value)].push_back(index);
     }
-    give_addresses(diagnostics);
 }
 
 /// A pod that is going has lost its address when another has it; of several others the oldest holds it.
@@ -128,6 +143,15 @@ void PodIndex::give_addresses(std::vector<Diagnostic>& diagnostics) {
                    going ? Diagnostic::Severity::warning : Diagnostic::Severity::error);
         }
     }
+}
+
+std::vector<IpAddress> PodIndex::claimed(const Item& item) const {
+    std::vector<IpAddress> out = item.addresses;
+    if (item.clash)
+        std::ranges::copy_if(item.pod->addresses, std::back_inserter(out), [&](const IpAddress& address) {
+            return contested_.contains(address) && std::ranges::find(item.addresses, address) == item.addresses.end();
+        });
+    return out;
 }
 
 uint32_t PodIndex::by_address(const IpAddress& address) const {

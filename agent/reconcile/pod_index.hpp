@@ -29,13 +29,15 @@ public:
 
     [[nodiscard]] const std::vector<Item>& items() const { return items_; } ///< by namespace and name
     [[nodiscard]] uint32_t by_address(const IpAddress& address) const;
-    /// Several pods claim it with equal right: traffic goes to its holder, but nobody's identity is proven by it.
-    [[nodiscard]] bool contested(const IpAddress& address) const { return contested_.contains(address); }
+    /// Its own addresses, and those that several pods claim with equal right: traffic to such a one goes to its holder,
+    /// but it proves nobody's identity, and the engine knows that by finding it with each of them.
+    [[nodiscard]] std::vector<IpAddress> claimed(const Item& item) const;
     [[nodiscard]] uint32_t by_name(const ObjectName& name) const;
     /// Pods of a namespace that a non-empty selector picks, in order.
     [[nodiscard]] std::vector<uint32_t> select(const std::string& ns, const Labels& selector) const;
 
 private:
+    void add_items(const ObjectStore& store, std::vector<Diagnostic>& diagnostics);
     void give_addresses(std::vector<Diagnostic>& diagnostics);
 
     std::vector<Item> items_;

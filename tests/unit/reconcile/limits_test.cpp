@@ -46,6 +46,21 @@ TEST_F(ReconcileTest, ports_above_the_limit_of_clusters_are_left_out) {
     EXPECT_FALSE(out.diagnostics.empty());
 }
 
+TEST_F(ReconcileTest, of_more_pods_than_fit_those_of_other_nodes_are_left_out) {
+    constexpr size_t most = config::limits::workloads_max;
+    ObjectStore store = store_of(space("default", ambient) + pod({.name = "z-local", .ip = "10.0.0.1"}));
+    const auto other = std::make_shared<const Pod>();
+    for (size_t i = 0; i < most; ++i)
+        store.all<Pod>().emplace(ObjectName{.ns = "default", .name = "p" + std::to_string(i)},
+                                 Entry<Pod>{.good = other, .faults = {}, .origin = "f"});
+    std::vector<Diagnostic> diagnostics;
+    const auto captured = pods_to_capture(store, diagnostics);
+    ASSERT_EQ(captured.size(), 1U);
+    EXPECT_EQ(captured[0].uid, "default/z-local");
+    ASSERT_EQ(diagnostics.size(), 1U);
+    EXPECT_NE(diagnostics[0].object.find("Pod default/p9"), std::string::npos); // the last by name
+}
+
 TEST_F(ReconcileTest, a_service_for_which_no_id_is_left_has_no_frontend) {
     out_.service_ids.next = config::limits::service_id_max;
     compile_text(space("default", ambient) + pod({.name = "w1", .ip = "10.0.0.1"}) + service("a", "10.96.0.1") +
