@@ -353,7 +353,7 @@ void ActiveExchange::timed_out() {
     if (upstream_ != nullptr) {
         upstream_->stream->abort(late, true); // wakes the exchange with that error: 504
     } else {
-        reply_with(late);
+        reply_with(local_reply(late));
         dial_.now();
     }
 }
