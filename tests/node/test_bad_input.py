@@ -197,8 +197,8 @@ def test_pod_that_has_our_port_is_enforced_and_reported_and_served_when_it_lets_
             thief.settimeout(0.2)
             thief.accept()
     else:
-        good.policy("DENY", [{"to": [{"operation": {"paths": ["/closed"]}}]}], name="closed")            if False else good.lab.apply("policy-closed.yaml", policy("closed", "DENY", [
-                {"to": [{"operation": {"paths": ["/closed"]}}]}]))
+        good.lab.apply("policy-closed.yaml", policy("closed", "DENY", [
+            {"to": [{"operation": {"paths": ["/closed"]}}]}]))
         wait_until(lambda: request(good.stranger, squatter.ip4, PORT, path="/closed").status == 403, "it is judged")
         assert request(good.stranger, squatter.ip4, PORT).status == 200
     thief.close()
@@ -215,7 +215,12 @@ def test_two_pods_with_one_address_are_reported_and_neither_gets_the_others_iden
     good.fault("other/twin", good.client.ip4)
     good.policy("ALLOW", [{"from": [{"source": {"namespaces": ["other"]}}]}], name="other")
     assert good.get().status == 403  # the client did not become a pod of `other`
-    good.lab.remove("policy-other.yaml")
+    good.agent.remove("policy-other.yaml")
+    # What the client asks comes from its address all the same.
+    good.policy("DENY", [{"from": [{"source": {"ipBlocks": [good.client.ip4]}}]}], name="address")
+    assert good.get().status == 403
+    good.agent.remove("policy-address.yaml")
+    assert good.get().status == 200
     good.lab.remove("twin.yaml")
     good.agent.sync()
     twin.delete()

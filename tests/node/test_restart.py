@@ -95,6 +95,32 @@ def test_object_that_never_was_good_does_not_hold_a_restart_up(own_world):
     guarded(world)
 
 
+@pytest.mark.parametrize("text", ["kind: [\n", "apiVersion: v1\nnote: to whoever reads this\n"])
+def test_file_that_never_was_whole_does_not_hold_a_restart_up(own_world, text):
+    world = own_world
+    world.policy("DENY", CLOSED)
+    world.lab.apply("notes.yaml", text)
+    world.fault("notes.yaml")
+    world.agent.kill()
+    world.agent.start()
+    world.agent.sync()
+    assert world.agent.metrics().total("weft_agent_source_holds_total") == 0
+    world.fault("notes.yaml")
+    guarded(world)
+    guest = world.lab.pod("guest")
+    with world.agent.rises("weft_agent_pods_captured"):
+        world.agent.apply("guest.yaml", guest.manifest())
+    assert request(guest, world.ip("a"), PORT, path="/closed", host="a").status == 403
+    assert request(guest, world.ip("a"), PORT, host="a").status == 200
+    # Now something of what was in force may be in it.
+    world.agent.kill_agent()
+    world.lab.remove("guest.yaml")
+    held(world.agent, "notes.yaml cannot be read whole", "default/guest")
+    world.lab.remove("notes.yaml")
+    wait_until(lambda: world.agent.http("/readyz")[0] == 200, "the agent goes on", 20)
+    guarded(world)
+
+
 def test_graceful_end_removes_the_record_of_objects(own_world):
     assert any(path.name.endswith(".objects") for path in own_world.lab.folder.iterdir())
     assert own_world.agent.stop() == 0
