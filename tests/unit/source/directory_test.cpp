@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "agent/source/directory.hpp"
 
+#include <cerrno>
 #include <fcntl.h>
 #include <gtest/gtest.h>
 #include <poll.h>
@@ -212,8 +213,10 @@ TEST_F(DirectoryTest, a_vanished_directory_keeps_everything) {
 /// taken before open() returns to the reader.
 std::vector<std::string> doomed;
 void delete_doomed(int) {
+    const int interrupted = errno;
     for (const std::string& path : doomed)
         std::remove(path.c_str());
+    errno = interrupted;
 }
 
 TEST_F(DirectoryTest, a_directory_deleted_while_it_is_read_keeps_everything) {
