@@ -109,21 +109,48 @@ CutRules Kernel::cut_rules(uint32_t pod_id, uint64_t cookie) const {
 
 void Kernel::cut_unjudged(const std::vector<CapturePtr>& captures) {
     for (const CapturePtr& capture : captures) {
-        if (!attached_.contains(capture->id) || !cut_due_.contains(capture->id) || !capture->netns.exists())
-            continue;
-        const CutRules rules = cut_rules(capture->id, capture->netns.cookie());
-        const Result<CutResult> done = agent::cut_unjudged(capture->netns, datapath_.inbound_marks_fd(), rules);
-        if (!done) {
-            note(done.error(), "cut");
-            continue;
-        }
-        cut_due_.erase(capture->id);
-        if (done->cut != 0 || done->left != 0)
-            log::info("connections_cut", log::kv("pod", capture->uid), log::kv("cut", done->cut),
-                      log::kv("left", done->left));
-        counters_.add(Event::connection_cut, "", done->cut);
-        counters_.add(Event::connection_left, "", done->left);
+        if (attached_.contains(capture->id) && cut_due_.contains(capture->id) && capture->netns.exists())
+            cut(*capture, false);
     }
+}
+
+void Kernel::cut_after_handshakes(const std::vector<CapturePtr>& captures) {
+    if (handshakes_.empty())
+        return;
+    for (const CapturePtr& capture : captures) {
+        if (handshakes_.contains(capture->id) && !cut_due_.contains(capture->id) && capture->netns.exists())
+            cut(*capture, true);
+    }
+}
+
+/// `again`: of the handshakes only those that were known count: a newer one meets the rules as they are.
+void Kernel::cut(const Capture& capture, bool again) {
+    const CutRules rules = cut_rules(capture.id, capture.netns.cookie());
+    Result<CutResult> done = agent::cut_unjudged(capture.netns, datapath_.inbound_marks_fd(), rules);
+    if (!done) {
+        note(done.error(), "cut");
+        cut_due_.insert(capture.id);
+        return;
+    }
+    cut_due_.erase(capture.id);
+    Handshakes& followed = handshakes_[capture.id];
+    if (again) {
+        std::erase_if(followed.cookies, [&](uint64_t cookie) { return !done->handshakes.contains(cookie); });
+    } else {
+        followed = {.cookies = std::move(done->handshakes), .waited_until_ms = monotonic_ms() + handshake_wait_ms};
+    }
+    if (followed.cookies.empty() || !cut_fault_.empty())
+        handshakes_.erase(capture.id);
+    if (done->cut != 0 || done->left != 0)
+        log::info("connections_cut", log::kv("pod", capture.uid), log::kv("cut", done->cut),
+                  log::kv("left", done->left));
+    counters_.add(Event::connection_cut, "", done->cut);
+    counters_.add(Event::connection_left, "", done->left);
+}
+
+bool Kernel::awaits_handshakes() const {
+    const uint64_t now = monotonic_ms();
+    return std::ranges::any_of(handshakes_, [&](const auto& item) { return item.second.waited_until_ms > now; });
 }
 
 void Kernel::detach(uint32_t pod_id) {
@@ -139,6 +166,7 @@ void Kernel::drop_listeners(uint32_t pod_id) {
             note(done.error(), "listener");
     std::erase_if(listening_, [&](const auto& item) { return item.first == pod_id; });
     cut_due_.erase(pod_id);
+    handshakes_.erase(pod_id);
 }
 
 void Kernel::detach_others(const KernelState& target) {

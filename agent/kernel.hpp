@@ -15,6 +15,9 @@
 
 namespace weft::agent {
 
+/// `sync` waits so long for handshakes that may have passed before a rule: a peer may leave one open for a minute.
+inline constexpr uint64_t handshake_wait_ms = 1000;
+
 /// Brings the datapath to a wanted state step by step; what cannot be done is named, the rest is done. Owned by the
 /// loop, used on its thread only.
 class Kernel {
@@ -38,6 +41,10 @@ public:
     /// Ends the connections of these pods that are older than the rules which govern their ports. Does something only
     /// for a pod whose rules have changed or whose link is new, and for all once after a start. After attach().
     void cut_unjudged(const std::vector<CapturePtr>& captures);
+    /// Again, where handshakes were under way at that time. At every tick.
+    void cut_after_handshakes(const std::vector<CapturePtr>& captures);
+    /// Some of them may become unjudged connections yet. False after handshake_wait_ms, though they are still followed.
+    [[nodiscard]] bool awaits_handshakes() const;
     /// Empty: this kernel can end connections; else why not.
     [[nodiscard]] const std::string& cut_fault() const { return cut_fault_; }
     /// The namespace is gone: everything of it goes now.
@@ -56,6 +63,7 @@ public:
 
 private:
     void apply(const KernelState& target);
+    void cut(const Capture& capture, bool again);
     [[nodiscard]] CutRules cut_rules(uint32_t pod_id, uint64_t cookie) const;
     void note_changed_ports(const KernelState& before);
     void note(const Error& error, const char* reason);
@@ -66,6 +74,11 @@ private:
     std::set<uint32_t> attached_;
     std::set<std::pair<uint32_t, uint32_t>> listening_; ///< (pod, kind)
     std::set<uint32_t> cut_due_;                        ///< pods that may have connections older than their rules
+    struct Handshakes {
+        std::set<uint64_t> cookies;
+        uint64_t waited_until_ms = 0;
+    };
+    std::map<uint32_t, Handshakes> handshakes_; ///< by pod: may be older than its rules, and were not connections yet
     std::string cut_fault_;
     std::vector<std::string> faults_;
 };

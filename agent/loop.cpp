@@ -146,6 +146,7 @@ void Loop::tick() {
         recompile();
     else if (!kernel_.faults().empty() && now >= kernel_retry_at_ms_)
         converge();
+    kernel_.cut_after_handshakes(pods_.held());
 }
 
 /// The engine of a former agent has come back, or had its time to.

@@ -53,6 +53,8 @@ void Loop::answer_waiters() {
     std::vector<std::string> lacking = missing();
     for (const Pods::Failure& pod : pods_.unserved())
         lacking.push_back("pod " + pod.uid + ": " + pod.reason);
+    if (kernel_.awaits_handshakes())
+        lacking.emplace_back("handshakes from before a rule are under way");
     const uint64_t now = monotonic_ms();
     Json answer = {{"generation", generation_wanted_},
                    {"warnings", sync_warnings(source_faults_, compiled_.diagnostics, pods_.missing())}};

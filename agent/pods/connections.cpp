@@ -15,20 +15,17 @@ namespace {
 
 using Action = KernelState::PortAction;
 
-/// Where data may still move, and where a handshake that has passed is under way.
+/// Where data may still move, and where a handshake is under way (the kernel lists requests under SYN_RECV too).
 constexpr uint32_t states = 1U << TCP_LISTEN | 1U << TCP_SYN_RECV | 1U << TCP_ESTABLISHED | 1U << TCP_FIN_WAIT1 |
                             1U << TCP_FIN_WAIT2 | 1U << TCP_CLOSE_WAIT;
 
-bool is_loopback(const IpAddress& address) {
-    if (address.is_v4())
-        return address.bytes[12] == 127;
-    return std::all_of(address.bytes.begin(), address.bytes.end() - 1, [](uint8_t byte) { return byte == 0; }) &&
-           address.bytes.back() == 1;
+uint64_t cookie_of(const DiagSocket& socket) {
+    return uint64_t{socket.id.idiag_cookie[1]} << 32U | socket.id.idiag_cookie[0];
 }
 
 bool is_own(const DiagSocket& socket, const CutRules& rules) {
     const IpAddress& remote = socket.remote.address;
-    return is_loopback(remote) || remote == socket.local.address ||
+    return remote.is_loopback() || remote == socket.local.address ||
            std::ranges::find(rules.addresses, remote) != rules.addresses.end();
 }
 
@@ -41,19 +38,23 @@ Action action_for(uint16_t port, const CutRules& rules, const std::set<uint16_t>
 
 } // namespace
 
-std::vector<DiagSocket> unjudged(const std::vector<DiagSocket>& sockets, const CutRules& rules) {
+Unjudged unjudged(const std::vector<DiagSocket>& sockets, const CutRules& rules) {
     std::set<uint16_t> served;
     for (const DiagSocket& socket : sockets)
         if (socket.state == TCP_LISTEN)
             served.insert(socket.local.port);
-    std::vector<DiagSocket> out;
+    Unjudged out;
     for (const DiagSocket& socket : sockets) {
         const bool engines = socket.marked || socket.local.port == WEFT_OUTBOUND_PORT;
         if (socket.state == TCP_LISTEN || engines || is_own(socket, rules))
             continue;
         const Action action = action_for(socket.local.port, rules, served);
-        if (action == Action::refuse || (action == Action::steer && !rules.is_judged(socket.remote, socket.local)))
-            out.push_back(socket);
+        if (action == Action::pass || (action == Action::steer && rules.is_judged(socket.remote, socket.local)))
+            continue;
+        if (socket.state == TCP_SYN_RECV)
+            out.handshakes.insert(cookie_of(socket));
+        else
+            out.connections.push_back(socket);
     }
     return out;
 }
@@ -70,8 +71,10 @@ Result<CutResult> cut_unjudged(const Netns& netns, int marks_fd, const CutRules&
     const auto sockets = diag->list(states, marks_fd);
     if (!sockets)
         return std::unexpected(sockets.error());
+    Unjudged found = unjudged(*sockets, rules);
     CutResult result;
-    for (const DiagSocket& socket : unjudged(*sockets, rules)) {
+    result.handshakes = std::move(found.handshakes);
+    for (const DiagSocket& socket : found.connections) {
         const Result<bool> ended = diag->destroy(socket);
         if (ended)
             result.cut += *ended ? 1 : 0;

@@ -1,9 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """Connections that are older than the policy which governs their port are reset by the time `weftctl sync` returns; what
 the engine judges, and what a pod says to itself, goes on."""
+import select
+import socket
+
 import pytest
 from http1 import Session, request
+from load import Load
 from manifests import service, service_target
+from waiting import wait_until
 from world import OTHER_PORT, PORT, to
 
 CUT = "weft_agent_connections_cut_total"
@@ -68,6 +73,51 @@ def test_connections_that_the_engine_judges_go_on(own_world):
             assert [session.request().status for session in (routed, own, steered)] == [200] * 3
             assert steered.request("DELETE").status == 403
     assert cut_so_far(world) == 0
+
+
+class LateSession(Session):
+    """The client's kernel keeps the last packet of the handshake back for 200 ms (the first request would take it along):
+    the server's end is a handshake for that long, as it is over a long way."""
+
+    def __init__(self, pod, address, port, hold):
+        self.address, self.port = address, port
+        super().__init__(_Late(pod), address, port)
+        if select.select([self.sock], [], [], hold)[0]:
+            self.sock.recv(1)  # raises what came: nobody has spoken yet
+
+
+class _Late:
+    def __init__(self, pod):
+        self.pod = pod
+
+    def connect(self, address, port, timeout):
+        sock = self.pod.socket()
+        sock.settimeout(timeout)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 0)
+        sock.connect((address, port))
+        return sock
+
+
+def test_handshakes_on_their_way_to_the_engine_outlive_a_restart_of_the_agent(own_world):
+    world = own_world
+    world.policy("ALLOW", GET_ONLY)
+    with Load(lambda: LateSession(world.stranger, world.a.ip4, PORT, 0.15), threads=16) as load:
+        for _ in range(3):
+            wait_until(lambda before=load.count(): load.count() >= before + 32, "connections are made")
+            world.agent.kill_agent()
+            world.agent.start()
+            world.agent.sync()
+            wait_until(lambda before=load.count(): load.count() >= before + 32, "connections are made")
+    assert load.failed() == []
+    assert cut_so_far(world) == 0
+
+
+def test_connection_whose_handshake_is_older_than_the_policy_is_reset(world):
+    """Its handshake ends at the application; sync waits for it."""
+    with LateSession(world.stranger, world.a.ip4, PORT, 0) as old:
+        world.policy("ALLOW", GET_ONLY)
+        expect_reset(old)
+    assert request(world.stranger, world.a.ip4, PORT, method="DELETE").status == 403
 
 
 def test_connection_from_before_the_pods_capture_is_reset(own_world):

@@ -35,7 +35,6 @@ TEST(Unjudged, AreServerEndsOfGovernedPortsThatNobodyJudges) {
         {"a stranger's", "10.0.0.1:8080", "10.0.0.9:4000", true},
         {"over IPv6", "[fd00::1]:8080", "[fd00::9]:4000", true},
         {"of another port", "10.0.0.1:8081", "10.0.0.9:4000", false},
-        {"handshake under way", "10.0.0.1:8080", "10.0.0.9:4000", true, {{8080, Action::steer}}, TCP_SYN_RECV},
         {"half closed", "10.0.0.1:8080", "10.0.0.9:4000", true, {{8080, Action::steer}}, TCP_CLOSE_WAIT},
         {"the listener", "0.0.0.0:8080", "0.0.0.0:0", false, {{8080, Action::steer}}, TCP_LISTEN},
         {"accepted by the engine", "10.0.0.1:8080", "10.0.0.9:4000", false, all, TCP_ESTABLISHED, true},
@@ -66,7 +65,16 @@ TEST(Unjudged, AreServerEndsOfGovernedPortsThatNobodyJudges) {
                              .is_judged = [](const SocketAddress& client, const SocketAddress& server) {
                                  return client == at("10.0.0.5:5555") && server == at("10.0.0.1:8080");
                              }};
-        EXPECT_EQ(unjudged(sockets, rules).size(), row.cut ? 1U : 0U) << row.what;
+        const Unjudged found = unjudged(sockets, rules);
+        EXPECT_EQ(found.connections.size(), row.cut ? 1U : 0U) << row.what;
+        EXPECT_TRUE(found.handshakes.empty()) << row.what;
+        // Under way it is never ended, and followed where the connection would be.
+        if (row.state == TCP_LISTEN)
+            continue;
+        sockets.back().state = TCP_SYN_RECV;
+        const Unjudged early = unjudged(sockets, rules);
+        EXPECT_TRUE(early.connections.empty()) << row.what;
+        EXPECT_EQ(early.handshakes.size(), row.cut ? 1U : 0U) << row.what;
     }
 }
 
@@ -132,6 +140,46 @@ TEST(Cut, EndsTheConnectionsOfTheNamespaceAndNoOthers) {
     const auto again = cut_unjudged(*netns, -1, rules);
     ASSERT_TRUE(again) << to_string(again.error());
     EXPECT_EQ(again->cut, 0U);
+}
+
+/// The listener waits for the first byte: until then the client is connected, and the server's end a handshake.
+TEST(Cut, LeavesAHandshakeAndFindsTheConnectionThatItBecomes) {
+    const LabNetns lab("c");
+    ASSERT_EQ(lab.exec("ip addr add 10.9.0.1/32 dev lo"), 0);
+    ASSERT_EQ(lab.exec("ip addr add 10.9.0.9/32 dev lo"), 0);
+    const auto netns = Netns::open(lab.name());
+    ASSERT_TRUE(netns);
+    const auto scope = netns->enter();
+    ASSERT_TRUE(scope);
+    sockaddr_storage to{};
+    sockaddr_storage from{};
+    const socklen_t to_bytes = at("10.9.0.1:8080").to_sockaddr(to);
+    const socklen_t from_bytes = at("10.9.0.9:4000").to_sockaddr(from);
+    const UniqueFd listener(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+    const UniqueFd client(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+    const int defer_s = 30;
+    ASSERT_EQ(setsockopt(listener.get(), IPPROTO_TCP, TCP_DEFER_ACCEPT, &defer_s, sizeof(defer_s)), 0);
+    ASSERT_EQ(bind(listener.get(), reinterpret_cast<sockaddr*>(&to), to_bytes), 0);
+    ASSERT_EQ(listen(listener.get(), 8), 0);
+    ASSERT_EQ(bind(client.get(), reinterpret_cast<sockaddr*>(&from), from_bytes), 0);
+    ASSERT_EQ(connect(client.get(), reinterpret_cast<sockaddr*>(&to), to_bytes), 0);
+    const CutRules rules{.actions = {{8080, Action::steer}},
+                         .addresses = {at("10.9.0.1:0").address},
+                         .is_judged = [](const auto&, const auto&) { return false; }};
+    const auto first = cut_unjudged(*netns, -1, rules);
+    ASSERT_TRUE(first) << to_string(first.error());
+    EXPECT_EQ(first->cut, 0U);
+    EXPECT_EQ(first->handshakes.size(), 1U);
+    EXPECT_FALSE(is_reset(client));
+    const auto again = cut_unjudged(*netns, -1, rules);
+    ASSERT_TRUE(again) << to_string(again.error());
+    EXPECT_EQ(again->handshakes, first->handshakes);
+    ASSERT_EQ(send(client.get(), "x", 1, MSG_NOSIGNAL), 1);
+    const auto last = cut_unjudged(*netns, -1, rules);
+    ASSERT_TRUE(last) << to_string(last.error());
+    EXPECT_EQ(last->cut, 1U);
+    EXPECT_TRUE(last->handshakes.empty());
+    EXPECT_TRUE(is_reset(client));
 }
 
 TEST(Cut, OfANamespaceThatIsGoneIsAnError) {
