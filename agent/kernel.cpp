@@ -169,12 +169,13 @@ void Kernel::drop_listeners(uint32_t pod_id) {
     handshakes_.erase(pod_id);
 }
 
-void Kernel::detach_others(const KernelState& target) {
+std::set<uint32_t> Kernel::detach_others(const KernelState& target) {
     std::set<uint32_t> others = attached_;
     for (const auto& [cookie, pod] : target.pods)
         others.erase(pod.id);
     for (const uint32_t pod_id : others)
         detach(pod_id);
+    return others;
 }
 
 void Kernel::forget(uint32_t pod_id) {

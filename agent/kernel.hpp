@@ -36,8 +36,9 @@ public:
     void drop_listeners(uint32_t pod_id);
     /// Link and listeners go; the entries go with the next move_to(). First of all when a pod is let go.
     void detach(uint32_t pod_id);
-    /// detach() for every attached pod that `target` does not have.
-    void detach_others(const KernelState& target);
+    /// detach() for every attached pod that `target` does not have. Returns their ids: no link of theirs will be
+    /// reported severed any more.
+    std::set<uint32_t> detach_others(const KernelState& target);
     /// Ends the connections of these pods that are older than the rules which govern their ports. Does something only
     /// for a pod whose rules have changed or whose link is new, and for all once after a start. After attach().
     void cut_unjudged(const std::vector<CapturePtr>& captures);

@@ -235,7 +235,7 @@ void Loop::lose_pod(const Capture& capture) {
     kernel_.drop_listeners(id);
     control_.remove_pod(id);
     std::erase_if(new_captures_, [&](const CapturePtr& captured) { return captured->uid == uid; });
-    if (pods_.lose(uid)) {
+    if (pods_.lose(uid, kernel_.attached(id))) {
         log::info("pod_lost", log::kv("pod", uid), log::kv("reason", "its network namespace has no name any more"));
     } else {
         kernel_.forget(id);
@@ -313,7 +313,8 @@ void Loop::converge() {
         if (captured.contains(capture->uid))
             kernel_.set_listeners(*capture);
     if (loosen)
-        kernel_.detach_others(target);
+        for (const uint32_t pod_id : kernel_.detach_others(target))
+            pods_.severed(pod_id);
     kernel_.move_to(target);
     for (const CapturePtr& capture : held)
         if (captured.contains(capture->uid))

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <set>
+#include <utility>
 
 namespace weft::agent {
 namespace {
@@ -28,19 +29,41 @@ const char* Pods::name(State state) {
 }
 
 void Pods::adopt(const std::vector<Former>& former, uint32_t next_id) {
-    next_id_ = std::max(next_id_, next_id);
+    next_id_ = std::max<uint64_t>(next_id_, next_id);
     for (const Former& pod : former) {
         former_[pod.pod.netns_cookie] = pod;
-        next_id_ = std::max(next_id_, pod.pod.id + 1);
+        next_id_ = std::max(next_id_, uint64_t{pod.pod.id} + 1);
     }
 }
 
 bool Pods::offer(OfferedListener listener) {
-    next_id_ = std::max(next_id_, listener.pod_id + 1);
-    if (offers_.size() >= offers_max || holder_of(listener.facts.netns_cookie))
+    if (const auto holder = holder_of(listener.facts.netns_cookie)) {
+        if (entries_.at(*holder).capture->id != listener.pod_id)
+            refuse_id(listener.pod_id);
         return false;
+    }
+    const auto known = former_.find(listener.facts.netns_cookie);
+    if (known == former_.end() || known->second.pod.id != listener.pod_id || offers_.size() >= offers_max) {
+        refuse_id(listener.pod_id);
+        return false;
+    }
     offers_.push_back(std::move(listener));
     return true;
+}
+
+void Pods::refuse_id(uint32_t pod_id) {
+    refused_.insert(pod_id);
+    if (foreign_.size() < offers_max)
+        foreign_.insert(pod_id);
+}
+
+/// Never one under which an engine said that it serves somebody else.
+std::optional<uint32_t> Pods::new_id() {
+    while (next_id_ < UINT32_MAX && foreign_.contains(static_cast<uint32_t>(next_id_)))
+        ++next_id_;
+    if (next_id_ >= UINT32_MAX)
+        return std::nullopt;
+    return static_cast<uint32_t>(next_id_++);
 }
 
 std::vector<uint32_t> Pods::drop_offers() {
@@ -48,13 +71,16 @@ std::vector<uint32_t> Pods::drop_offers() {
     for (const auto& [uid, entry] : entries_)
         if (const Former* kept = kept_of(entry))
             claimable.insert(kept->pod.netns_cookie);
-    std::set<uint32_t> ids;
+    std::set<uint32_t> ids = std::exchange(refused_, {});
     std::erase_if(offers_, [&](const OfferedListener& offer) {
         const bool dropped = !claimable.contains(offer.facts.netns_cookie);
         if (dropped)
             ids.insert(offer.pod_id);
         return dropped;
     });
+    for (const auto& [uid, entry] : entries_)
+        if (entry.capture)
+            ids.erase(entry.capture->id);
     return {ids.begin(), ids.end()};
 }
 
@@ -163,10 +189,12 @@ Result<Capture> Pods::capture(const PodToCapture& pod, std::optional<Error>& fau
     if (holder_of(netns->cookie()))
         return fail(Code::refused, "netns: another pod already is captured in this network namespace");
     const auto known = former_.find(netns->cookie());
-    const uint32_t id = known == former_.end() ? next_id_++ : known->second.pod.id;
-    MadeListeners made = make_listeners(*netns, claim_offers(id, netns->cookie()));
+    const std::optional<uint32_t> id = known == former_.end() ? new_id() : known->second.pod.id;
+    if (!id)
+        return fail(Code::too_large, "pods: all ids have been used");
+    MadeListeners made = make_listeners(*netns, claim_offers(*id, netns->cookie()));
     fault = made.fault;
-    return Capture{.uid = pod.uid, .id = id, .netns = *std::move(netns), .listeners = std::move(made.listeners)};
+    return Capture{.uid = pod.uid, .id = *id, .netns = *std::move(netns), .listeners = std::move(made.listeners)};
 }
 
 void Pods::release(const std::string& uid) {
@@ -177,7 +205,7 @@ void Pods::release(const std::string& uid) {
         entries_[uid].wanted = again->second;
 }
 
-bool Pods::lose(const std::string& uid) {
+bool Pods::lose(const std::string& uid, bool attached) {
     const auto found = entries_.find(uid);
     if (found == entries_.end() || found->second.state != State::captured) {
         release(uid);
@@ -185,7 +213,7 @@ bool Pods::lose(const std::string& uid) {
     }
     Entry& entry = found->second;
     const CapturedPod pod{.id = entry.capture->id, .netns_cookie = entry.capture->netns.cookie()};
-    former_[pod.netns_cookie] = {.pod = pod, .addresses = entry.wanted.addresses, .attached = true};
+    former_[pod.netns_cookie] = {.pod = pod, .addresses = entry.wanted.addresses, .attached = attached};
     entry = Entry{.wanted = entry.wanted, .capture = nullptr};
     entry.reason = "its network namespace has no name any more";
     return true;

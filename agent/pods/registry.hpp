@@ -5,6 +5,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -81,10 +82,12 @@ public:
     };
     /// What pinned maps hold, and the least id that was never used. Call before the first sweep.
     void adopt(const std::vector<Former>& former, uint32_t next_id);
-    /// Kept for the capture of its pod. False: there is no room, or its pod is already captured; the listener is
-    /// closed.
+    /// Kept for the capture of its pod, which must be one that a former run (or this one) had under that id. False: it
+    /// is not, or there is no room, or the pod is already captured; the listener is closed. What an engine says never
+    /// moves the numbering: an id that is not ours is only not given to a pod of ours.
     bool offer(OfferedListener listener);
-    /// Closes the offers that no wanted pod can claim any more; returns the ids of their pods.
+    /// Closes the offers that no wanted pod can claim any more; returns the ids of their pods and of those refused
+    /// since the last call, but never that of a captured pod.
     [[nodiscard]] std::vector<uint32_t> drop_offers();
 
     void want(std::vector<PodToCapture> pods);
@@ -95,9 +98,10 @@ public:
     /// The kernel and the engine have let go of it. Wanted again: it starts from waiting.
     void release(const std::string& uid);
     /// Its path names nothing any more: our sockets are closed, they would keep the namespace alive. Processes may
-    /// still run in it, so a wanted pod stays enforced until its link is severed. False: nobody wants it.
-    bool lose(const std::string& uid);
-    /// Its link is dead, and so is its namespace.
+    /// still run in it, so a wanted pod stays enforced until its link is severed; `attached`: it has one. False: nobody
+    /// wants it.
+    bool lose(const std::string& uid, bool attached);
+    /// Its link is dead, with its namespace or because nobody wanted the pod: nothing is enforced there any more.
     void severed(uint32_t pod_id);
 
     /// State captured only.
@@ -135,12 +139,16 @@ private:
     [[nodiscard]] std::optional<std::string> holder_of(uint64_t cookie) const;
     [[nodiscard]] const Former* kept_of(const Entry& entry) const;
     Listeners claim_offers(uint32_t id, uint64_t cookie);
+    void refuse_id(uint32_t pod_id);
+    [[nodiscard]] std::optional<uint32_t> new_id();
 
     std::map<std::string, PodToCapture> wanted_;
     std::map<std::string, Entry> entries_;
     std::map<uint64_t, Former> former_; ///< by cookie; those of this run that were lost, too
     std::vector<OfferedListener> offers_;
-    uint32_t next_id_ = 1;
+    std::set<uint32_t> refused_; ///< ids of listeners that an engine has and nobody can claim, until it is told
+    std::set<uint32_t> foreign_; ///< those, as long as we live
+    uint64_t next_id_ = 1;       ///< UINT32_MAX and above: there are no more
 };
 
 } // namespace weft::agent

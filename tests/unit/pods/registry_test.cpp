@@ -157,7 +157,7 @@ TEST(Pods, ALostPodStaysEnforcedUntilItsLinkIsSevered) {
     const UniqueFd process(open(lab.path().c_str(), O_RDONLY)); // somebody lives on in there
     lab.remove();
     EXPECT_EQ(pods.sweep(1).vanished, std::vector<std::string>{"default/a"});
-    EXPECT_TRUE(pods.lose("default/a"));
+    EXPECT_TRUE(pods.lose("default/a", true));
     EXPECT_TRUE(alive.expired()); // nothing of ours pins the namespace
     EXPECT_TRUE(pods.captured().empty());
     EXPECT_EQ(pods.enforced(), before);
@@ -172,10 +172,10 @@ TEST(Pods, ALostPodStaysEnforcedUntilItsLinkIsSevered) {
     EXPECT_EQ(pods.captured(), before);
     LabNetns::run("ip netns del " + lab.name());
     EXPECT_EQ(pods.sweep(1'000'001).vanished.size(), 1U);
-    EXPECT_TRUE(pods.lose("default/a"));
+    EXPECT_TRUE(pods.lose("default/a", true));
     pods.severed(before.at("default/a").id);
     EXPECT_TRUE(pods.enforced().empty());
-    EXPECT_FALSE(pods.lose("default/b"));
+    EXPECT_FALSE(pods.lose("default/b", true));
 }
 
 TEST(Pods, APodOfAFormerRunIsEnforcedWhileItWaits) {
@@ -205,7 +205,7 @@ TEST(Pods, OffersOfPodsThatAreGoneAreDroppedWheneverTheyCome) {
         const auto facts = inspect_listener(served[0].get(), 0);
         ASSERT_TRUE(facts);
         UniqueFd fd(dup(served[0].get()));
-        EXPECT_TRUE(pods.offer({.pod_id = 9, .kind = 0, .facts = *facts, .fd = std::move(fd)}));
+        EXPECT_FALSE(pods.offer({.pod_id = 9, .kind = 0, .facts = *facts, .fd = std::move(fd)}));
         EXPECT_EQ(pods.drop_offers(), std::vector<uint32_t>{9});
         EXPECT_TRUE(pods.drop_offers().empty());
     }
@@ -226,18 +226,49 @@ TEST(Pods, OfferedListenersAreTakenOnlyByTheirPod) {
     pods.adopt({{.pod = {.id = 7, .netns_cookie = netns->cookie()}, .addresses = {}}}, 8);
     const auto offer = [&](uint32_t pod_id, uint32_t kind, UniqueFd& fd) {
         const auto facts = inspect_listener(fd.get(), kind);
-        ASSERT_TRUE(facts);
-        EXPECT_TRUE(pods.offer({.pod_id = pod_id, .kind = kind, .facts = *facts, .fd = std::move(fd)}));
+        EXPECT_TRUE(facts);
+        return facts && pods.offer({.pod_id = pod_id, .kind = kind, .facts = *facts, .fd = std::move(fd)});
     };
-    offer(7, 0, served[0]);
-    offer(7, 2, strange[2]); // right number, another pod's namespace
-    offer(9, 0, strange[0]); // a pod that is gone
+    EXPECT_TRUE(offer(7, 0, served[0]));
+    EXPECT_FALSE(offer(7, 2, strange[2])); // right number, another pod's namespace
+    EXPECT_FALSE(offer(9, 0, strange[0])); // a pod that is gone
     pods.want({wanted("default/a", lab)});
     const auto changes = pods.sweep(0);
     ASSERT_EQ(changes.captured.size(), 1U);
     EXPECT_EQ(*socket_identity(changes.captured[0]->listeners[0].get()), identity);
     EXPECT_EQ(inspect_listener(changes.captured[0]->listeners[2].get(), 2)->netns_cookie, netns->cookie());
-    EXPECT_EQ(pods.drop_offers(), (std::vector<uint32_t>{7, 9}));
+    EXPECT_EQ(pods.drop_offers(), std::vector<uint32_t>{9});
+}
+
+TEST(Pods, OffersDoNotMoveTheNumberingAndTheirIdsAreNotGivenAway) {
+    const LabNetns stranger("r1");
+    const auto netns = Netns::open(stranger.name());
+    ASSERT_TRUE(netns);
+    const UniqueFd served = std::move(make_listeners(*netns, {}).listeners[0]);
+    const auto facts = inspect_listener(served.get(), 0);
+    ASSERT_TRUE(facts);
+    Pods pods;
+    pods.adopt({}, 40);
+    for (const uint32_t id : {40U, 42U, UINT32_MAX - 1, UINT32_MAX})
+        EXPECT_FALSE(pods.offer({.pod_id = id, .kind = 0, .facts = *facts, .fd = UniqueFd(dup(served.get()))}));
+    EXPECT_EQ(pods.drop_offers(), (std::vector<uint32_t>{40, 42, UINT32_MAX - 1, UINT32_MAX}));
+    const LabNetns first("r2");
+    const LabNetns second("r3");
+    pods.want({wanted("default/a", first), wanted("default/b", second)});
+    ASSERT_EQ(pods.sweep(0).captured.size(), 2U);
+    EXPECT_EQ(pods.captured().at("default/a").id, 41U);
+    EXPECT_EQ(pods.captured().at("default/b").id, 43U);
+}
+
+TEST(Pods, WithoutAnIdNoPodIsCaptured) {
+    const LabNetns first("r1");
+    const LabNetns second("r2");
+    Pods pods;
+    pods.adopt({}, UINT32_MAX - 1);
+    pods.want({wanted("default/a", first), wanted("default/b", second)});
+    ASSERT_EQ(pods.sweep(0).captured.size(), 1U);
+    EXPECT_EQ(pods.captured().at("default/a").id, UINT32_MAX - 1);
+    EXPECT_FALSE(pods.captured().contains("default/b"));
 }
 
 } // namespace
