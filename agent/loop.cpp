@@ -162,7 +162,7 @@ void Loop::load_source() {
     const LoadResult loaded = source_.load(store_);
     store_ = loaded.store;
     source_faults_ = loaded.faults;
-    source_unread_ = loaded.unread;
+    source_unreadable_ = loaded.unreadable;
     source_ignored_ = loaded.ignored;
     if (!watch_.complete())
         source_faults_.push_back({.origin = source_.path(),

@@ -59,12 +59,12 @@ void Loop::answer_waiters() {
     Json answer = {{"generation", generation_wanted_},
                    {"warnings", sync_warnings(source_faults_, compiled_.diagnostics, pods_.missing())}};
     // Waiting does not help against these: the rest is in force, and the answer is no.
-    const std::vector<std::string> unread = unread_lines(source_unread_, source_faults_);
+    const std::vector<std::string> unreadable = unreadable_lines(source_unreadable_, source_faults_);
     std::erase_if(waiters_, [&](const Waiter& waiter) {
         if ((!waiter.read || !lacking.empty()) && now < waiter.deadline_ms)
             return false;
         std::vector<std::string> reasons = lacking;
-        reasons.insert(reasons.end(), unread.begin(), unread.end());
+        reasons.insert(reasons.end(), unreadable.begin(), unreadable.end());
         if (!waiter.read)
             reasons.emplace_back("a file of the source is still being written");
         std::string why;

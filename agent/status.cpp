@@ -169,13 +169,13 @@ std::string line_of(const SourceFault& fault) {
     return line + ": " + fault.message;
 }
 
-std::vector<std::string> unread_lines(const std::vector<std::string>& unread,
-                                      const std::vector<SourceFault>& source_faults) {
+std::vector<std::string> unreadable_lines(const std::vector<std::string>& unreadable,
+                                          const std::vector<SourceFault>& source_faults) {
     std::vector<std::string> lines;
-    for (const std::string& origin : unread) {
+    for (const std::string& origin : unreadable) {
         const auto fault = std::ranges::find_if(
             source_faults, [&](const SourceFault& each) { return each.origin == origin && each.object.empty(); });
-        lines.push_back("the source is not read whole: " + (fault == source_faults.end() ? origin : line_of(*fault)));
+        lines.push_back("the source cannot be read: " + (fault == source_faults.end() ? origin : line_of(*fault)));
     }
     return lines;
 }

@@ -40,8 +40,8 @@ struct StatusFacts {
 [[nodiscard]] Json status_json(const StatusFacts& facts);
 
 /// Why `weftctl sync` fails: one line for each file, or the directory itself, that could not be read whole.
-[[nodiscard]] std::vector<std::string> unread_lines(const std::vector<std::string>& unread,
-                                                    const std::vector<SourceFault>& source_faults);
+[[nodiscard]] std::vector<std::string> unreadable_lines(const std::vector<std::string>& unreadable,
+                                                        const std::vector<SourceFault>& source_faults);
 /// What `weftctl sync` prints beside its answer: the source's faults, refused objects, pods that are not captured. One
 /// line each.
 [[nodiscard]] std::vector<std::string> sync_warnings(const std::vector<SourceFault>& source_faults,

@@ -61,8 +61,8 @@ int main(int argc, char** argv) {
     flags.number("--timeout", options.timeout_s, 1, 600, "seconds to wait");
     weft::config::Flags& status = flags.command("status", "what is in force, and what is wrong");
     status.text("-o", options.output, "table|json", "the form of the output");
-    weft::config::Flags& sync = flags.command(
-        "sync", "waits until all that the source holds now is in force; fails if it cannot be read whole");
+    weft::config::Flags& sync =
+        flags.command("sync", "waits until all that the source holds now is in force; fails if it cannot be read");
     sync.toggle("--strict", options.strict, "exit 1 also for refused objects and pods whose namespace is not there");
     if (const std::optional<int> done = flags.parse(argc, argv))
         return *done;

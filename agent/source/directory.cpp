@@ -143,7 +143,7 @@ void DirectorySource::read_file(int directory, const std::string& name, const Ob
 }
 
 LoadResult DirectorySource::keep_all(const ObjectStore& previous, const std::string& why) const {
-    LoadResult result{.store = previous, .faults = {}, .unread = {path_}, .ignored = 0};
+    LoadResult result{.store = previous, .faults = {}, .unread = {path_}, .unreadable = {path_}, .ignored = 0};
     result.faults.push_back(
         {.origin = path_, .object = {}, .field = {}, .message = why + "; everything stays as it was"});
     return result;

@@ -133,6 +133,8 @@ LoadResult merge(const ObjectStore& previous, std::vector<SourceFile> files) {
     for (const auto& file : files) {
         if (!file.parsed || !file.parsed->complete)
             held_files.insert(file.name);
+        if (!file.parsed)
+            result.unreadable.push_back(file.name);
     }
     report_files(files, result);
     result.unread.assign(held_files.begin(), held_files.end());

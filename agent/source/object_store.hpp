@@ -82,8 +82,9 @@ struct SourceFault {
 struct LoadResult {
     ObjectStore store;
     std::vector<SourceFault> faults;
-    std::vector<std::string> unread; ///< files, or the directory itself, that could not be read whole
-    size_t ignored = 0;              ///< objects of kinds that Weft does not read
+    std::vector<std::string> unread;     ///< files, or the directory itself, of which not all was taken
+    std::vector<std::string> unreadable; ///< those of them of which nothing could be read
+    size_t ignored = 0;                  ///< objects of kinds that Weft does not read
 };
 
 /// Files by name. Null: the file is there but could not be read, `unreadable` says why.
