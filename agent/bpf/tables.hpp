@@ -38,8 +38,7 @@ public:
     [[nodiscard]] KernelState current() const;
     [[nodiscard]] ServiceIds service_ids() const;
     [[nodiscard]] uint32_t pod_id_next() const { return layout_.pod_id_next; }
-    /// The pod has a port that needs judging: nothing of it may pass unseen.
-    /// Pods with a port that needs judging.
+    /// Pods with a port that needs judging: nothing of them may pass unseen.
     [[nodiscard]] std::set<uint32_t> governed_pods() const;
     [[nodiscard]] bool is_governed(uint32_t pod_id) const { return governed_ports_.contains(pod_id); }
 
