@@ -100,6 +100,12 @@ bool allow_calls(scmp_filter_ctx filter) {
     const scmp_arg_cmp unix_only{.arg = 0, .op = SCMP_CMP_EQ, .datum_a = AF_UNIX, .datum_b = 0};
     if (seccomp_rule_add_array(filter, SCMP_ACT_ALLOW, SCMP_SYS(socket), 1, &unix_only) != 0)
         return false;
+#ifndef WEFT_SANITIZED
+    // malloc asks /proc for the overcommit mode before it gives back memory of a thread's arena. Refused, it does so by
+    // madvise.
+    if (seccomp_rule_add(filter, SCMP_ACT_ERRNO(EACCES), SCMP_SYS(openat), 0) != 0)
+        return false;
+#endif
     // Memory is never executable. mprotect: malloc's arenas of threads grow by it.
     const scmp_arg_cmp no_exec{.arg = 2, .op = SCMP_CMP_MASKED_EQ, .datum_a = PROT_EXEC, .datum_b = 0};
     return seccomp_rule_add_array(filter, SCMP_ACT_ALLOW, SCMP_SYS(mmap), 1, &no_exec) == 0 &&
