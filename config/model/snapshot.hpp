@@ -9,6 +9,7 @@
 
 #include "config/base/net.hpp"
 #include "config/model/policy.hpp"
+#include "config/model/protocol.hpp"
 #include "config/model/route.hpp"
 
 /// What the engine knows: one immutable, versioned value, compiled by the agent (agent/reconcile/compile) and sent whole.
@@ -48,6 +49,7 @@ struct Cluster {
     std::string service;
     std::string host; ///< <service>.<namespace>.svc.<cluster domain>
     uint16_t port = 0;
+    Protocol protocol = Protocol::undeclared;
     std::vector<Endpoint> endpoints;
 
     bool operator==(const Cluster&) const = default;
@@ -69,6 +71,7 @@ struct Frontend {
     std::string ns;
     std::string service;
     std::string host;
+    Protocol protocol = Protocol::undeclared;
     bool l7 = false;            ///< redirected to the engine
     uint32_t cluster = none;    ///< its own endpoints, used when no route table applies
     uint32_t routes = none;     ///< producer (or, without one, Gateway) routes; unmatched requests get 404
@@ -89,6 +92,7 @@ struct Guard {
 
 struct InboundPort {
     uint16_t port = 0; ///< pod port; 0: every port without an entry of its own
+    Protocol protocol = Protocol::undeclared; ///< what all services that lead here declare; undeclared where they differ
     std::vector<Guard> guards;
 
     bool operator==(const InboundPort&) const = default;

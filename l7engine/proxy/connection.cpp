@@ -21,16 +21,13 @@ size_t pending_bytes(const Codec& codec) {
 } // namespace
 
 Connection::Connection(Proxy& proxy, std::unique_ptr<ByteStream> stream, const Accepted& accepted)
-    : proxy_(proxy), accepted_(accepted), stream_(std::move(stream)),
+    : Downstream(proxy, accepted), stream_(std::move(stream)),
       codec_(make_h1_server_codec(proxy.settings().h1)), turn_(proxy.worker()), left_(proxy.worker()) {
-    proxy_.joined(*this);
     stream_->watch_peer(this);
     enter(Phase::idle);
     if (proxy.draining())
         drain();
 }
-
-Connection::~Connection() { proxy_.left(*this); }
 
 // ------------------------------------------------------------------ codec events, inside receive()
 

@@ -8,6 +8,7 @@
 #include "l7engine/http/reply.hpp"
 #include "l7engine/io/signal.hpp"
 #include "l7engine/io/task_group.hpp"
+#include "l7engine/proxy/downstream.hpp"
 #include "l7engine/proxy/proxy.hpp"
 
 namespace weft::l7 {
@@ -21,26 +22,20 @@ class ActiveExchange;
 ///   idle ──head──▶ exchange ──reply ended──▶ idle, or closing (codec finished) ──client's FIN, time──▶ gone
 ///
 /// Owned by its reader's frame. One worker's thread.
-class Connection final : public Events, private Timer, private PeerWatcher {
+class Connection final : public Downstream, public Events, private Timer, private PeerWatcher {
 public:
     Connection(Proxy& proxy, std::unique_ptr<ByteStream> stream, const Accepted& accepted);
-    ~Connection() override;
 
     /// The reader: until the client is gone.
     [[nodiscard]] static Task<void> run(std::unique_ptr<Connection> self);
 
     /// The next reply says Connection: close; an idle connection ends after a short while.
-    void drain();
-    /// Ends it now with a reset.
-    void cut();
-
-    [[nodiscard]] uint32_t pod_id() const { return accepted_.pod_id; }
-    /// Reset or cut: only its coroutines are still to end.
-    [[nodiscard]] bool is_gone() const { return client_gone_; }
-    [[nodiscard]] bool in_exchange() const { return active_ != nullptr; }
+    void drain() override;
+    void cut() override;
+    [[nodiscard]] bool is_gone() const override { return client_gone_; }
+    [[nodiscard]] size_t under_way() const override { return active_ != nullptr ? 1 : 0; }
 
 private:
-    friend class Proxy;
     friend class ActiveExchange;
     enum class Phase : uint8_t { idle, head, exchange, closing };
 
@@ -79,8 +74,6 @@ private:
     void expired() override;
     [[nodiscard]] uint64_t limit_ms() const;
 
-    Proxy& proxy_;
-    const Accepted accepted_;
     std::unique_ptr<ByteStream> stream_;
     std::unique_ptr<Codec> codec_;
     TaskGroup exchanges_; ///< at most one
@@ -104,9 +97,6 @@ private:
     Deadline head_deadline_ = never;
     Deadline armed_deadline_ = never;
     size_t lingered_bytes_ = 0;
-
-    Connection* next_ = nullptr;
-    Connection** previous_ = nullptr;
 };
 
 } // namespace weft::l7

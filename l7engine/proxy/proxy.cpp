@@ -158,7 +158,7 @@ bool Proxy::serve(std::unique_ptr<ByteStream> stream, const Accepted& accepted) 
     return true;
 }
 
-void Proxy::joined(Connection& connection) {
+void Proxy::joined(Downstream& connection) {
     connection.next_ = first_connection_;
     connection.previous_ = &first_connection_;
     if (first_connection_ != nullptr)
@@ -169,7 +169,7 @@ void Proxy::joined(Connection& connection) {
         ++pod->second->connections;
 }
 
-void Proxy::left(Connection& connection) {
+void Proxy::left(Downstream& connection) {
     // Nobody else may use what the application took for this client's own connection.
     if (const Accepted& accepted = connection.accepted_; accepted.direction == Direction::inbound)
         pool_.release({.pod_id = accepted.pod_id, .address = accepted.destination, .client = accepted.client});
@@ -240,11 +240,10 @@ void Proxy::tick() {
 }
 
 void Proxy::cut(Counter reason, uint32_t pod_id) {
-    for (Connection* connection = first_connection_; connection != nullptr; connection = connection->next_) {
+    for (Downstream* connection = first_connection_; connection != nullptr; connection = connection->next_) {
         if (connection->is_gone() || (pod_id != 0 && connection->pod_id() != pod_id))
             continue; // cut before, and on its way out
-        if (connection->in_exchange())
-            counters_.add(reason);
+        counters_.add(reason, connection->under_way());
         connection->cut();
     }
 }
@@ -266,7 +265,7 @@ void Proxy::release_pod(uint32_t pod_id, std::move_only_function<void()> release
     }
     stock_.release_pod(pod_id);
     pool_.release_pod(pod_id);
-    for (Connection* connection = first_connection_; connection != nullptr; connection = connection->next_) {
+    for (Downstream* connection = first_connection_; connection != nullptr; connection = connection->next_) {
         if (connection->pod_id() == pod_id)
             connection->drain();
     }
@@ -301,8 +300,8 @@ void Proxy::finish_releases() {
         add_listener(waiting.pod_id, waiting.kind, std::move(waiting.listener));
 }
 
-Connection* Proxy::first_of(uint32_t pod_id) const {
-    Connection* connection = first_connection_;
+Downstream* Proxy::first_of(uint32_t pod_id) const {
+    Downstream* connection = first_connection_;
     while (connection != nullptr && connection->pod_id() != pod_id)
         connection = connection->next_;
     return connection;
@@ -324,7 +323,7 @@ void Proxy::drain(uint64_t timeout_ms, std::move_only_function<void()> drained) 
             listening.acceptor->stop([this] { --stopping_acceptors_; });
         }
     }
-    for (Connection* connection = first_connection_; connection != nullptr; connection = connection->next_)
+    for (Downstream* connection = first_connection_; connection != nullptr; connection = connection->next_)
         connection->drain();
     finish_drain();
 }

@@ -21,7 +21,7 @@
 
 namespace weft::l7 {
 
-class Connection;
+class Downstream;
 using ViewPtr = std::shared_ptr<const SnapshotView>;
 
 /// What one worker can tell about itself.
@@ -65,12 +65,12 @@ public:
     /// Serves an accepted connection. False: refused and counted, the stream is closed.
     bool serve(std::unique_ptr<ByteStream> stream, const Accepted& accepted);
 
-    // for Connection
+    // for what serves a connection
     /// A new connection to the exchange's endpoint, through a dial slot if inbound. Error: Code::canceled, if so.
     [[nodiscard]] Task<Result<UpstreamPtr>> connect(UpstreamKey key, Direction direction, SocketAddress client,
                                                     Cancel& cancel);
-    void joined(Connection& connection);
-    void left(Connection& connection);
+    void joined(Downstream& connection);
+    void left(Downstream& connection);
     [[nodiscard]] Worker& worker() { return worker_; }
     [[nodiscard]] const ProxySettings& settings() const { return settings_; }
     [[nodiscard]] const ViewPtr& view() const { return view_; }
@@ -106,7 +106,7 @@ private:
     Error connect_failed(Error error);
     void finish_releases();
     void finish_drain();
-    Connection* first_of(uint32_t pod_id) const;
+    Downstream* first_of(uint32_t pod_id) const;
     void cut(Counter reason, uint32_t pod_id);
 
     Worker& worker_;
@@ -123,7 +123,7 @@ private:
 
     std::unordered_map<uint32_t, std::unique_ptr<Pod>> pods_;
     std::vector<WaitingListener> waiting_listeners_; ///< until the first snapshot
-    Connection* first_connection_ = nullptr;         ///< intrusive list
+    Downstream* first_connection_ = nullptr;         ///< intrusive list
     size_t connections_ = 0;
     size_t exchanges_ = 0;
     uint64_t accept_shortages_ = 0; ///< of acceptors that are gone
