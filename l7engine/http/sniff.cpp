@@ -7,7 +7,6 @@
 namespace weft::l7 {
 namespace {
 
-constexpr std::string_view preface = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// Longer than any registered method: what goes on for longer without a space is no request line.
 constexpr size_t method_bytes_max = 24;
 constexpr size_t blank_lines_max = 4; ///< the HTTP/1 codec skips that many before a request line
@@ -64,8 +63,8 @@ Sniffed sniff(Bytes bytes) {
         return Sniffed::more;
     if (at(text, 0) == tls_handshake)
         return sniff_tls(text);
-    if (preface.starts_with(text.substr(0, preface.size())))
-        return text.size() < preface.size() ? Sniffed::more : Sniffed::http2;
+    if (http2_preface.starts_with(text.substr(0, http2_preface.size())))
+        return text.size() < http2_preface.size() ? Sniffed::more : Sniffed::http2;
     for (size_t blank = 0; blank < blank_lines_max && text.starts_with("\r\n"); ++blank)
         text.remove_prefix(2);
     if (text.empty() || text == "\r")

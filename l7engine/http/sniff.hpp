@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <string_view>
 
 #include "config/base/slice.hpp"
 
@@ -19,6 +20,9 @@ enum class Sniffed : uint8_t {
 
 /// A first line longer than this is taken for HTTP/1 if it began like a request: its codec refuses it properly.
 inline constexpr size_t sniff_bytes_max = 8192;
+
+/// RFC 9113 3.4.
+inline constexpr std::string_view http2_preface = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 /// Pure; `bytes` are all that the client has sent so far. The answer for a longer input never contradicts an answer
 /// other than `more`, so the bytes may come in any pieces.

@@ -3,6 +3,8 @@
 
 #include <charconv>
 
+#include "l7engine/proxy/wire_bytes.hpp"
+
 namespace weft::l7 {
 
 namespace {
@@ -24,21 +26,25 @@ std::optional<uint32_t> grpc_status_of(const Headers& headers) {
 
 } // namespace
 
-ActiveExchange::ActiveExchange(Connection& connection, StreamId stream, Head&& head, bool last)
-    : x{.view = *connection.proxy_.view()}, stream_(stream), connection_(connection), view_(connection.proxy_.view()),
-      has_body_(!last), expects_continue_(head.expect_continue) {
-    x.request = std::move(head);
+ActiveExchange::ActiveExchange(Connection& connection, Arrival& arrival)
+    : x{.view = *connection.proxy_.view()}, wake_(connection.proxy_.worker()), body_wake_(connection.proxy_.worker()),
+      stream_(arrival.stream), request_body_(std::move(arrival.body)), connection_(connection),
+      view_(connection.proxy_.view()), has_body_(!arrival.last), expects_continue_(arrival.head.expect_continue) {
+    x.request = std::move(arrival.head);
     // Ours to honour. So is an upgrade, which the codec does not pass on: but policies and routes may ask for it.
     x.request.expect_continue = false;
-    x.request_bytes = std::exchange(connection.request_bytes_, 0);
+    x.request_bytes = arrival.request_bytes;
     describe(connection.accepted_);
+    touch();
     ++connection.proxy_.exchanges();
-    connection.active_ = this;
+    connection.exchanges_now_.push_back(this);
+    if (arrival.gone)
+        client_gone(*arrival.gone);
 }
 
 ActiveExchange::~ActiveExchange() {
     --connection_.proxy_.exchanges();
-    connection_.active_ = nullptr;
+    std::erase(connection_.exchanges_now_, this);
 }
 
 void ActiveExchange::describe(const Accepted& accepted) {
@@ -97,6 +103,17 @@ UpstreamKey ActiveExchange::key() const {
     return key;
 }
 
+bool ActiveExchange::wants_session() const {
+    config::Protocol protocol = config::Protocol::undeclared;
+    if (x.choice.cluster != nullptr)
+        protocol = x.choice.cluster->protocol;
+    else if (x.direction == Direction::inbound && x.frontend != nullptr)
+        protocol = x.frontend->protocol;
+    if (protocol == config::Protocol::http2 || protocol == config::Protocol::grpc)
+        return true;
+    return protocol != config::Protocol::http1 && connection_.is_http2(); // istio.md 5.1: as the client speaks
+}
+
 UpstreamPtr ActiveExchange::take_pooled() {
     Proxy& proxy = connection_.proxy_;
     if (stale_retried_)
@@ -107,54 +124,93 @@ UpstreamPtr ActiveExchange::take_pooled() {
 }
 
 void ActiveExchange::connect_failed(Error error) {
-    if (connection_.client_gone_ || reply_ || cut_) // canceled: nobody waits for it any more
+    if (!wants_upstream()) // canceled: nobody waits for it any more
         return;
-    Proxy& proxy = connection_.proxy_;
-    const SocketAddress failed = x.choice.address;
     // A socket or a dial slot that is missing is our own trouble: it would be missing for the next endpoint, too.
-    const bool reached_nobody = error.side == Side::upstream;
-    if (x.choice.endpoint && reached_nobody && ++connects_ < proxy.settings().connect_tries_max) {
-        if (const std::optional<LocalReply> refusal = choose_again(x, proxy.settings().filters.trusted_hops))
-            return reply_with(*refusal);
-        if (x.choice.address != failed) {
-            proxy.counters().add(Counter::retries_connect);
-            return;
-        }
+    if (error.side == Side::upstream && choose_another()) {
+        connection_.proxy_.counters().add(Counter::retries_connect);
+        return;
     }
-    reply_with(local_reply(error));
+    if (wants_upstream())
+        reply_with(local_reply(error));
+}
+
+/// Another endpoint of the same cluster, where there is one and tries are left. It may refuse the request, too.
+bool ActiveExchange::choose_another() {
+    Proxy& proxy = connection_.proxy_;
+    if (++tries_ >= proxy.settings().connect_tries_max || !x.choice.endpoint)
+        return false;
+    const SocketAddress failed = x.choice.address;
+    if (const std::optional<LocalReply> refusal = choose_again(x, proxy.settings().filters.trusted_hops)) {
+        reply_with(*refusal);
+        return false;
+    }
+    return x.choice.address != failed;
 }
 
 void ActiveExchange::begin(UpstreamPtr upstream) {
     upstream_ = std::move(upstream);
-    heard_ = informed_ = last_words_ = false;
-    x.times.upstream_start_ms = connection_.proxy_.worker().now_ms();
-    const Result<StreamId> opened = upstream_->codec->open();
-    if (!opened) {
-        upstream_failed(opened.error());
+    const Result<StreamId> stream = upstream_->codec->open();
+    if (!stream) {
+        upstream_failed(stream.error());
         return;
     }
-    upstream_stream_ = *opened;
-    if (const Result<void> sent = upstream_->codec->send_head(*opened, x.request, !has_body_); !sent)
+    upstream_stream_ = *stream;
+    if (const Result<void> sent = upstream_->codec->send_head(*stream, x.request, !has_body_); !sent) {
         reply_with(local_reply({.code = Code::invalid, .side = Side::downstream, .detail = 400}));
+        return;
+    }
+    if (upstream_->reused && is_idempotent(x.request.method))
+        request_body_.keep(connection_.proxy_.settings().replay_bytes_max);
+    opened();
+    // What is here of the body goes out in one write with the head; and the pump does not keep the exchange from
+    // hearing a backend that answers without reading.
+    if (!expects_continue_ && request_body_.ready())
+        request_sent();
+}
+
+void ActiveExchange::begin(SessionPtr session) {
+    const Result<StreamId> stream = session->open(*this, x.request, !has_body_);
+    if (stream) {
+        session_ = std::move(session);
+        upstream_stream_ = *stream;
+        request_body_.keep(connection_.proxy_.settings().replay_bytes_max);
+        opened();
+        return;
+    }
+    if (stream.error().code != Code::unavailable)
+        reply_with(local_reply({.code = Code::invalid, .side = Side::downstream, .detail = 400}));
+    else if (++tries_ >= connection_.proxy_.settings().connect_tries_max) // it was full: another one is looked for
+        reply_with(local_reply({.code = Code::unavailable, .side = Side::self, .during = "stream"}));
+}
+
+void ActiveExchange::opened() {
+    heard_ = informed_ = last_words_ = false;
+    x.times.upstream_start_ms = connection_.proxy_.worker().now_ms();
+    if (!has_body_)
+        request_body_.end_with_head();
 }
 
 void ActiveExchange::request_sent() {
     if (!has_body_ || body_allowed_)
         return;
     body_allowed_ = true;
-    if (expects_continue_ && !continued_ && connection_.body_.empty() && !connection_.request_complete_) {
+    if (expects_continue_ && !continued_ && request_body_.empty() && !request_body_.complete()) {
         Head go_on;
         go_on.status = 100;
         // Refused only by a codec that is finished: then the write that follows finds the client gone.
         (void)connection_.codec_->send_head(stream_, go_on, false);
     }
     continued_ = true;
-    connection_.turn_.notify_all();
+    if (!pumping_ && may_send_body())
+        connection_.exchanges_.spawn(connection_.pump(*this));
 }
 
 bool ActiveExchange::may_repeat() const {
-    // Only where the backend closed an idle connection as we used it: no body went out, and doing it twice is harmless.
-    return upstream_->reused && !stale_retried_ && !body_begun_ && is_idempotent(x.request.method);
+    // Only where the backend closed an idle connection as we used it: the body can be sent again, and doing it twice is
+    // harmless.
+    return upstream_ != nullptr && upstream_->reused && !stale_retried_ && is_idempotent(x.request.method) &&
+           !pumping_ && (!body_begun_ || request_body_.can_rewind());
 }
 
 bool ActiveExchange::is_stale(const Error& error) const {
@@ -163,28 +219,41 @@ bool ActiveExchange::is_stale(const Error& error) const {
     return !heard && (error.code == Code::reset || error.code == Code::eof);
 }
 
-void ActiveExchange::repeat() {
-    connection_.proxy_.counters().add(Counter::retries_stale);
-    stale_retried_ = true;
-    body_allowed_ = false;
-    last_ready_ = false;
-    data_.clear();
-    trailers_.reset();
-    gathered_bytes_ = 0;
+/// Nothing reached the backend, or nothing that matters: the exchange is where it was before it had one.
+void ActiveExchange::try_again() {
+    body_allowed_ = body_begun_ = body_blocked_ = false;
+    if (request_body_.can_rewind())
+        request_body_.rewind();
+    drop_reply();
     upstream_.reset();
+    session_.reset();
+    wake();
+}
+
+void ActiveExchange::drop_reply() {
+    head_ready_ = head_last_ = false;
+    reply_body_.reset();
+    gathered_bytes_ = 0;
 }
 
 void ActiveExchange::upstream_failed(Error error) {
     error.side = Side::upstream;
-    if (connection_.client_gone_ || reply_ || cut_)
+    if (is_over() || reply_)
         return;
-    if (is_stale(error) && may_repeat()) {
-        repeat();
-        return;
+    if (may_repeat() && is_stale(error)) {
+        connection_.proxy_.counters().add(Counter::retries_stale);
+        stale_retried_ = true;
+        return try_again();
+    }
+    // A session's peer says that it has not processed the request, or was gone before it could.
+    if (session_ != nullptr && error.retryable && !head_ready_ && request_body_.can_rewind() &&
+        tries_ < connection_.proxy_.settings().connect_tries_max) {
+        connection_.proxy_.counters().add(Counter::retries_refused);
+        (void)choose_another(); // where there is only one, the same again on another connection
+        return try_again();
     }
     if (!head_given_) {
-        head_ready_ = false;
-        data_.clear();
+        drop_reply();
         reply_with(local_reply(error));
         return;
     }
@@ -199,25 +268,30 @@ void ActiveExchange::upstream_read(const Result<Slice>& bytes) {
         upstream_failed(bytes.error());
         return;
     }
-    connection_.touch();
+    touch();
     gathered_bytes_ += bytes->size();
     Result<void> taken;
     if (bytes->empty()) {
         taken = upstream_->codec->receive_eof(*this);
-        if (taken && !last_ready_)
+        if (taken && !reply_body_.complete())
             taken = fail(Code::eof, "reply");
     } else {
         heard_ = true;
         if (const Result<size_t> used = upstream_->codec->receive(*bytes, *this); !used)
             taken = std::unexpected(used.error());
     }
-    if (last_words_)
-        repeat();
-    else if (!taken)
+    if (last_words_) {
+        connection_.proxy_.counters().add(Counter::retries_stale);
+        stale_retried_ = true;
+        try_again();
+    } else if (!taken) {
         upstream_failed(taken.error());
+    }
 }
 
 void ActiveExchange::on_head(StreamId, Head&& head, bool last) {
+    touch();
+    wake();
     if (head.is_informational()) {
         informed_ = true;
         // 100 is between us and the backend: the client has had ours, or did not ask.
@@ -227,32 +301,105 @@ void ActiveExchange::on_head(StreamId, Head&& head, bool last) {
     }
     // What servers say as they close an idle connection; RFC 9110 15.5.9 lets the request be repeated. It was sent
     // before the request came, so it is no answer to it. Not our client's business, if it can be avoided.
-    if (head.status == 408 && !informed_ && may_repeat()) {
+    if (head.status == 408 && !informed_ && !body_begun_ && may_repeat()) {
         last_words_ = true;
         return;
     }
+    request_body_.forget();
     x.response = std::move(head);
     x.times.upstream_head_ms = connection_.proxy_.worker().now_ms();
     x.grpc_status = grpc_status_of(x.response.headers);
     head_ready_ = true;
     head_last_ = last;
-    last_ready_ = last;
+    if (last)
+        reply_body_.push({}, true);
 }
 
 void ActiveExchange::on_data(StreamId, Slice&& data, bool last) {
-    if (!data.empty())
-        data_.push_back(std::move(data));
-    last_ready_ = last_ready_ || last;
+    if (last_words_)
+        return;
+    touch();
+    wake();
+    reply_body_.push(std::move(data), last);
 }
 
 void ActiveExchange::on_trailers(StreamId, Trailers&& trailers) {
+    touch();
+    wake();
     if (const auto status = grpc_status_of(trailers))
         x.grpc_status = status;
-    trailers_ = std::move(trailers);
-    last_ready_ = true;
+    reply_body_.push_trailers(std::move(trailers));
 }
 
-void ActiveExchange::on_reset(StreamId, Error error) { upstream_failed(error); }
+void ActiveExchange::on_reset(StreamId, Error error) {
+    wake();
+    // Behind a whole reply it means that the rest of the request is not wanted.
+    if (reply_body_.complete())
+        lose_body();
+    else
+        upstream_failed(error);
+}
+
+void ActiveExchange::writable() {
+    body_blocked_ = false;
+    body_wake_.notify_all();
+}
+
+void ActiveExchange::wake() {
+    wake_.notify_all();
+    body_wake_.notify_all();
+}
+
+void ActiveExchange::touch() {
+    progress_ms_ = connection_.proxy_.worker().now_ms();
+    connection_.progress_ms_ = progress_ms_;
+}
+
+// ------------------------------------------------------------------ the request's body
+
+void ActiveExchange::body_came(Slice&& data, bool last) {
+    touch();
+    x.request_bytes += connection_.is_http2() ? data.size() + h2_frame_head_bytes : 0;
+    if (body_lost_)
+        connection_.codec_->consumed(stream_, data.size());
+    else
+        request_body_.push(std::move(data), last);
+    body_wake_.notify_all();
+}
+
+void ActiveExchange::body_ended(Trailers&& trailers) {
+    touch();
+    if (!body_lost_)
+        request_body_.push_trailers(std::move(trailers));
+    body_wake_.notify_all();
+}
+
+bool ActiveExchange::body_is_full() const {
+    return request_body_.bytes() > connection_.proxy_.settings().relay_bytes_max && !is_over();
+}
+
+Result<BodyQueue::Given> ActiveExchange::give_request_body() {
+    body_begun_ = true;
+    const Result<BodyQueue::Given> given = request_body_.give(upstream_codec(), upstream_stream_);
+    if (!given)
+        return given;
+    body_blocked_ = given->blocked;
+    connection_.codec_->consumed(stream_, given->bytes);
+    if (session_ != nullptr)
+        session_->kick();
+    if (connection_.is_http2())
+        connection_.writer_->kick();
+    return given;
+}
+
+void ActiveExchange::lose_body() {
+    body_lost_ = true;
+    connection_.codec_->consumed(stream_, request_body_.drop());
+    if (connection_.is_http2())
+        connection_.writer_->kick();
+    connection_.turn_.notify_all(); // its reader need not wait for room
+    wake();
+}
 
 // ------------------------------------------------------------------ the client
 
@@ -266,12 +413,9 @@ void ActiveExchange::give_local_reply() {
     const LocalReply& reply = *reply_;
     x.flags.add(ResponseFlags::named(reply.flag));
     x.response = make_local_reply(reply.status, reply.body.size(), connection_.proxy_.http_date());
-    data_.clear();
-    if (!reply.body.empty())
-        data_.push_back(Slice::of_static(reply.body));
-    trailers_.reset();
+    drop_reply();
+    reply_body_.push(Slice::of_static(reply.body), true);
     head_ready_ = true;
-    last_ready_ = true;
     head_last_ = reply.body.empty();
 }
 
@@ -289,50 +433,58 @@ void ActiveExchange::give_head(Result<Verdict> verdict) {
         cut_ = true;
         return;
     }
+    if (connection_.is_http2())
+        x.response_bytes += wire_bytes(x.response);
     x.status_sent = x.response.status;
-    given_ = head_last_;
+    if (head_last_)
+        reply_body_.end_with_head();
 }
 
-void ActiveExchange::give_body() {
+void ActiveExchange::give_reply_body() {
     gathered_bytes_ = 0;
-    if (given_ || cut_)
+    if (is_over() || !reply_body_.ready())
         return;
-    Codec& codec = *connection_.codec_;
-    for (size_t index = 0; index < data_.size(); ++index) {
-        const bool last = last_ready_ && !trailers_ && index + 1 == data_.size();
-        given_ = last;
-        if (!codec.send_data(stream_, std::move(data_[index]), last))
-            cut_ = true;
-    }
-    data_.clear();
-    if (cut_ || given_ || !last_ready_)
-        return;
-    given_ = true;
-    if (trailers_ ? !codec.send_trailers(stream_, *trailers_) : !codec.send_data(stream_, {}, true))
+    const Result<BodyQueue::Given> given = reply_body_.give(*connection_.codec_, stream_);
+    if (!given) {
         cut_ = true;
+        return;
+    }
+    reply_blocked_ = given->blocked;
+    if (connection_.is_http2())
+        x.response_bytes += given->bytes + h2_frame_head_bytes;
+    if (session_ != nullptr && !reply_) {
+        session_->codec().consumed(upstream_stream_, given->bytes);
+        session_->kick();
+    }
 }
 
-void ActiveExchange::client_gone(Error error) {
-    connection_.client_gone_ = true;
-    if (!given_)
+void ActiveExchange::client_gone(const Error& error) {
+    if (std::exchange(gone_, true))
+        return;
+    if (!reply_given())
         connection_.proxy_.counters().add(Counter::clients_gone);
-    x.flags.add(ResponseFlag::DC);
+    const bool left = error.code == Code::reset || error.code == Code::eof || error.code == Code::canceled;
+    x.flags.add(left || error.side != Side::downstream ? ResponseFlag::DC : ResponseFlag::DPE);
     abandon(error.during);
 }
 
 void ActiveExchange::abandon(const char* why) {
     dial_.now();
+    const Error error{.code = Code::canceled, .side = Side::downstream, .during = why};
     if (upstream_ != nullptr)
-        upstream_->stream->abort({.code = Code::canceled, .side = Side::downstream, .during = why}, true);
+        upstream_->stream->abort(error, true);
+    if (session_ != nullptr)
+        session_->forget(upstream_stream_, error);
+    body_lost_ = true;
+    wake();
 }
 
 void ActiveExchange::request_failed(Error error) {
-    if (given_)
+    if (reply_given())
         return; // the codec closes behind the reply
     error.side = Side::downstream;
     if (!head_given_) {
-        head_ready_ = false;
-        data_.clear();
+        drop_reply();
         reply_with(local_reply(error));
     } else {
         x.flags.add(ResponseFlag::DPE);
@@ -346,16 +498,18 @@ void ActiveExchange::timed_out() {
     // After a reply has begun, and when the first time had no effect: the client does not take what is sent to it.
     if (head_given_ || std::exchange(timed_out_, true)) {
         x.flags.add(ResponseFlag::SI);
-        connection_.cut();
-        return;
+        if (!connection_.is_http2())
+            return connection_.cut();
+        cut_ = true;
+        return abandon("timeout");
     }
     const Error late{.code = Code::timeout, .side = Side::upstream, .during = "reply"};
     if (upstream_ != nullptr) {
         upstream_->stream->abort(late, true); // wakes the exchange with that error: 504
-    } else {
-        reply_with(local_reply(late));
-        dial_.now();
+        return;
     }
+    reply_with(local_reply(late));
+    abandon("timeout");
 }
 
 // ------------------------------------------------------------------ the end
@@ -363,9 +517,12 @@ void ActiveExchange::timed_out() {
 void ActiveExchange::finish() {
     Proxy& proxy = connection_.proxy_;
     x.choice.open.reset();
-    if (upstream_ != nullptr && last_ready_ && !reply_ && !cut_ && !connection_.client_gone_)
+    if (upstream_ != nullptr && reply_body_.complete() && !reply_ && !is_over())
         proxy.pool().give(std::move(upstream_), proxy.worker().now_ms());
     upstream_.reset();
+    if (session_ != nullptr)
+        session_->forget(upstream_stream_, {.code = Code::canceled, .side = Side::self, .during = "reply ended"});
+    session_.reset();
     record();
 }
 

@@ -6,55 +6,74 @@
 
 #include "l7engine/io/cancel.hpp"
 #include "l7engine/proxy/connection.hpp"
+#include "l7engine/proxy/session.hpp"
 
 namespace weft::l7 {
 
 /// What an exchange is made of while it runs: lives in its coroutine's frame. Receives the backend's events; every
-/// decision between two waits is a plain function here, the coroutine only waits.
-class ActiveExchange final : public Events {
+/// decision between two waits is a plain function here, the coroutines only wait.
+///
+/// The backend is a connection of its own (`upstream_`, HTTP/1: the exchange reads it) or a stream of a session
+/// (`session_`, HTTP/2: the session's reader brings the events, and wakes).
+class ActiveExchange final : private StreamUser {
 public:
-    ActiveExchange(Connection& connection, StreamId stream, Head&& head, bool last);
+    ActiveExchange(Connection& connection, Arrival& arrival);
     ~ActiveExchange();
     ActiveExchange(const ActiveExchange&) = delete;
     ActiveExchange& operator=(const ActiveExchange&) = delete;
 
     // deciding
     void decided(Result<Verdict> verdict);
+    /// Nothing more is to be said to the client: it is gone, or must see a reset.
+    [[nodiscard]] bool is_over() const { return gone_ || cut_; }
     /// No reply of our own, no answer yet, the client still there.
-    [[nodiscard]] bool wants_upstream() const { return !reply_ && !head_ready_ && !cut_ && !connection_.client_gone_; }
+    [[nodiscard]] bool wants_upstream() const { return !reply_ && !head_ready_ && !is_over(); }
+    /// The backend speaks HTTP/2.
+    [[nodiscard]] bool wants_session() const;
     [[nodiscard]] UpstreamPtr take_pooled();
     [[nodiscard]] UpstreamKey key() const;
     void connect_failed(Error error);
 
     // talking to the backend
     void begin(UpstreamPtr upstream);
-    /// The request head is written: the body may follow.
+    void begin(SessionPtr session);
+    /// The request head is written, or the pump writes it: the body may follow.
     void request_sent();
     /// What a read gave: bytes, the backend's FIN, or an error.
     void upstream_read(const Result<Slice>& bytes);
     /// The backend is lost: another try, an error reply, or a cut, by how far the exchange was.
     void upstream_failed(Error error);
     [[nodiscard]] bool has_reply_head() const { return head_ready_; }
-    [[nodiscard]] bool reply_given() const { return given_; }
+    [[nodiscard]] bool reply_given() const { return reply_body_.given(); }
     /// The final head has not come, and nothing speaks against waiting for it.
-    [[nodiscard]] bool asking() const {
-        return upstream_ != nullptr && !head_ready_ && !reply_ && !cut_ && !connection_.client_gone_;
-    }
-    [[nodiscard]] bool reply_ready() const { return last_ready_; }
+    [[nodiscard]] bool asking() const { return has_upstream() && wants_upstream(); }
     [[nodiscard]] size_t gathered_bytes() const { return gathered_bytes_; }
+
+    // the request's body
+    void body_came(Slice&& data, bool last);
+    void body_ended(Trailers&& trailers);
+    [[nodiscard]] bool may_send_body() const {
+        return body_allowed_ && !body_lost_ && !gone_ && has_upstream() && !request_body_.given();
+    }
+    /// The client's side is bounded by reading no further (HTTP/1).
+    [[nodiscard]] bool body_is_full() const;
+    Result<BodyQueue::Given> give_request_body();
+    void lose_body();
 
     // talking to the client
     void give_informational();
     void give_head(Result<Verdict> verdict);
-    void give_body();
+    void give_reply_body();
     void give_local_reply();
     void response_sent(size_t bytes) { x.response_bytes += bytes; }
-    void client_gone(Error error);
+    /// The connection is lost, or the client has reset the stream.
+    void client_gone(const Error& error);
     /// Stops the talk with the backend; whoever waits for it wakes.
     void abandon(const char* why);
     /// From the codec while the body comes in: answered if nothing was, else cut.
     void request_failed(Error error);
     void timed_out();
+    void touch();
 
     /// Drops or pools the backend, counts. Nobody else may be using the backend then.
     void finish();
@@ -62,14 +81,22 @@ public:
     Exchange x;
     std::optional<LocalReply> reply_; ///< of our own
     UpstreamPtr upstream_;
+    SessionPtr session_;
     Cancel dial_; ///< ends the making of a connection
+    Signal wake_; ///< the exchange waits here: for the session's events, the client's window, the pump's end
+    Signal body_wake_; ///< the pump waits here
     StreamId upstream_stream_ = 0;
     const StreamId stream_;
-    bool body_allowed_ = false; ///< the reader may send the body to the backend
-    bool body_begun_ = false;   ///< bytes of it were given to the backend
+    BodyQueue request_body_;
+    BodyQueue reply_body_;
+    uint64_t progress_ms_ = 0;
+    bool pumping_ = false;
+    bool body_allowed_ = false;  ///< it may go to the backend
     bool body_lost_ = false;     ///< the backend takes no more of it: dropped as it comes
-    bool reader_inside_ = false; ///< the reader is writing to the backend
-    bool cut_ = false;          ///< the client must see a reset, never a clean end
+    bool body_blocked_ = false;  ///< the backend's window is used up
+    bool reply_blocked_ = false; ///< the client's window is used up
+    bool cut_ = false;           ///< the client must see a reset, never a clean end
+    bool gone_ = false;          ///< the client sees nothing any more
 
 private:
     friend class Connection;
@@ -78,29 +105,33 @@ private:
     void on_trailers(StreamId stream, Trailers&& trailers) override;
     void on_reset(StreamId stream, Error error) override;
     void on_goaway(StreamId) override {}
+    void writable() override;
 
     void describe(const Accepted& accepted);
     void reply_with(const LocalReply& reply);
+    [[nodiscard]] bool has_upstream() const { return upstream_ != nullptr || session_ != nullptr; }
+    [[nodiscard]] Codec& upstream_codec() { return upstream_ != nullptr ? *upstream_->codec : session_->codec(); }
+    void opened();
+    bool choose_another();
     [[nodiscard]] bool may_repeat() const;
     [[nodiscard]] bool is_stale(const Error& error) const;
-    void repeat();
+    void try_again();
+    void drop_reply();
+    void wake();
     void record();
 
     Connection& connection_;
     ViewPtr view_;
     std::vector<Head> informational_;
-    std::vector<Slice> data_;
-    std::optional<Trailers> trailers_;
     size_t gathered_bytes_ = 0;
-    uint32_t connects_ = 0;
+    uint32_t tries_ = 0; ///< that failed before a byte reached a backend
     bool has_body_;
     bool expects_continue_;
     bool continued_ = false;
+    bool body_begun_ = false; ///< bytes of it were given to the backend
     bool head_ready_ = false; ///< the final head came from the backend
-    bool head_last_ = false;
+    bool head_last_ = false;  ///< no body follows it
     bool head_given_ = false; ///< ... and went to the codec (or our own did)
-    bool last_ready_ = false; ///< the backend's reply is complete
-    bool given_ = false;      ///< the reply went to the codec whole
     bool stale_retried_ = false;
     bool timed_out_ = false;
     bool heard_ = false;      ///< a byte came from this backend connection

@@ -4,8 +4,9 @@
 #include <algorithm>
 
 #include "l7engine/filter/sanitize.hpp"
-#include "l7engine/http/out_queue.hpp"
+#include "l7engine/http/sniff.hpp"
 #include "l7engine/proxy/active_exchange.hpp"
+#include "l7engine/proxy/wire_bytes.hpp"
 
 namespace weft::l7 {
 
@@ -21,8 +22,7 @@ size_t pending_bytes(const Codec& codec) {
 } // namespace
 
 Connection::Connection(Proxy& proxy, std::unique_ptr<ByteStream> stream, const Accepted& accepted)
-    : Downstream(proxy, accepted), stream_(std::move(stream)),
-      codec_(make_h1_server_codec(proxy.settings().h1)), turn_(proxy.worker()), left_(proxy.worker()) {
+    : Downstream(proxy, accepted), stream_(std::move(stream)), turn_(proxy.worker()) {
     stream_->watch_peer(this);
     enter(Phase::idle);
     if (proxy.draining())
@@ -33,24 +33,56 @@ Connection::Connection(Proxy& proxy, std::unique_ptr<ByteStream> stream, const A
 
 void Connection::on_head(StreamId stream, Head&& head, bool last) {
     last_stream_ = stream;
-    request_complete_ = last;
-    next_exchange_ = exchange(stream, std::move(head), last);
+    Arrival& arrival = arrivals_.emplace_back();
+    arrival.stream = stream;
+    arrival.last = last;
+    if (is_http2())
+        arrival.request_bytes = wire_bytes(head);
+    arrival.head = std::move(head);
+    if (last)
+        arrival.body.push({}, true);
 }
 
-void Connection::on_data(StreamId, Slice&& data, bool last) {
-    if (!data.empty())
-        body_.push_back(std::move(data));
-    request_complete_ = request_complete_ || last;
-    body_ended_ = body_ended_ || last;
+void Connection::on_data(StreamId stream, Slice&& data, bool last) {
+    if (ActiveExchange* active = exchange_of(stream))
+        active->body_came(std::move(data), last);
+    else if (Arrival* arrival = arrival_of(stream)) {
+        arrival->request_bytes += is_http2() ? data.size() : 0;
+        arrival->body.push(std::move(data), last);
+    } else {
+        codec_->consumed(stream, data.size());
+    }
 }
 
-void Connection::on_trailers(StreamId, Trailers&& trailers) {
-    trailers_ = std::move(trailers);
-    sanitize_trailers(*trailers_, proxy_.settings().filters.underscore_names);
-    request_complete_ = true;
+void Connection::on_trailers(StreamId stream, Trailers&& trailers) {
+    sanitize_trailers(trailers, proxy_.settings().filters.underscore_names);
+    if (ActiveExchange* active = exchange_of(stream))
+        active->body_ended(std::move(trailers));
+    else if (Arrival* arrival = arrival_of(stream))
+        arrival->body.push_trailers(std::move(trailers));
 }
 
-void Connection::on_reset(StreamId, Error error) { read_failed(error); }
+void Connection::on_reset(StreamId stream, Error error) {
+    if (ActiveExchange* active = exchange_of(stream))
+        active->client_gone(error);
+    else if (Arrival* arrival = arrival_of(stream))
+        arrival->gone = error;
+    else if (error.side == Side::downstream) { // a head that the codec refused, and answered if it has a status
+        const auto status = static_cast<uint16_t>(error.detail >= 400 && error.detail < 600 ? error.detail : 0);
+        count_refusal(status);
+        record_refusal(status, "DPE", 0, 0);
+    }
+}
+
+ActiveExchange* Connection::exchange_of(StreamId stream) const {
+    const auto found = std::ranges::find(exchanges_now_, stream, &ActiveExchange::stream_);
+    return found == exchanges_now_.end() ? nullptr : *found;
+}
+
+Arrival* Connection::arrival_of(StreamId stream) {
+    const auto found = std::ranges::find(arrivals_, stream, &Arrival::stream);
+    return found == arrivals_.end() ? nullptr : &*found;
+}
 
 // ------------------------------------------------------------------ the reader
 
@@ -72,11 +104,19 @@ Task<void> Connection::run(std::unique_ptr<Connection> self) {
             c.read_ended();
             break;
         }
+        if (c.codec_ == nullptr && !c.choose_codec(*bytes))
+            continue;
+        if (c.is_http2()) {
+            co_await c.serve_http2(std::move(*bytes));
+            break;
+        }
         if (c.phase_ == Phase::closing && !c.linger(bytes->size()))
             break;
         while (!bytes->empty() && c.phase_ != Phase::closing && !c.client_gone_) {
-            if (c.active_ != nullptr && c.active_->reply_given()) {
+            const ActiveExchange* active = c.only_exchange();
+            if (active != nullptr && (active->reply_given() || active->body_is_full())) {
                 // For the codec the reply has ended, and it would take the next request; but it is still being written.
+                // Or the backend takes the body more slowly than the client sends it.
                 (void)co_await c.turn_.wait();
                 continue;
             }
@@ -85,9 +125,7 @@ Task<void> Connection::run(std::unique_ptr<Connection> self) {
                 co_await c.refuse_request(taken.error());
                 break;
             }
-            if (!c.body_.empty() || c.body_ended_ || c.trailers_)
-                co_await c.send_request_body();
-            if (!bytes->empty() && c.active_ != nullptr)
+            if (!bytes->empty() && c.only_exchange() != nullptr)
                 (void)co_await c.turn_.wait(); // pipelined: the next request waits for this reply
             else if (*taken == 0)
                 break; // the codec wants nothing more
@@ -96,7 +134,42 @@ Task<void> Connection::run(std::unique_ptr<Connection> self) {
     co_await c.exchanges_.join();
 }
 
+/// HTTP/1 unless the bytes are HTTP/2's preface. False: they may still become it.
+bool Connection::choose_codec(Slice& bytes) {
+    if (!first_bytes_.empty()) {
+        first_bytes_ += bytes.text();
+        bytes = Slice::copy_of(first_bytes_);
+    }
+    const std::string_view text = bytes.text();
+    if (text.size() < http2_preface.size() && http2_preface.starts_with(text)) {
+        first_bytes_ = text;
+        if (phase_ == Phase::idle) {
+            head_deadline_ = proxy_.worker().in_ms(proxy_.settings().head_timeout_ms);
+            enter(Phase::head);
+        }
+        return false;
+    }
+    std::string().swap(first_bytes_);
+    if (text.starts_with(http2_preface)) {
+        make_codec(make_h2_server_codec(proxy_.settings().h2_downstream));
+        CodecWriter::Owner& owner = *this;
+        writer_ = std::make_unique<CodecWriter>(proxy_.worker(), *stream_, *codec_, owner);
+        enter(Phase::idle);
+        proxy_.counters().add(Counter::connections_http2);
+    } else {
+        make_codec(make_h1_server_codec(proxy_.settings().h1));
+    }
+    return true;
+}
+
+void Connection::make_codec(std::unique_ptr<Codec> codec) {
+    codec_ = std::move(codec);
+    if (draining_)
+        codec_->drain();
+}
+
 Result<size_t> Connection::take(Slice& bytes) {
+    ActiveExchange* const before = only_exchange();
     const Result<size_t> used = codec_->receive(bytes, *this);
     if (!used) {
         request_bytes_ += bytes.size();
@@ -104,12 +177,11 @@ Result<size_t> Connection::take(Slice& bytes) {
     }
     bytes.remove_prefix(*used);
     touch();
-    if (next_exchange_.valid()) {
-        request_bytes_ += *used;
-        enter(Phase::exchange);
-        exchanges_.spawn(std::move(next_exchange_));
-    } else if (active_ != nullptr) {
-        active_->x.request_bytes += *used;
+    if (!arrivals_.empty()) {
+        arrivals_.front().request_bytes = std::exchange(request_bytes_, 0) + *used;
+        begin_arrivals();
+    } else if (before != nullptr) {
+        before->x.request_bytes += *used;
     } else {
         request_bytes_ += *used;
         // Blank lines are no beginning of a request: some clients send one behind a body.
@@ -124,68 +196,32 @@ Result<size_t> Connection::take(Slice& bytes) {
     return used;
 }
 
-Task<void> Connection::send_request_body() {
-    while (active_ != nullptr && !active_->body_allowed_)
-        (void)co_await turn_.wait();
-    if (active_ == nullptr || active_->body_lost_) {
-        forget_body();
-        co_return;
-    }
-    // The exchange does not end before the reader has left the backend.
-    ActiveExchange& active = *active_;
-    Upstream& upstream = *active.upstream_;
-    active.reader_inside_ = true;
-    active.body_begun_ = true;
-    active.body_lost_ = !hand_over_body(upstream, active.upstream_stream_);
-    while (!active.body_lost_ && !upstream.codec->pending().empty()) {
-        const Result<size_t> wrote = co_await upstream.stream->write(upstream.codec->pending());
-        // The backend may have answered before it closed: the exchange reads on and finds out.
-        if (!wrote) {
-            active.body_lost_ = true;
-            break;
-        }
-        upstream.codec->sent(*wrote);
-        touch();
-    }
-    active.reader_inside_ = false;
-    left_.notify_all();
-}
-
-bool Connection::hand_over_body(Upstream& upstream, StreamId stream) {
-    const bool ended = std::exchange(body_ended_, false);
-    bool ok = true;
-    for (size_t index = 0; ok && index < body_.size(); ++index)
-        ok = upstream.codec->send_data(stream, std::move(body_[index]), ended && index + 1 == body_.size()).has_value();
-    if (ok && ended && body_.empty())
-        ok = upstream.codec->send_data(stream, {}, true).has_value();
-    if (ok && trailers_)
-        ok = upstream.codec->send_trailers(stream, *trailers_).has_value();
-    forget_body();
-    return ok;
-}
-
-void Connection::forget_body() {
-    clear_slices(body_);
-    trailers_.reset();
-    body_ended_ = false;
+/// Behind receive(): what runs now may use the codec.
+void Connection::begin_arrivals() {
+    enter(Phase::exchange);
+    for (size_t index = 0; index < arrivals_.size(); ++index)
+        exchanges_.spawn(exchange(arrivals_[index])); // takes it over before it first waits
+    arrivals_.clear();
 }
 
 void Connection::read_failed(const Error& error) {
     if (std::exchange(client_gone_, true))
         return; // whoever notices first
-    if (active_ != nullptr)
-        active_->client_gone(error);
+    for (ActiveExchange* active : exchanges_now_)
+        active->client_gone(error);
+    turn_.notify_all();
 }
 
 void Connection::read_ended() {
     client_finished_ = true;
-    if (phase_ == Phase::closing)
+    if (phase_ == Phase::closing || codec_ == nullptr)
         return;
     const Result<void> ended = codec_->receive_eof(*this);
-    if (active_ == nullptr)
+    ActiveExchange* active = only_exchange();
+    if (active == nullptr)
         return;
-    if (!ended || !request_complete_)
-        active_->client_gone({.code = Code::eof, .side = Side::downstream, .during = "request"});
+    if (!is_http2() && (!ended || !active->request_body_.complete()))
+        read_failed({.code = Code::eof, .side = Side::downstream, .during = "request"});
     else
         enter(Phase::exchange); // a half-close: the reply is still wanted, under a shorter limit
 }
@@ -196,19 +232,20 @@ bool Connection::linger(size_t bytes) {
 }
 
 bool Connection::poison_head() {
+    if (codec_ == nullptr)
+        make_codec(make_h1_server_codec(proxy_.settings().h1));
     // The codec answers only what it has refused, and knows no clock: a byte that no head may contain makes it refuse.
     static constexpr std::string_view nul("\0", 1);
-    return !codec_->receive(Slice::of_static(nul), *this) && active_ == nullptr;
+    return !codec_->receive(Slice::of_static(nul), *this) && exchanges_now_.empty();
 }
 
 Task<void> Connection::refuse_request(Error error) {
     error.side = Side::downstream;
-    const bool head_was_good = next_exchange_.valid();
-    next_exchange_ = {};
-    forget_body();
-    if (active_ != nullptr) {
+    const bool head_was_good = !arrivals_.empty();
+    arrivals_.clear();
+    if (ActiveExchange* active = only_exchange()) {
         count_refusal(local_reply(error).status);
-        active_->request_failed(error);
+        active->request_failed(error);
         co_return;
     }
     const LocalReply reply = local_reply(error);
@@ -223,14 +260,16 @@ Task<void> Connection::refuse_request(Error error) {
         const size_t bytes = pending_bytes(*codec_);
         enter(Phase::exchange); // its clock runs: this client may not read
         co_await flush();
-        record_refusal(client_gone_ ? 0 : reply.status, reply.flag, client_gone_ ? 0 : bytes);
+        record_refusal(client_gone_ ? 0 : reply.status, reply.flag, std::exchange(request_bytes_, 0),
+                       client_gone_ ? 0 : bytes);
     }
     if (!client_gone_)
         enter(Phase::closing);
 }
 
 /// A request that no filter saw is a request all the same.
-void Connection::record_refusal(uint16_t status, std::string_view flag, size_t response_bytes) {
+void Connection::record_refusal(uint16_t status, std::string_view flag, uint64_t request_bytes,
+                                size_t response_bytes) {
     const SnapshotView& view = *proxy_.view();
     const bool outbound = accepted_.direction == Direction::outbound;
     RequestRecord record;
@@ -248,7 +287,7 @@ void Connection::record_refusal(uint16_t status, std::string_view flag, size_t r
         record.facts.service = ServiceName::of(*frontend);
     record.facts.response_code = status;
     record.facts.flags = ResponseFlags::named(flag);
-    record.request_bytes = std::exchange(request_bytes_, 0);
+    record.request_bytes = request_bytes;
     record.response_bytes = response_bytes;
     proxy_.stats().record(view.snapshot(), record);
 }
@@ -272,14 +311,17 @@ uint64_t Connection::limit_ms() const {
     const ProxySettings& settings = proxy_.settings();
     switch (phase_) {
     case Phase::idle:
+        if (is_http2() && codec_->finished())
+            return settings.linger_timeout_ms; // only the last words are still to be written
         return draining_ ? settings.drain_idle_ms : settings.idle_timeout_ms;
     case Phase::head:
         return never; // the read's own deadline
     case Phase::exchange:
-        if (active_ == nullptr) // a refusal is on its way
+        if (exchanges_now_.empty()) // a refusal is on its way
             return std::min(settings.idle_timeout_ms, settings.exchange_idle_timeout_ms);
         return client_finished_ ? settings.half_closed_timeout_ms : settings.exchange_idle_timeout_ms;
     case Phase::closing:
+    case Phase::ending:
         return settings.linger_timeout_ms;
     }
     return settings.idle_timeout_ms;
@@ -307,24 +349,51 @@ void Connection::expired() {
     const uint64_t limit = limit_ms();
     if (limit == never)
         return;
-    if (proxy_.worker().now_ms() < progress_ms_ + limit) {
-        arm(progress_ms_ + limit);
-        return;
+    if (phase_ == Phase::exchange && !exchanges_now_.empty())
+        return expire_exchanges(limit);
+    if (proxy_.worker().now_ms() < progress_ms_ + limit)
+        return arm(progress_ms_ + limit);
+    if (phase_ == Phase::idle)
+        return expire_idle();
+    stream_->abort({.code = Code::timeout, .side = Side::downstream, .during = "idle"}, false);
+}
+
+/// Each has its own clock.
+void Connection::expire_exchanges(uint64_t limit_ms) {
+    const uint64_t now_ms = proxy_.worker().now_ms();
+    Deadline next = never;
+    for (ActiveExchange* active : exchanges_now_) {
+        if (now_ms >= active->progress_ms_ + limit_ms) {
+            active->timed_out();
+            active->touch();
+        }
+        next = std::min(next, active->progress_ms_ + limit_ms);
     }
-    if (phase_ == Phase::exchange && active_ != nullptr) {
-        active_->timed_out();
-        touch();
-        arm(progress_ms_ + limit);
-        return;
-    }
-    if (phase_ == Phase::idle && !draining_)
+    arm(next);
+}
+
+void Connection::expire_idle() {
+    if (!draining_)
         proxy_.counters().add(Counter::idle_timeouts);
+    // HTTP/2 says good-bye; a client that does not answer, or does not read, is cut off the next time.
+    if (is_http2() && !codec_->finished()) {
+        draining_ = true;
+        codec_->drain();
+        codec_->drain();
+        writer_->kick();
+        touch();
+        arm(progress_ms_ + limit_ms());
+        return close_if_finished();
+    }
     stream_->abort({.code = Code::timeout, .side = Side::downstream, .during = "idle"}, false);
 }
 
 void Connection::drain() {
     draining_ = true;
-    codec_->drain();
+    if (codec_ != nullptr)
+        codec_->drain();
+    if (is_http2())
+        writer_->kick();
     if (phase_ == Phase::idle)
         enter(Phase::idle);
 }
@@ -332,13 +401,15 @@ void Connection::drain() {
 void Connection::cut() {
     if (std::exchange(client_gone_, true))
         return;
-    const Error why{.code = Code::canceled, .side = Side::downstream, .during = "cut"};
-    if (active_ != nullptr) {
-        if (active_->x.flags.empty())
-            active_->x.flags.add(ResponseFlag::DC);
-        active_->abandon("cut");
+    for (ActiveExchange* active : exchanges_now_) {
+        if (std::exchange(active->gone_, true))
+            continue;
+        if (active->x.flags.empty())
+            active->x.flags.add(ResponseFlag::DC);
+        active->abandon("cut");
     }
-    stream_->abort(why, true);
+    turn_.notify_all();
+    stream_->abort({.code = Code::canceled, .side = Side::downstream, .during = "cut"}, true);
 }
 
 } // namespace weft::l7

@@ -10,6 +10,8 @@
 #define WEFT_L7_COUNTERS(X)                                                                                            \
     X(connections_outbound, "weft_l7_connections_total", "outbound")                                                   \
     X(connections_inbound, "weft_l7_connections_total", "inbound")                                                     \
+    X(connections_http2, "weft_l7_http2_connections_total", "accepted")                                                \
+    X(http2_errors, "weft_l7_http2_connections_total", "ended_by_error")                                               \
     X(refused_worker_limit, "weft_l7_refused_connections_total", "worker_limit")                                       \
     X(refused_pod_limit, "weft_l7_refused_connections_total", "pod_limit")                                             \
     X(refused_no_address, "weft_l7_refused_connections_total", "no_address")                                           \
@@ -40,6 +42,7 @@
     X(pool_dropped_idle, "weft_l7_pool_drops_total", "idle")                                                           \
     X(pool_dropped_full, "weft_l7_pool_drops_total", "full")                                                           \
     X(pool_dropped_unclean, "weft_l7_pool_drops_total", "unclean")                                                     \
+    X(sessions_overflow, "weft_l7_pool_drops_total", "session_waiters")                                                \
     X(connects_ok, "weft_l7_upstream_connects_total", "ok")                                                            \
     X(connects_refused, "weft_l7_upstream_connects_total", "refused")                                                  \
     X(connects_timeout, "weft_l7_upstream_connects_total", "timeout")                                                  \
@@ -48,6 +51,7 @@
     X(connects_no_socket, "weft_l7_upstream_connects_total", "no_socket")                                              \
     X(connects_no_slot, "weft_l7_upstream_connects_total", "no_dial_slot")                                             \
     X(retries_connect, "weft_l7_retries_total", "connect")                                                             \
+    X(retries_refused, "weft_l7_retries_total", "refused_stream")                                                      \
     X(retries_stale, "weft_l7_retries_total", "stale_connection")                                                      \
     X(stock_waits, "weft_l7_stock_events_total", "wait")                                                               \
     X(stock_asked, "weft_l7_stock_events_total", "asked")                                                              \

@@ -3,48 +3,72 @@
 
 namespace weft::l7 {
 
-// The coroutine of one exchange. It only waits; what happens between two waits is decided by ActiveExchange.
-Task<void> Connection::exchange(StreamId stream, Head head, bool last) {
-    ActiveExchange active(*this, stream, std::move(head), last);
+// The coroutines of one exchange. They only wait; what happens between two waits is decided by ActiveExchange.
+Task<void> Connection::exchange(Arrival& arrival) {
+    ActiveExchange active(*this, arrival);
     const Chain& chain = proxy_.chain(accepted_.direction);
-    Outcome judged = chain.on_request(active.x);
-    active.decided(judged.ready() ? judged.take() : co_await judged.task());
+    if (!active.is_over()) {
+        Outcome judged = chain.on_request(active.x);
+        active.decided(judged.ready() ? judged.take() : co_await judged.task());
+    }
     while (active.wants_upstream()) {
-        UpstreamPtr upstream = active.take_pooled();
-        if (upstream == nullptr) {
-            Result<UpstreamPtr> made = co_await proxy_.connect(active.key(), accepted_.direction,
-                                                               active.x.peer.address, active.dial_);
-            if (!made) {
-                active.connect_failed(made.error());
-                continue;
+        if (active.wants_session()) {
+            SessionPtr session = proxy_.sessions().take(active.key());
+            if (session == nullptr) {
+                Result<SessionPtr> made = co_await proxy_.session(active.key(), accepted_.direction,
+                                                                  active.x.peer.address, active.dial_);
+                if (!made) {
+                    active.connect_failed(made.error());
+                    continue;
+                }
+                session = std::move(*made);
+                if (!active.wants_upstream()) { // refused or left meanwhile
+                    proxy_.sessions().pass_on(active.key());
+                    break;
+                }
             }
-            upstream = std::move(*made);
-            if (!active.wants_upstream()) { // refused or left meanwhile: the connection serves another
-                proxy_.pool().give(std::move(upstream), proxy_.worker().now_ms());
-                break;
+            active.begin(std::move(session));
+        } else {
+            UpstreamPtr upstream = active.take_pooled();
+            if (upstream == nullptr) {
+                Result<UpstreamPtr> made = co_await proxy_.connect(active.key(), accepted_.direction,
+                                                                   active.x.peer.address, active.dial_);
+                if (!made) {
+                    active.connect_failed(made.error());
+                    continue;
+                }
+                upstream = std::move(*made);
+                if (!active.wants_upstream()) { // refused or left meanwhile: the connection serves another
+                    proxy_.pool().give(std::move(upstream), proxy_.worker().now_ms());
+                    break;
+                }
             }
+            active.begin(std::move(upstream));
         }
-        active.begin(std::move(upstream));
         co_await ask(active);
     }
-    if (active.reply_ && !client_gone_)
+    if (active.reply_ && !active.is_over())
         active.give_local_reply();
-    if (active.has_reply_head() && !client_gone_ && !active.cut_) {
+    if (active.has_reply_head() && !active.is_over()) {
         Outcome outcome = chain.on_response(active.x);
         active.give_head(outcome.ready() ? outcome.take() : co_await outcome.task());
         co_await answer(active);
     }
-    // The backend's stream must not go while the reader is writing to it.
-    if (active.reader_inside_)
-        active.upstream_->stream->abort({.code = Code::canceled, .side = Side::self, .during = "reply ended"}, true);
-    while (active.reader_inside_)
-        (void)co_await left_.wait();
+    // The backend must not go while the pump is using it.
+    if (active.pumping_) {
+        active.lose_body();
+        if (active.upstream_ != nullptr)
+            active.upstream_->stream->abort({.code = Code::canceled, .side = Side::self, .during = "reply ended"}, true);
+    }
+    while (active.pumping_)
+        (void)co_await active.wake_.wait();
     exchange_over(active);
 }
 
-/// Sends the request head and reads until the head of the reply, an error, or the client's end.
+/// Sends the request head and takes in what comes until the head of the reply, an error, or the client's end.
 Task<void> Connection::ask(ActiveExchange& active) {
-    while (active.asking() && !active.upstream_->codec->pending().empty() && !active.body_begun_) {
+    while (active.asking() && active.upstream_ != nullptr && !active.body_allowed_ &&
+           !active.upstream_->codec->pending().empty()) {
         Upstream& upstream = *active.upstream_;
         const Result<size_t> wrote = co_await upstream.stream->write(upstream.codec->pending());
         if (wrote)
@@ -54,38 +78,83 @@ Task<void> Connection::ask(ActiveExchange& active) {
     }
     if (active.asking())
         active.request_sent();
-    while (active.asking()) {
-        if (!codec_->pending().empty()) // 100 Continue, or other informational heads
+    for (;;) {
+        active.give_informational();
+        if (is_http2())
+            writer_->kick();
+        else if (!codec_->pending().empty() && active.asking()) // 100 Continue, or other informational heads
             co_await flush();
         if (!active.asking())
             break;
+        if (active.session_ != nullptr) {
+            (void)co_await active.wake_.wait();
+            continue;
+        }
         Result<Slice> bytes = co_await active.upstream_->stream->read();
         if (!active.asking())
             break; // refused meanwhile by the reader
         active.upstream_read(bytes);
-        active.give_informational();
     }
 }
 
-/// Relays the reply until it is given whole, or cut. Reads on only when the client has taken what was read.
+/// Relays the reply until it is given whole, or cut. Takes more from the backend only when the client has taken what
+/// there was.
 Task<void> Connection::answer(ActiveExchange& active) {
     const size_t gather_max = proxy_.settings().relay_bytes_max;
     for (;;) {
-        active.give_body();
-        if (!codec_->pending().empty() && !client_gone_ && !active.cut_)
+        active.give_reply_body();
+        if (is_http2())
+            writer_->kick();
+        else if (!codec_->pending().empty() && !active.is_over())
             co_await flush();
-        if (client_gone_ || active.cut_ || active.reply_given())
+        if (active.is_over() || active.reply_given())
             co_return;
+        if (active.reply_blocked_ || active.session_ != nullptr) {
+            if (active.reply_blocked_ || !active.reply_body_.ready())
+                (void)co_await active.wake_.wait();
+            continue;
+        }
         do {
             Result<Slice> bytes = co_await active.upstream_->stream->read();
-            if (client_gone_ || active.cut_)
+            if (active.is_over())
                 co_return;
             active.upstream_read(bytes);
-        } while (!active.cut_ && !active.reply_ready() && active.gathered_bytes() < gather_max &&
+        } while (!active.cut_ && !active.reply_body_.complete() && active.gathered_bytes() < gather_max &&
                  active.upstream_->stream->buffered() > 0);
     }
 }
 
+/// The request's body on its way to the backend, as fast as that takes it.
+Task<void> Connection::pump(ActiveExchange& active) {
+    active.pumping_ = true;
+    while (active.may_send_body()) {
+        if (!active.request_body_.ready() || active.body_blocked_) {
+            (void)co_await active.body_wake_.wait();
+            continue;
+        }
+        if (!active.give_request_body()) {
+            active.lose_body();
+            break;
+        }
+        while (active.upstream_ != nullptr && !active.body_lost_ && !active.upstream_->codec->pending().empty()) {
+            Upstream& upstream = *active.upstream_;
+            const Result<size_t> wrote = co_await upstream.stream->write(upstream.codec->pending());
+            // The backend may have answered before it closed: the exchange reads on and finds out.
+            if (!wrote) {
+                active.lose_body();
+                break;
+            }
+            upstream.codec->sent(*wrote);
+            active.touch();
+        }
+        turn_.notify_all();
+    }
+    active.pumping_ = false;
+    active.wake_.notify_all();
+    turn_.notify_all();
+}
+
+/// HTTP/1: until all is written, or the client is gone.
 Task<void> Connection::flush() {
     while (!codec_->pending().empty() && !client_gone_) {
         const Result<size_t> wrote = co_await stream_->write(codec_->pending());
@@ -95,16 +164,26 @@ Task<void> Connection::flush() {
         }
         codec_->sent(*wrote);
         touch();
-        if (active_ != nullptr)
-            active_->response_sent(*wrote);
+        if (ActiveExchange* active = only_exchange()) {
+            active->touch();
+            active->response_sent(*wrote);
+        }
     }
 }
 
 void Connection::exchange_over(ActiveExchange& active) {
     active.finish();
-    active_ = nullptr;
-    forget_body();
-    if (active.cut_ && !client_gone_) {
+    std::erase(exchanges_now_, &active);
+    if (is_http2()) {
+        codec_->consumed(active.stream_, active.request_body_.drop());
+        if (active.cut_ && !active.gone_)
+            codec_->reset(active.stream_, {.code = Code::reset, .side = Side::self, .during = "reply cut"});
+        writer_->kick();
+        if (exchanges_now_.empty() && !client_gone_ && phase_ != Phase::closing) {
+            enter(Phase::idle);
+            close_if_finished();
+        }
+    } else if (active.cut_ && !client_gone_) {
         cut();
     } else if (!client_gone_) {
         enter(codec_->finished() ? Phase::closing : Phase::idle);

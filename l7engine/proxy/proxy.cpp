@@ -44,6 +44,7 @@ private:
 Proxy::Proxy(Worker& worker, const ProxySettings& settings, uint32_t workers,
              std::move_only_function<void(SocketStock::Wish)> ask_sockets)
     : worker_(worker), settings_(settings), stats_(settings_.series_max, counters_), pool_(settings_, counters_),
+      sessions_(worker, settings_, counters_),
       stock_(worker, settings_, counters_, std::move(ask_sockets)), dial_slots_(worker, workers),
       picker_(settings_.seed ^ uint64_t{worker.index()} << 32), outbound_(make_chain(Direction::outbound, settings_.filters)),
       inbound_(make_chain(Direction::inbound, settings_.filters)), tick_(std::make_unique<Tick>(*this)) {}
@@ -171,8 +172,12 @@ void Proxy::joined(Downstream& connection) {
 
 void Proxy::left(Downstream& connection) {
     // Nobody else may use what the application took for this client's own connection.
-    if (const Accepted& accepted = connection.accepted_; accepted.direction == Direction::inbound)
-        pool_.release({.pod_id = accepted.pod_id, .address = accepted.destination, .client = accepted.client});
+    if (const Accepted& accepted = connection.accepted_; accepted.direction == Direction::inbound) {
+        const UpstreamKey key{
+            .pod_id = accepted.pod_id, .address = accepted.destination, .client = accepted.client};
+        pool_.release(key);
+        sessions_.release(key);
+    }
     *connection.previous_ = connection.next_;
     if (connection.next_ != nullptr)
         connection.next_->previous_ = connection.previous_;
@@ -186,7 +191,38 @@ void Proxy::left(Downstream& connection) {
 
 Task<Result<UpstreamPtr>> Proxy::connect(UpstreamKey key, Direction direction, SocketAddress client,
                                          Cancel& cancel) {
+    Result<std::unique_ptr<ByteStream>> stream =
+        co_await dial(key, direction, client, Until(worker_.in_ms(settings_.connect_timeout_ms), &cancel));
+    if (!stream)
+        co_return std::unexpected(stream.error());
+    co_return std::make_unique<Upstream>(
+        Upstream{.key = key, .stream = std::move(*stream), .codec = make_h1_client_codec(settings_.h1)});
+}
+
+Task<Result<SessionPtr>> Proxy::session(UpstreamKey key, Direction direction, SocketAddress client, Cancel& cancel) {
     const Until until(worker_.in_ms(settings_.connect_timeout_ms), &cancel);
+    for (;;) {
+        if (SessionPtr session = sessions_.take(key))
+            co_return session;
+        switch (sessions_.next_turn(key)) {
+        case SessionPool::Turn::refused: co_return fail(Code::unavailable, "session");
+        case SessionPool::Turn::wait:
+            if (const Result<void> woken = co_await sessions_.wait(key, until); !woken)
+                co_return std::unexpected(connect_failed(woken.error()));
+            break;
+        case SessionPool::Turn::connect: {
+            Result<std::unique_ptr<ByteStream>> stream = co_await dial(key, direction, client, until);
+            SessionPtr session = sessions_.connected(key, stream ? std::move(*stream) : nullptr);
+            if (session == nullptr)
+                co_return std::unexpected(stream.error());
+            co_return session;
+        }
+        }
+    }
+}
+
+Task<Result<std::unique_ptr<ByteStream>>> Proxy::dial(UpstreamKey key, Direction direction, SocketAddress client,
+                                                      Until until) {
     const bool ipv6 = !key.address.address.is_v4();
     Result<UniqueFd> socket = stock_.try_take(key.pod_id, ipv6);
     if (!*socket)
@@ -211,8 +247,7 @@ Task<Result<UpstreamPtr>> Proxy::connect(UpstreamKey key, Direction direction, S
     if (!stream)
         co_return std::unexpected(connect_failed(stream.error()));
     counters_.add(Counter::connects_ok);
-    co_return std::make_unique<Upstream>(
-        Upstream{.key = key, .stream = std::move(*stream), .codec = make_h1_client_codec(settings_.h1)});
+    co_return stream;
 }
 
 /// A client that leaves while its request waits is no shortage.
@@ -234,6 +269,7 @@ Error Proxy::connect_failed(Error error) {
 
 void Proxy::tick() {
     pool_.sweep(worker_.now_ms());
+    sessions_.sweep(worker_.now_ms());
     stock_.tick();
     finish_releases();
     finish_drain();
@@ -265,6 +301,7 @@ void Proxy::release_pod(uint32_t pod_id, std::move_only_function<void()> release
     }
     stock_.release_pod(pod_id);
     pool_.release_pod(pod_id);
+    sessions_.release_pod(pod_id);
     for (Downstream* connection = first_connection_; connection != nullptr; connection = connection->next_) {
         if (connection->pod_id() == pod_id)
             connection->drain();
@@ -288,6 +325,11 @@ void Proxy::finish_releases() {
             continue;
         }
         pool_.release_pod(entry->first); // given back by the last exchanges
+        sessions_.release_pod(entry->first);
+        if (sessions_.alive(entry->first) > 0) {
+            ++entry;
+            continue;
+        }
         for (const Pod::Listening& listening : pod.listening)
             accept_shortages_ += listening.acceptor->shortages();
         std::ranges::move(pod.next, std::back_inserter(again));
@@ -339,6 +381,9 @@ void Proxy::finish_drain() {
     if (std::ranges::any_of(pods_, [](const auto& entry) { return entry.second->stopping > 0; }))
         return;
     pool_.clear();
+    sessions_.clear();
+    if (sessions_.alive() > 0)
+        return;
     for (const auto& [pod_id, pod] : pods_)
         stock_.release_pod(pod_id);
     for (std::move_only_function<void()>& drained : std::exchange(drained_, {}))

@@ -14,6 +14,7 @@
 #include "l7engine/io/worker.hpp"
 #include "l7engine/proxy/admit.hpp"
 #include "l7engine/proxy/dial_slots.hpp"
+#include "l7engine/proxy/session_pool.hpp"
 #include "l7engine/proxy/settings.hpp"
 #include "l7engine/proxy/socket_stock.hpp"
 #include "l7engine/proxy/stats.hpp"
@@ -69,6 +70,12 @@ public:
     /// A new connection to the exchange's endpoint, through a dial slot if inbound. Error: Code::canceled, if so.
     [[nodiscard]] Task<Result<UpstreamPtr>> connect(UpstreamKey key, Direction direction, SocketAddress client,
                                                     Cancel& cancel);
+    /// A session to it with room for a stream: one that is there, or a new one. Code::unavailable: too many wait.
+    [[nodiscard]] Task<Result<SessionPtr>> session(UpstreamKey key, Direction direction, SocketAddress client,
+                                                   Cancel& cancel);
+    /// Only the connection.
+    [[nodiscard]] Task<Result<std::unique_ptr<ByteStream>>> dial(UpstreamKey key, Direction direction,
+                                                                 SocketAddress client, Until until);
     void joined(Downstream& connection);
     void left(Downstream& connection);
     [[nodiscard]] Worker& worker() { return worker_; }
@@ -78,6 +85,7 @@ public:
         return direction == Direction::outbound ? outbound_ : inbound_;
     }
     [[nodiscard]] UpstreamPool& pool() { return pool_; }
+    [[nodiscard]] SessionPool& sessions() { return sessions_; }
     [[nodiscard]] SocketStock& stock() { return stock_; }
     [[nodiscard]] EndpointPicker& picker() { return picker_; }
     [[nodiscard]] StatsShard& stats() { return stats_; }
@@ -114,6 +122,7 @@ private:
     Counters counters_;
     StatsShard stats_;
     UpstreamPool pool_;
+    SessionPool sessions_;
     SocketStock stock_;
     DialSlots dial_slots_;
     EndpointPicker picker_;

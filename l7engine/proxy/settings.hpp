@@ -6,6 +6,7 @@
 
 #include "l7engine/filter/registry.hpp"
 #include "l7engine/http/h1_codec.hpp"
+#include "l7engine/http/h2_codec.hpp"
 #include "l7engine/io/tcp.hpp"
 
 namespace weft::l7 {
@@ -35,6 +36,10 @@ struct ProxySettings {
     size_t pool_per_key_max = 256;
     size_t pool_max = 8'192;
     size_t relay_bytes_max = 64 * 1024; ///< gathered from one side before it is written to the other
+    size_t sessions_per_key_max = 4;    ///< HTTP/2 connections to one endpoint
+    size_t session_waiters_max = 4'096; ///< requests waiting for a stream of one; above: 503 UO
+    /// Of a request's body, kept until the backend answers: a stream that it refuses is tried again elsewhere.
+    size_t replay_bytes_max = 64 * 1024;
 
     // sockets of the agent
     uint32_t stock_start = 8;
@@ -52,6 +57,8 @@ struct ProxySettings {
     size_t series_max = 2'000; ///< metric series; above: one series of overflow
 
     H1Settings h1;
+    H2Settings h2_downstream;
+    H2Settings h2_upstream;
     TcpSettings tcp;
     FilterSettings filters;
 };

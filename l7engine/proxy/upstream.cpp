@@ -12,7 +12,7 @@ bool is_spoilt(const Upstream& upstream) { return upstream.stream->peer_closed()
 
 } // namespace
 
-size_t UpstreamPool::KeyHash::operator()(const UpstreamKey& key) const noexcept {
+size_t UpstreamKeyHash::operator()(const UpstreamKey& key) const noexcept {
     size_t hash = std::hash<SocketAddress>()(key.address);
     hash ^= (std::hash<SocketAddress>()(key.client) + key.pod_id) * 0x9e3779b97f4a7c15U;
     return hash;

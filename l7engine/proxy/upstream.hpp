@@ -24,7 +24,11 @@ struct UpstreamKey {
     bool operator==(const UpstreamKey&) const = default;
 };
 
-/// A connection to a backend. Owned by one exchange or by the pool.
+struct UpstreamKeyHash {
+    size_t operator()(const UpstreamKey& key) const noexcept;
+};
+
+/// A connection to a backend for one request at a time (HTTP/1). Owned by one exchange or by the pool.
 struct Upstream {
     UpstreamKey key;
     std::unique_ptr<ByteStream> stream;
@@ -52,15 +56,12 @@ public:
     [[nodiscard]] size_t size() const { return size_; }
 
 private:
-    struct KeyHash {
-        size_t operator()(const UpstreamKey& key) const noexcept;
-    };
     template <class Condition>
     void drop_if(Condition condition);
 
     const ProxySettings& settings_;
     Counters& counters_;
-    std::unordered_map<UpstreamKey, std::vector<UpstreamPtr>, KeyHash> idle_;
+    std::unordered_map<UpstreamKey, std::vector<UpstreamPtr>, UpstreamKeyHash> idle_;
     size_t size_ = 0;
 };
 

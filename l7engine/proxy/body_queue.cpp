@@ -1,0 +1,96 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "l7engine/proxy/body_queue.hpp"
+
+#include <algorithm>
+#include <cassert>
+#include <iterator>
+
+#include "l7engine/http/out_queue.hpp"
+
+namespace weft::l7 {
+
+void BodyQueue::push(Slice&& data, bool last) {
+    if (!data.empty()) {
+        bytes_ += data.size();
+        data_.push_back(std::move(data));
+    }
+    complete_ = complete_ || last;
+}
+
+void BodyQueue::push_trailers(Trailers&& trailers) {
+    trailers_ = std::move(trailers);
+    complete_ = true;
+}
+
+Result<BodyQueue::Given> BodyQueue::give(Codec& codec, StreamId stream) {
+    Given given;
+    size_t whole = 0;
+    while (whole < data_.size() && !given.blocked) {
+        Slice& piece = data_[whole];
+        const size_t size = piece.size();
+        const bool last = complete_ && !trailers_ && whole + 1 == data_.size();
+        // A second reference: the codec may take a part.
+        const Result<size_t> took = codec.send_data(stream, piece.share(0, size), last);
+        if (!took)
+            return std::unexpected(took.error());
+        taken(piece.split_front(*took), given);
+        given.blocked = *took < size;
+        if (!given.blocked) {
+            given_ = last;
+            ++whole;
+        }
+    }
+    if (whole == data_.size())
+        clear_slices(data_);
+    else
+        data_.erase(data_.begin(), data_.begin() + static_cast<ptrdiff_t>(whole));
+    if (given.blocked || given_ || !complete_)
+        return given;
+    given_ = true;
+    if (trailers_) {
+        if (const Result<void> sent = codec.send_trailers(stream, *trailers_); !sent)
+            return std::unexpected(sent.error());
+    } else if (const Result<size_t> ended = codec.send_data(stream, {}, true); !ended) {
+        return std::unexpected(ended.error());
+    }
+    return given;
+}
+
+void BodyQueue::taken(const Slice& piece, Given& given) {
+    const size_t size = piece.size();
+    bytes_ -= size;
+    const size_t again = std::min(again_bytes_, size);
+    again_bytes_ -= again;
+    given.bytes += size - again;
+    if (size == 0 || taken_for_good_)
+        return;
+    if (kept_bytes_ + size <= keep_max_) {
+        kept_bytes_ += size;
+        kept_.push_back(Slice::copy_of(piece.bytes())); // not the receive buffer: this may last
+    } else {
+        forget();
+        taken_for_good_ = true;
+    }
+}
+
+size_t BodyQueue::drop() {
+    clear_slices(data_);
+    return std::exchange(bytes_, 0) - std::exchange(again_bytes_, 0);
+}
+
+void BodyQueue::rewind() {
+    assert(can_rewind());
+    data_.insert(data_.begin(), std::move_iterator(kept_.begin()), std::move_iterator(kept_.end()));
+    kept_.clear();
+    bytes_ += kept_bytes_;
+    again_bytes_ += std::exchange(kept_bytes_, 0);
+    given_ = false;
+}
+
+void BodyQueue::forget() {
+    taken_for_good_ = taken_for_good_ || kept_bytes_ > 0;
+    clear_slices(kept_);
+    kept_bytes_ = keep_max_ = 0;
+}
+
+} // namespace weft::l7

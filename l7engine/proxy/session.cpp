@@ -1,0 +1,189 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "l7engine/proxy/session.hpp"
+
+#include <algorithm>
+
+#include "l7engine/io/worker.hpp"
+
+namespace weft::l7 {
+
+namespace {
+
+constexpr uint64_t goodbye_ms = 1'000; ///< a GOAWAY that says why may take so long to go out
+
+Error upstream_fault(Error error) {
+    error.side = Side::upstream;
+    return error;
+}
+
+} // namespace
+
+UpstreamSession::UpstreamSession(Worker& worker, const UpstreamKey& key, std::unique_ptr<ByteStream> stream,
+                                 std::unique_ptr<Codec> codec, size_t streams_max, Watcher& watcher)
+    : worker_(worker), key_(key), stream_(std::move(stream)), codec_(std::move(codec)), room_(streams_max),
+      watcher_(watcher), writer_(worker, *stream_, *codec_, *this), progress_(worker),
+      idle_since_ms_(worker.now_ms()) {}
+
+UpstreamSession::~UpstreamSession() { watcher_.session_gone(key_.pod_id); }
+
+void UpstreamSession::start() {
+    worker_.tasks().spawn(write(shared_from_this()));
+    worker_.tasks().spawn(read(shared_from_this()));
+}
+
+// ------------------------------------------------------------------ streams
+
+Result<StreamId> UpstreamSession::open(StreamUser& user, const Head& head, bool last) {
+    const Result<StreamId> stream = codec_->open();
+    if (!stream) {
+        // The peer allows fewer streams than we thought; a session that takes none at all is of no use.
+        room_ = users_.size();
+        if (users_.empty())
+            leave();
+        return std::unexpected(upstream_fault(stream.error()));
+    }
+    if (const Result<void> sent = codec_->send_head(*stream, head, last); !sent)
+        return std::unexpected(sent.error());
+    users_.push_back({.stream = *stream, .user = &user});
+    kick();
+    return stream;
+}
+
+void UpstreamSession::forget(StreamId stream, const Error& why) {
+    const auto found = std::ranges::find(users_, stream, &Open::stream);
+    if (found == users_.end())
+        return;
+    *found = users_.back();
+    users_.pop_back();
+    codec_->reset(stream, why); // nothing, if it has ended
+    kick();
+    if (users_.empty())
+        idle_since_ms_ = worker_.now_ms();
+    end_if_idle();
+    watcher_.session_changed(key_);
+}
+
+StreamUser* UpstreamSession::user_of(StreamId stream) const {
+    const auto found = std::ranges::find(users_, stream, &Open::stream);
+    return found == users_.end() ? nullptr : found->user;
+}
+
+void UpstreamSession::on_head(StreamId stream, Head&& head, bool last) {
+    if (StreamUser* user = user_of(stream))
+        user->on_head(stream, std::move(head), last);
+}
+
+void UpstreamSession::on_data(StreamId stream, Slice&& data, bool last) {
+    if (StreamUser* user = user_of(stream))
+        user->on_data(stream, std::move(data), last);
+}
+
+void UpstreamSession::on_trailers(StreamId stream, Trailers&& trailers) {
+    if (StreamUser* user = user_of(stream))
+        user->on_trailers(stream, std::move(trailers));
+}
+
+void UpstreamSession::on_reset(StreamId stream, Error error) {
+    if (StreamUser* user = user_of(stream))
+        user->on_reset(stream, upstream_fault(error));
+}
+
+void UpstreamSession::on_goaway(StreamId) {
+    leaving_ = true;
+    watcher_.session_changed(key_);
+}
+
+// ------------------------------------------------------------------ the connection
+
+Task<void> UpstreamSession::read(std::shared_ptr<UpstreamSession> self) {
+    UpstreamSession& session = *self;
+    bool has_last_words = false;
+    while (!session.lost_) {
+        Result<Slice> bytes = co_await session.stream_->read();
+        if (!bytes || bytes->empty()) {
+            session.lost(bytes ? Error{.code = Code::eof, .during = "reply"} : bytes.error());
+            break;
+        }
+        Result<size_t> used = session.receive(*bytes);
+        while (used && *used == 0) { // it does not read what we have to say
+            if (const Result<void> wrote = co_await session.progress_.wait(); !wrote || session.lost_)
+                break;
+            used = session.receive(*bytes);
+        }
+        if (!used) {
+            has_last_words = true;
+            session.lost(used.error());
+        }
+    }
+    session.writer_.kick();
+    session.writer_.stop();
+    if (has_last_words && session.writer_.running())
+        co_await sleep(session.worker_, goodbye_ms);
+    session.stream_->abort({.code = Code::canceled, .side = Side::upstream, .during = "session ended"}, false);
+}
+
+Task<void> UpstreamSession::write(std::shared_ptr<UpstreamSession> self) {
+    co_await self->writer_.run();
+    // Nothing more is to be said: ends the reading, too.
+    if (!self->lost_)
+        self->stream_->abort({.code = Code::canceled, .side = Side::upstream, .during = "session ended"}, false);
+}
+
+Result<size_t> UpstreamSession::receive(const Slice& bytes) {
+    const Result<size_t> used = codec_->receive(bytes, *this);
+    name_writable();
+    writer_.kick();
+    end_if_idle();
+    return used;
+}
+
+void UpstreamSession::name_writable() {
+    while (const std::optional<StreamId> stream = codec_->next_writable()) {
+        if (StreamUser* user = user_of(*stream))
+            user->writable();
+    }
+}
+
+void UpstreamSession::written(size_t) {
+    name_writable();
+    progress_.notify_all();
+}
+
+void UpstreamSession::write_failed(const Error& error) { lost(error); }
+
+/// Every stream that has not ended has its reset.
+void UpstreamSession::lost(const Error& error) {
+    if (std::exchange(lost_, true))
+        return;
+    leaving_ = true;
+    (void)codec_->receive_eof(*this); // tells which requests the backend cannot have seen
+    while (!users_.empty()) {
+        const Open open = users_.back();
+        users_.pop_back();
+        open.user->on_reset(open.stream, upstream_fault(error));
+    }
+    progress_.notify_all();
+    watcher_.session_changed(key_);
+}
+
+void UpstreamSession::end_if_idle() {
+    if (!leaving_ || lost_ || !users_.empty())
+        return;
+    codec_->drain();
+    writer_.kick();
+    writer_.stop();
+}
+
+void UpstreamSession::leave() {
+    if (std::exchange(leaving_, true))
+        return;
+    end_if_idle();
+    watcher_.session_changed(key_);
+}
+
+void UpstreamSession::close() {
+    lost({.code = Code::canceled, .during = "closed"});
+    stream_->abort({.code = Code::canceled, .side = Side::upstream, .during = "closed"}, true);
+}
+
+} // namespace weft::l7
