@@ -180,7 +180,7 @@ void ActiveExchange::begin(SessionPtr session) {
     }
     if (stream.error().code != Code::unavailable)
         reply_with(local_reply({.code = Code::invalid, .side = Side::downstream, .detail = 400}));
-    else if (++tries_ >= connection_.proxy_.settings().connect_tries_max) // it was full: another one is looked for
+    else if (++full_sessions_ > connection_.proxy_.settings().sessions_per_key_max) // else another one is looked for
         reply_with(local_reply({.code = Code::unavailable, .side = Side::self, .during = "stream"}));
 }
 

@@ -125,6 +125,7 @@ private:
     std::vector<Head> informational_;
     size_t gathered_bytes_ = 0;
     uint32_t tries_ = 0; ///< that failed before a byte reached a backend
+    uint32_t full_sessions_ = 0; ///< had no stream for it after all
     bool has_body_;
     bool expects_continue_;
     bool continued_ = false;

@@ -50,13 +50,24 @@ Result<StreamId> UpstreamSession::open(StreamUser& user, const Head& head, bool 
 }
 
 void UpstreamSession::forget(StreamId stream, const Error& why) {
-    const auto found = std::ranges::find(users_, stream, &Open::stream);
-    if (found == users_.end())
+    if (take_user(stream) == nullptr)
         return;
-    *found = users_.back();
-    users_.pop_back();
     codec_->reset(stream, why); // nothing, if it has ended
     kick();
+    stream_ended();
+}
+
+StreamUser* UpstreamSession::take_user(StreamId stream) {
+    const auto found = std::ranges::find(users_, stream, &Open::stream);
+    if (found == users_.end())
+        return nullptr;
+    StreamUser* user = found->user;
+    *found = users_.back();
+    users_.pop_back();
+    return user;
+}
+
+void UpstreamSession::stream_ended() {
     if (users_.empty())
         idle_since_ms_ = worker_.now_ms();
     end_if_idle();
@@ -84,8 +95,10 @@ void UpstreamSession::on_trailers(StreamId stream, Trailers&& trailers) {
 }
 
 void UpstreamSession::on_reset(StreamId stream, Error error) {
-    if (StreamUser* user = user_of(stream))
+    if (StreamUser* user = take_user(stream)) {
         user->on_reset(stream, upstream_fault(error));
+        stream_ended();
+    }
 }
 
 void UpstreamSession::on_goaway(StreamId) {
@@ -124,9 +137,8 @@ Task<void> UpstreamSession::read(std::shared_ptr<UpstreamSession> self) {
 
 Task<void> UpstreamSession::write(std::shared_ptr<UpstreamSession> self) {
     co_await self->writer_.run();
-    // Nothing more is to be said: ends the reading, too.
-    if (!self->lost_)
-        self->stream_->abort({.code = Code::canceled, .side = Side::upstream, .during = "session ended"}, false);
+    // Nothing more is to be said, or can be: ends the reading, too.
+    self->stream_->abort({.code = Code::canceled, .side = Side::upstream, .during = "session ended"}, false);
 }
 
 Result<size_t> UpstreamSession::receive(const Slice& bytes) {

@@ -48,7 +48,8 @@ public:
     /// Its two coroutines, detached. Once.
     void start();
 
-    /// Code::unavailable: at the peer's limit, or leaving. Until forget() the user hears of the stream.
+    /// Code::unavailable: at the peer's limit, or leaving. Until forget() or an on_reset() the user hears
+    /// of the stream.
     [[nodiscard]] Result<StreamId> open(StreamUser& user, const Head& head, bool last);
     /// The user hears no more; a stream that has not ended is reset for `why`.
     void forget(StreamId stream, const Error& why);
@@ -78,6 +79,8 @@ private:
     void end_if_idle();
     void name_writable();
     [[nodiscard]] StreamUser* user_of(StreamId stream) const;
+    StreamUser* take_user(StreamId stream);
+    void stream_ended();
 
     // codec events
     void on_head(StreamId stream, Head&& head, bool last) override;
