@@ -5,6 +5,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "config/base/net.hpp"
 #include "l7engine/http/head.hpp"
@@ -39,6 +40,7 @@ struct RouteChoice {
     SocketAddress address;            ///< of the endpoint
     const config::Workload* workload = nullptr; ///< of the endpoint; inbound: known before the chain
     OpenRequest open;                           ///< at the endpoint
+    std::vector<uint32_t> tried;                ///< endpoints that failed this request: choose_again()
 };
 
 /// Milliseconds of the worker's clock; the duration of metrics counts from `start`.

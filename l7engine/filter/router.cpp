@@ -31,15 +31,12 @@ std::optional<size_t> EndpointPicker::share(uint32_t table, uint32_t rule,
     return shares_[table][rule].pick(backends, random_);
 }
 
-bool EndpointPicker::choose(const SnapshotView& view, RouteChoice& choice, bool ipv4, std::optional<uint32_t> exclude) {
+bool EndpointPicker::choose(const SnapshotView& view, RouteChoice& choice, bool ipv4, uint64_t now_ms) {
     choice.open.reset();
     const std::span<const config::Endpoint> all = choice.cluster->endpoints;
     const std::span<const config::Endpoint> endpoints = of_family(all, ipv4);
     const size_t start = static_cast<size_t>(endpoints.data() - all.data());
-    const auto counter = [&](size_t index) -> uint32_t& { return in_flight_[endpoints[index].address]; };
-    const bool is_here = exclude && *exclude >= start && *exclude - start < endpoints.size();
-    const std::optional<size_t> avoid = is_here ? std::optional<size_t>(*exclude - start) : std::nullopt;
-    const std::optional<PickedEndpoint> picked = pick_endpoint(endpoints, counter, random_, avoid);
+    const std::optional<PickedEndpoint> picked = pick(endpoints, start, choice.tried, now_ms);
     if (!picked)
         return false;
     const config::Endpoint& endpoint = endpoints[picked->index];
@@ -48,6 +45,32 @@ bool EndpointPicker::choose(const SnapshotView& view, RouteChoice& choice, bool 
     choice.workload = view.workload(endpoint.workload);
     choice.open = count_in(*picked->in_flight);
     return true;
+}
+
+/// An index into `endpoints`, which begin at `start` of those that `tried` counts.
+std::optional<PickedEndpoint> EndpointPicker::pick(std::span<const config::Endpoint> endpoints, size_t start,
+                                                   std::span<const uint32_t> tried, uint64_t now_ms) {
+    const auto counter = [&](size_t index) -> uint32_t& { return in_flight_[endpoints[index].address]; };
+    const auto fresh = [&](size_t index) { return std::ranges::find(tried, start + index) == tried.end(); };
+    const auto fit = [&](size_t index) {
+        return fresh(index) && !health_.is_ejected(endpoints[index].address, now_ms);
+    };
+    if (health_.any(now_ms)) {
+        if (const auto picked = pick_endpoint(endpoints.size(), counter, random_, fit)) {
+            health_.chosen(endpoints[picked->index].address, now_ms);
+            return picked;
+        }
+    }
+    // All that are left are ejected: they share the load as if none were, since one may work all the same.
+    if (!tried.empty()) {
+        if (const auto picked = pick_endpoint(endpoints.size(), counter, random_, fresh))
+            return picked;
+        // Each has been tried: not the last one again, if there is another.
+        const auto other = [&](size_t index) { return start + index != tried.back(); };
+        if (const auto picked = pick_endpoint(endpoints.size(), counter, random_, other))
+            return picked;
+    }
+    return pick_endpoint(endpoints.size(), counter, random_);
 }
 
 uint32_t EndpointPicker::in_flight(const SocketAddress& endpoint) const {
@@ -61,8 +84,10 @@ void EndpointPicker::forget_idle() {
 
 namespace {
 
-std::optional<LocalReply> choose_endpoint(Exchange& exchange, std::optional<uint32_t> failed, uint32_t trusted_hops) {
-    if (!exchange.picker->choose(exchange.view, exchange.choice, exchange.destination.address.is_v4(), failed))
+std::optional<LocalReply> choose_endpoint(Exchange& exchange, uint32_t trusted_hops) {
+    // The time of the request's start is good enough for a retry, too: what was ejected since then stays avoided.
+    const bool ipv4 = exchange.destination.address.is_v4();
+    if (!exchange.picker->choose(exchange.view, exchange.choice, ipv4, exchange.times.start_ms))
         return local_reply(no_healthy_upstream());
     const std::optional<LocalReply> refusal = judge_endpoint(exchange, trusted_hops);
     if (refusal)
@@ -83,7 +108,7 @@ public:
             return local_reply(no_route());
         if (std::optional<LocalReply> reply = choose_cluster(exchange))
             return *reply;
-        if (const std::optional<LocalReply> reply = choose_endpoint(exchange, std::nullopt, trusted_hops_))
+        if (const std::optional<LocalReply> reply = choose_endpoint(exchange, trusted_hops_))
             return *reply;
         return Continue{};
     }
@@ -126,7 +151,9 @@ private:
 } // namespace
 
 std::optional<LocalReply> choose_again(Exchange& exchange, uint32_t trusted_hops) {
-    return choose_endpoint(exchange, exchange.choice.endpoint, trusted_hops);
+    if (exchange.choice.endpoint)
+        exchange.choice.tried.push_back(*exchange.choice.endpoint);
+    return choose_endpoint(exchange, trusted_hops);
 }
 
 std::unique_ptr<Filter> make_router(const FilterSettings& settings) { return std::make_unique<RouterFilter>(settings); }

@@ -2,6 +2,9 @@
 #include "l7engine/http/reply.hpp"
 
 #include <optional>
+#include <string>
+
+#include "l7engine/http/grpc.hpp"
 
 namespace weft::l7 {
 namespace {
@@ -105,6 +108,20 @@ Head make_local_reply(uint16_t status, uint64_t content_length, std::string_view
     head.headers.reserve(2, 64);
     if (content_length > 0)
         head.headers.add("content-type", "text/plain");
+    head.headers.add("date", http_date);
+    return head;
+}
+
+Head make_local_reply(const LocalReply& reply, bool grpc, std::string_view http_date) {
+    if (!grpc)
+        return make_local_reply(reply.status, reply.body.size(), http_date);
+    Head head;
+    head.status = 200;
+    head.headers.reserve(4, 256);
+    head.headers.add("content-type", "application/grpc");
+    head.headers.add("grpc-status", std::to_string(grpc_status_of_http(reply.status)));
+    if (!reply.body.empty())
+        head.headers.add("grpc-message", encode_grpc_message(reply.body));
     head.headers.add("date", http_date);
     return head;
 }

@@ -57,17 +57,12 @@ std::optional<size_t> WeightedChoice::next() {
     return static_cast<size_t>(best - shares_.data());
 }
 
-EndpointPair draw_two(size_t count, std::optional<size_t> exclude, RandomState& random) {
-    const bool excluding = exclude && *exclude < count && count > 1;
-    const size_t choices = excluding ? count - 1 : count;
-    // Draw among the remaining ones, then step over the excluded index.
-    const auto place = [&](size_t drawn) { return excluding && drawn >= *exclude ? drawn + 1 : drawn; };
-    const size_t first = random.below(choices);
-    if (choices == 1)
-        return {place(first), place(first)};
-    size_t second = random.below(choices - 1);
-    second += second >= first ? 1 : 0;
-    return {place(first), place(second)};
+EndpointPair draw_two(size_t count, RandomState& random) {
+    const size_t first = random.below(count);
+    if (count == 1)
+        return {first, first};
+    const size_t second = random.below(count - 1);
+    return {first, second >= first ? second + 1 : second};
 }
 
 } // namespace weft::l7

@@ -47,31 +47,60 @@ struct EndpointPair {
     size_t first = 0;
     size_t second = 0;
 };
-/// `exclude` is avoided as long as there is another endpoint. `count` > 0.
-[[nodiscard]] EndpointPair draw_two(size_t count, std::optional<size_t> exclude, RandomState& random);
+/// `count` > 0.
+[[nodiscard]] EndpointPair draw_two(size_t count, RandomState& random);
+
+/// A random index below `count` that is usable. After some draws that are not, the next usable one of the row: where
+/// most are not, the first behind them get more than their share. nullopt: none is.
+template <class Usable>
+[[nodiscard]] std::optional<size_t> draw_usable(size_t count, Usable&& usable, RandomState& random) {
+    constexpr unsigned draws_max = 8;
+    for (unsigned draws = 0; draws < draws_max && count > 0; ++draws) {
+        if (const size_t drawn = random.below(count); usable(drawn))
+            return drawn;
+    }
+    const size_t start = count > 0 ? random.below(count) : 0;
+    for (size_t step = 0; step < count; ++step) {
+        if (const size_t index = (start + step) % count; usable(index))
+            return index;
+    }
+    return std::nullopt;
+}
 
 struct PickedEndpoint {
     size_t index = 0;              ///< into the endpoints
     uint32_t* in_flight = nullptr; ///< its counter
 };
 
-/// Least requests of two choices; nullopt if there are no endpoints (answer 503). `counter(index)` is the number of
-/// requests that this worker has open on that endpoint, by reference: asked once per endpoint that is considered.
-/// `exclude` (a retry: the endpoint that just failed) is avoided as long as there is another one.
+/// The less busy of two. `counter(index)` is the number of requests that this worker has open on that endpoint, by
+/// reference: asked once per endpoint that is considered.
 template <class Counter>
-[[nodiscard]] std::optional<PickedEndpoint> pick_endpoint(std::span<const config::Endpoint> endpoints,
-                                                          Counter&& counter, RandomState& random,
-                                                          std::optional<size_t> exclude) {
-    if (endpoints.empty())
-        return std::nullopt;
-    if (endpoints.size() == 1)
-        return PickedEndpoint{.index = 0, .in_flight = &counter(0)};
-    const EndpointPair pair = draw_two(endpoints.size(), exclude, random);
+[[nodiscard]] PickedEndpoint less_busy(EndpointPair pair, Counter&& counter) {
     const PickedEndpoint first{.index = pair.first, .in_flight = &counter(pair.first)};
     if (pair.second == pair.first)
         return first;
     const PickedEndpoint second{.index = pair.second, .in_flight = &counter(pair.second)};
     return *second.in_flight < *first.in_flight ? second : first;
+}
+
+/// Least requests of two choices among `count` endpoints; nullopt if there are none (answer 503).
+template <class Counter>
+[[nodiscard]] std::optional<PickedEndpoint> pick_endpoint(size_t count, Counter&& counter, RandomState& random) {
+    if (count == 0)
+        return std::nullopt;
+    return less_busy(count == 1 ? EndpointPair{} : draw_two(count, random), counter);
+}
+
+/// The same among the usable ones; nullopt if none is.
+template <class Counter, class Usable>
+[[nodiscard]] std::optional<PickedEndpoint> pick_endpoint(size_t count, Counter&& counter, RandomState& random,
+                                                          Usable&& usable) {
+    const std::optional<size_t> first = draw_usable(count, usable, random);
+    if (!first)
+        return std::nullopt;
+    const auto other = [&](size_t index) { return index != *first && usable(index); };
+    const size_t second = draw_usable(count, other, random).value_or(*first);
+    return less_busy({.first = *first, .second = second}, counter);
 }
 
 } // namespace weft::l7

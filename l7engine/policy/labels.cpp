@@ -3,7 +3,7 @@
 
 #include <algorithm>
 
-#include "l7engine/http/headers.hpp"
+#include "l7engine/http/grpc.hpp"
 
 namespace weft::l7 {
 namespace {
@@ -66,11 +66,7 @@ std::string ResponseFlags::to_string() const {
 }
 
 RequestProtocol protocol_of(std::string_view content_type) {
-    constexpr std::string_view grpc = "application/grpc";
-    if (!equal_ignoring_case(content_type.substr(0, grpc.size()), grpc))
-        return RequestProtocol::http;
-    const bool whole = content_type.size() == grpc.size() || content_type[grpc.size()] == '+';
-    return whole ? RequestProtocol::grpc : RequestProtocol::http;
+    return is_grpc(content_type) ? RequestProtocol::grpc : RequestProtocol::http;
 }
 
 std::vector<std::string> label_values(const config::Snapshot& snapshot, const LabelFacts& facts) {

@@ -131,7 +131,7 @@ struct LabelFacts {
     SecurityPolicy security = SecurityPolicy::none;
 };
 
-/// "application/grpc" or "application/grpc+...", as Envoy tells gRPC by the content type.
+/// By is_grpc().
 [[nodiscard]] RequestProtocol protocol_of(std::string_view content_type);
 
 /// The values of label_names, in their order.

@@ -340,21 +340,23 @@ TEST(Picker, spreads_by_open_requests_avoids_the_failed_and_forgets_the_idle) {
     const auto view = view_of(small_snapshot());
     EndpointPicker picker(1);
     std::map<uint32_t, std::vector<RouteChoice>> chosen;
-    const auto choose = [&](std::optional<uint32_t> exclude) {
+    const auto choose = [&](std::vector<uint32_t> tried) {
         RouteChoice choice;
         choice.cluster = view->cluster(0);
-        EXPECT_TRUE(picker.choose(*view, choice, true, exclude));
+        choice.tried = std::move(tried);
+        EXPECT_TRUE(picker.choose(*view, choice, true, 0));
         const uint32_t endpoint = *choice.endpoint;
         chosen[endpoint].push_back(std::move(choice));
         return endpoint;
     };
     for (int count = 0; count < 100; ++count)
-        (void)choose(std::nullopt);
+        (void)choose({});
     EXPECT_NEAR(static_cast<double>(chosen[0].size()), 50, 1) << "two endpoints: always the less busy one";
     for (int count = 0; count < 20; ++count)
-        EXPECT_EQ(choose(0), 1U);
+        EXPECT_EQ(choose({0}), 1U);
     const SocketAddress first = view->cluster(0)->endpoints[0].address;
     EXPECT_EQ(picker.in_flight(first), chosen[0].size());
+    chosen[0].front().tried = {0};
     ASSERT_TRUE(picker.choose(*view, chosen[0].front(), true, 0)); // another try counts at the other endpoint only
     EXPECT_EQ(picker.in_flight(first), chosen[0].size() - 1);
     chosen.erase(0);
@@ -364,6 +366,65 @@ TEST(Picker, spreads_by_open_requests_avoids_the_failed_and_forgets_the_idle) {
     chosen.clear();
     picker.forget_idle();
     EXPECT_EQ(picker.known_endpoints(), 0U);
+}
+
+/// How often each of `count` endpoints is chosen.
+std::map<uint32_t, int> choices_of(EndpointPicker& picker, uint64_t now_ms, std::vector<uint32_t> tried = {},
+                                   int rounds = 200) {
+    config::Snapshot snapshot = small_snapshot();
+    snapshot.clusters[0].endpoints.push_back({.address = *SocketAddress::parse("10.0.1.3:80")});
+    const auto view = view_of(snapshot);
+    std::map<uint32_t, int> counts;
+    for (int round = 0; round < rounds; ++round) {
+        RouteChoice choice;
+        choice.cluster = view->cluster(0);
+        choice.tried = tried;
+        EXPECT_TRUE(picker.choose(*view, choice, true, now_ms));
+        ++counts[*choice.endpoint];
+    }
+    return counts;
+}
+
+TEST(Picker, stays_away_from_ejected_and_tried_endpoints_as_long_as_there_are_others) {
+    using testing::ElementsAre;
+    using testing::Key;
+    const SocketAddress endpoints[] = {*SocketAddress::parse("10.0.1.1:80"), *SocketAddress::parse("10.0.1.2:80"),
+                                       *SocketAddress::parse("10.0.1.3:80")};
+    EndpointPicker picker(1);
+    EXPECT_THAT(choices_of(picker, 0), ElementsAre(Key(0), Key(1), Key(2)));
+    EXPECT_THAT(choices_of(picker, 0, {1}), ElementsAre(Key(0), Key(2)));
+    EXPECT_THAT(choices_of(picker, 0, {1, 0}), ElementsAre(Key(2)));
+    EXPECT_THAT(choices_of(picker, 0, {1, 0, 2}), ElementsAre(Key(0), Key(1))) << "all but the one tried last";
+    picker.endpoint_failed(endpoints[0], EndpointFailure::connect, 1'000);
+    EXPECT_THAT(choices_of(picker, 1'500), ElementsAre(Key(1), Key(2)));
+    EXPECT_THAT(choices_of(picker, 1'500, {1}), ElementsAre(Key(2)));
+    EXPECT_THAT(choices_of(picker, 1'500, {1, 2}), ElementsAre(Key(0))) << "an ejected one before one that just failed";
+    picker.endpoint_failed(endpoints[1], EndpointFailure::connect, 1'500);
+    picker.endpoint_failed(endpoints[2], EndpointFailure::connect, 1'500);
+    EXPECT_THAT(choices_of(picker, 1'600), ElementsAre(Key(0), Key(1), Key(2))) << "all are ejected: all are used";
+    EXPECT_EQ(picker.health().ejections(), 3U);
+    picker.endpoint_worked(endpoints[2]);
+    EXPECT_THAT(choices_of(picker, 1'600), ElementsAre(Key(2)));
+    const auto counts = choices_of(picker, 2'100);
+    EXPECT_EQ(counts.at(0), 1) << "one request tries it";
+    EXPECT_FALSE(counts.contains(1));
+    picker.endpoint_worked(endpoints[0]);
+    EXPECT_THAT(choices_of(picker, 2'200), ElementsAre(Key(0), Key(2)));
+}
+
+TEST(Router, chooses_again_among_those_not_tried) {
+    config::Snapshot snapshot = small_snapshot();
+    snapshot.clusters[0].endpoints.push_back({.address = *SocketAddress::parse("10.0.1.3:80")});
+    const auto view = view_of(snapshot);
+    EndpointPicker picker(1);
+    Exchange exchange = exchange_in(*view, picker);
+    EXPECT_EQ(status_of(make_router({})->on_request(exchange)), 0);
+    std::set<uint32_t> chosen = {exchange.choice.endpoint.value()};
+    for (int retry = 0; retry < 2; ++retry) {
+        EXPECT_EQ(choose_again(exchange, 0), std::nullopt);
+        chosen.insert(*exchange.choice.endpoint);
+    }
+    EXPECT_EQ(chosen.size(), 3U);
 }
 
 TEST(Router, counts_a_request_as_open_unless_the_endpoints_pod_refuses_it) {
@@ -442,15 +503,17 @@ TEST(Picker, stays_in_the_family_that_was_dialled_as_long_as_it_has_an_endpoint)
     RouteChoice choice;
     choice.cluster = view->cluster(0);
     for (int count = 0; count < 20; ++count) {
-        ASSERT_TRUE(picker.choose(*view, choice, true, 2));
+        choice.tried = {2};
+        ASSERT_TRUE(picker.choose(*view, choice, true, 0));
         EXPECT_TRUE(choice.address.address.is_v4());
+        choice.tried = {0};
         ASSERT_TRUE(picker.choose(*view, choice, false, 0));
         EXPECT_EQ(choice.endpoint, 2U);
     }
     snapshot.clusters[0].endpoints.pop_back();
     const auto only_ipv4 = view_of(snapshot);
     choice.cluster = only_ipv4->cluster(0);
-    ASSERT_TRUE(picker.choose(*only_ipv4, choice, false, std::nullopt));
+    ASSERT_TRUE(picker.choose(*only_ipv4, choice, false, 0));
     EXPECT_TRUE(choice.address.address.is_v4());
 }
 

@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 
+#include "l7engine/http/grpc.hpp"
 #include "tests/unit/http/trace.hpp"
 
 namespace weft::l7::test {
@@ -67,6 +68,47 @@ TEST(Reply, EveryErrorHasAnAnswerOrNobodyToTell) {
             EXPECT_TRUE(reply.flag == "DC" ? reply.status == 0 : reply.status >= 400 && reply.status < 600);
         }
     }
+}
+
+TEST(Reply, EveryAnswerInTheWordsOfGrpc) {
+    constexpr std::string_view date = "Sun, 06 Nov 1994 08:49:37 GMT";
+    for (unsigned code = 0; code <= static_cast<unsigned>(Code::kernel); ++code) {
+        for (const Side side : {Side::self, Side::downstream, Side::upstream}) {
+            for (const int32_t detail : {0, 400, 404, 408, 413, 414, 417, 426, 431, 500, 501, 503, 505}) {
+                const LocalReply reply = local_reply({.code = static_cast<Code>(code), .side = side, .detail = detail});
+                if (reply.status == 0)
+                    continue;
+                const Head http = make_local_reply(reply, false, date);
+                EXPECT_EQ(http.status, reply.status);
+                EXPECT_EQ(http.content_length, reply.body.size());
+                const Head grpc = make_local_reply(reply, true, date);
+                const std::string status = std::to_string(grpc_status_of_http(reply.status));
+                const std::string message = reply.body.empty() ? "" : ", grpc-message: " + std::string(reply.body);
+                EXPECT_EQ(grpc.status, 200);
+                EXPECT_EQ(grpc.content_length, std::nullopt);
+                EXPECT_EQ(describe(grpc.headers), " {content-type: application/grpc, grpc-status: " + status + message +
+                                                      ", date: " + std::string(date) + "}");
+            }
+        }
+    }
+    const struct {
+        Error error;
+        std::string_view status;
+    } known[] = {
+        {denied_by_policy(), "7"},
+        {no_route(), "12"},
+        {no_configuration(), "14"},
+        {no_healthy_upstream(), "14"},
+        {invalid_backend(), "2"},
+        {{.code = Code::timeout, .side = Side::upstream, .during = "reply"}, "4"},
+        {{.code = Code::timeout, .side = Side::upstream, .during = "connect"}, "14"},
+        {{.code = Code::malformed, .side = Side::upstream}, "14"},
+        {{.code = Code::malformed, .side = Side::downstream, .detail = 400}, "13"},
+    };
+    for (const auto& c : known)
+        EXPECT_EQ(make_local_reply(local_reply(c.error), true, date).headers.find("grpc-status"), c.status);
+    const LocalReply percent{.status = 500, .flag = "-", .body = "100 %"};
+    EXPECT_EQ(make_local_reply(percent, true, date).headers.find("grpc-message"), "100 %25");
 }
 
 TEST(Reply, OnTheWire) {

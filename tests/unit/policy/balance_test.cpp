@@ -102,14 +102,12 @@ TEST(WeightedChoice, the_largest_weights_do_not_overflow) {
     EXPECT_EQ(counts, std::vector<int>(64, 10));
 }
 
-std::vector<config::Endpoint> endpoints(size_t count) {
-    return std::vector<config::Endpoint>(count);
-}
-
-/// The index that is picked, `load` being the open requests by index.
-std::optional<size_t> pick(std::vector<uint32_t> load, RandomState& random, std::optional<size_t> exclude) {
+/// The index that is picked, `load` being the open requests by index and `bad` those not to be used.
+std::optional<size_t> pick(std::vector<uint32_t> load, RandomState& random, const std::set<size_t>& bad = {}) {
     const auto counter = [&](size_t index) -> uint32_t& { return load[index]; };
-    const auto picked = pick_endpoint(endpoints(load.size()), counter, random, exclude);
+    const auto usable = [&](size_t index) { return !bad.contains(index); };
+    const auto picked =
+        bad.empty() ? pick_endpoint(load.size(), counter, random) : pick_endpoint(load.size(), counter, random, usable);
     if (!picked)
         return std::nullopt;
     EXPECT_EQ(picked->in_flight, &load[picked->index]);
@@ -118,47 +116,63 @@ std::optional<size_t> pick(std::vector<uint32_t> load, RandomState& random, std:
 
 TEST(PickEndpoint, none_and_one) {
     RandomState random{1};
-    EXPECT_EQ(pick(std::vector<uint32_t>(0), random, std::nullopt), std::nullopt);
-    EXPECT_EQ(pick(std::vector<uint32_t>(1), random, std::nullopt), 0U);
-    EXPECT_EQ(pick(std::vector<uint32_t>(1), random, 0), 0U); // nothing else to try
+    EXPECT_EQ(pick(std::vector<uint32_t>(0), random), std::nullopt);
+    EXPECT_EQ(pick(std::vector<uint32_t>(1), random), 0U);
+    EXPECT_EQ(pick(std::vector<uint32_t>(1), random, {0}), std::nullopt);
+    EXPECT_EQ(pick(std::vector<uint32_t>(0), random, {0}), std::nullopt);
 }
 
 TEST(PickEndpoint, takes_the_less_loaded_of_two) {
     RandomState random{7};
     for (int i = 0; i < 100; ++i)
-        ASSERT_EQ(pick({9, 0}, random, std::nullopt), 1U); // both are always drawn
+        ASSERT_EQ(pick({9, 0}, random), 1U); // both are always drawn
 }
 
 TEST(PickEndpoint, the_most_loaded_is_never_picked) {
     RandomState random{3};
     std::map<size_t, int> counts;
     for (int i = 0; i < 10'000; ++i)
-        ++counts[pick({1, 1, 1, 1, 100}, random, std::nullopt).value()];
+        ++counts[pick({1, 1, 1, 1, 100}, random).value()];
     EXPECT_EQ(counts.count(4), 0U);
     EXPECT_EQ(counts.size(), 4U);
     for (const auto& [index, count] : counts)
         EXPECT_NEAR(count, 2500, 250) << index;
 }
 
-TEST(PickEndpoint, avoids_the_excluded) {
+TEST(PickEndpoint, takes_usable_ones_only_and_all_of_them) {
     RandomState random{5};
-    for (size_t exclude = 0; exclude < 4; ++exclude) {
+    const struct {
+        size_t count;
+        std::set<size_t> bad;
+    } cases[] = {{4, {0}}, {4, {3}}, {4, {1, 2}}, {4, {0, 1, 3}}, {2, {1}}, {2, {9}}, {100, {50}}, {3, {0, 1, 2}}};
+    for (const auto& c : cases) {
         std::map<size_t, int> counts;
-        for (int i = 0; i < 3000; ++i)
-            ++counts[pick(std::vector<uint32_t>(4), random, exclude).value()];
-        EXPECT_EQ(counts.count(exclude), 0U);
-        EXPECT_EQ(counts.size(), 3U);
+        for (int i = 0; i < 3000; ++i) {
+            if (const auto picked = pick(std::vector<uint32_t>(c.count), random, c.bad))
+                ++counts[*picked];
+        }
+        size_t usable = 0;
+        for (size_t index = 0; index < c.count; ++index) {
+            usable += c.bad.contains(index) ? 0 : 1;
+            EXPECT_EQ(counts.contains(index), !c.bad.contains(index)) << index << " of " << c.count;
+        }
+        for (const auto& [index, count] : counts)
+            EXPECT_NEAR(count, 3000.0 / static_cast<double>(usable), 200) << index << " of " << c.count;
     }
-    EXPECT_EQ(pick(std::vector<uint32_t>(2), random, 1), 0U);
-    EXPECT_TRUE(pick(std::vector<uint32_t>(2), random, 9).has_value()); // an index of an older snapshot
+    std::set<size_t> nearly_all;
+    for (size_t index = 0; index < 1000; ++index)
+        nearly_all.insert(index);
+    nearly_all.erase(617);
+    EXPECT_EQ(pick(std::vector<uint32_t>(1000), random, nearly_all), 617U);
+    EXPECT_EQ(pick({9, 5, 0}, random, {2}), 1U) << "the less busy of the usable";
 }
 
 TEST(PickEndpoint, is_deterministic_and_draws_two_different_ones) {
     RandomState a{42};
     RandomState b{42};
     for (int i = 0; i < 1000; ++i) {
-        const auto left = draw_two(5, std::nullopt, a);
-        const auto right = draw_two(5, std::nullopt, b);
+        const auto left = draw_two(5, a);
+        const auto right = draw_two(5, b);
         ASSERT_EQ(left.first, right.first);
         ASSERT_EQ(left.second, right.second);
         ASSERT_NE(left.first, left.second);

@@ -1,0 +1,68 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <unordered_map>
+
+#include "config/base/net.hpp"
+
+namespace weft::l7 {
+
+/// How an endpoint failed a request that it has not begun to answer.
+enum class EndpointFailure : uint8_t {
+    connect, ///< refused, unreachable or timed out: nobody is there, and the next one would learn no more
+    reset,   ///< cut before a byte of the answer: maybe only this request's fault
+};
+
+/// Which endpoints not to choose for now, by the outcome of requests. One worker's; pure: the caller brings the time,
+/// which does not run backwards by more than a request takes.
+///
+///   well -- connect, or resets_to_eject in a row --> ejected for the back-off -- time --> one request tries it
+///     ^                                                  ^                                   |          |
+///     |                                                  +--- failure: twice the back-off ---+          |
+///     +------------------------------------ a success, at any time -------------------------------------+
+///
+/// While one request tries it, others stay away for another backoff_min_ms, then the next one may. Whether an endpoint
+/// is left at all is the caller's matter: who finds all ejected uses them all.
+class EndpointHealth {
+public:
+    static constexpr unsigned resets_to_eject = 3;
+    static constexpr uint64_t backoff_min_ms = 1'000;
+    static constexpr uint64_t backoff_max_ms = 30'000;
+    static constexpr uint64_t remembered_ms = 60'000; ///< after the back-off: of endpoints that nobody chooses any more
+    static constexpr size_t endpoints_max = 1024;     ///< in trouble at the same time; more are not noted
+
+    void failed(const SocketAddress& endpoint, EndpointFailure failure, uint64_t now_ms);
+    /// It has begun to answer.
+    void worked(const SocketAddress& endpoint) {
+        if (!troubled_.empty())
+            troubled_.erase(endpoint);
+    }
+
+    /// Is any endpoint to be avoided? False nearly always: then nothing else needs to be asked.
+    [[nodiscard]] bool any(uint64_t now_ms);
+    [[nodiscard]] bool is_ejected(const SocketAddress& endpoint, uint64_t now_ms) const;
+    /// A request goes there. If the back-off of an ejected endpoint is over, this request is the one that tries it.
+    void chosen(const SocketAddress& endpoint, uint64_t now_ms);
+
+    /// How often an endpoint was ejected, each longer back-off included.
+    [[nodiscard]] uint64_t ejections() const { return ejections_; }
+    /// Endpoints in trouble.
+    [[nodiscard]] size_t size() const { return troubled_.size(); }
+
+private:
+    struct Trouble {
+        unsigned failures = 0;   ///< in a row, until ejected
+        uint64_t backoff_ms = 0; ///< 0: not ejected
+        uint64_t until_ms = 0;   ///< not before: chosen again; not ejected: when the last failure was
+        bool tried = false;      ///< the back-off is over and a request has gone there
+    };
+    void forget_old(uint64_t now_ms);
+
+    std::unordered_map<SocketAddress, Trouble> troubled_;
+    uint64_t forget_at_ms_ = 0;
+    uint64_t ejections_ = 0;
+};
+
+} // namespace weft::l7
