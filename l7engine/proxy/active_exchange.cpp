@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "l7engine/proxy/active_exchange.hpp"
 
-#include <charconv>
-
+#include "l7engine/http/grpc.hpp"
 #include "l7engine/proxy/wire_bytes.hpp"
 
 namespace weft::l7 {
@@ -15,15 +14,6 @@ bool is_idempotent(std::string_view method) {
            method == "TRACE";
 }
 
-std::optional<uint32_t> grpc_status_of(const Headers& headers) {
-    const std::optional<std::string_view> text = headers.find("grpc-status");
-    uint32_t code = 0;
-    // 16 codes exist; anything else would let a backend make as many series as it likes.
-    if (!text || std::from_chars(text->data(), text->data() + text->size(), code).ec != std::errc() || code > 16)
-        return std::nullopt;
-    return code;
-}
-
 } // namespace
 
 ActiveExchange::ActiveExchange(Connection& connection, Arrival& arrival)
@@ -34,8 +24,10 @@ ActiveExchange::ActiveExchange(Connection& connection, Arrival& arrival)
     // Ours to honour. So is an upgrade, which the codec does not pass on: but policies and routes may ask for it.
     x.request.expect_continue = false;
     x.request_bytes = arrival.request_bytes;
+    grpc_ = is_grpc(x.request.headers);
     describe(connection.accepted_);
     touch();
+    arm_deadline();
     ++connection.proxy_.exchanges();
     connection.exchanges_now_.push_back(this);
     if (arrival.gone)
@@ -73,6 +65,17 @@ void ActiveExchange::describe(const Accepted& accepted) {
         if (address.is_v4() == accepted.destination.address.is_v4())
             x.peer.address.address = address;
     }
+}
+
+/// The whole request's: what the client asks for in gRPC's words, or ours if that is shorter.
+void ActiveExchange::arm_deadline() {
+    Worker& worker = connection_.proxy_.worker();
+    const uint64_t ours_ms = connection_.proxy_.settings().request_timeout_ms;
+    uint64_t limit_ms = ours_ms == 0 ? never : ours_ms;
+    if (const auto text = grpc_ ? x.request.headers.find("grpc-timeout") : std::nullopt)
+        limit_ms = std::min(limit_ms, parse_grpc_timeout(*text).value_or(never));
+    if (limit_ms != never)
+        worker.timers().arm(*this, worker.in_ms(limit_ms));
 }
 
 void ActiveExchange::decided(Result<Verdict> verdict) {
@@ -127,6 +130,8 @@ void ActiveExchange::connect_failed(Error error) {
     if (!wants_upstream()) // canceled: nobody waits for it any more
         return;
     // A socket or a dial slot that is missing is our own trouble: it would be missing for the next endpoint, too.
+    if (error.side == Side::upstream)
+        endpoint_failed(EndpointFailure::connect);
     if (error.side == Side::upstream && choose_another()) {
         connection_.proxy_.counters().add(Counter::retries_connect);
         return;
@@ -252,6 +257,8 @@ void ActiveExchange::upstream_failed(Error error) {
         (void)choose_another(); // where there is only one, the same again on another connection
         return try_again();
     }
+    if (!head_ready_ && (error.code == Code::reset || error.code == Code::eof))
+        endpoint_failed(EndpointFailure::reset);
     if (!head_given_) {
         drop_reply();
         reply_with(local_reply(error));
@@ -261,6 +268,11 @@ void ActiveExchange::upstream_failed(Error error) {
     connection_.proxy_.counters().add(Counter::backend_cut);
     x.flags.add(ResponseFlags::named(local_reply(error).flag));
     cut_ = true;
+}
+
+void ActiveExchange::endpoint_failed(EndpointFailure failure) {
+    if (x.choice.endpoint)
+        x.picker->endpoint_failed(x.choice.address, failure, connection_.proxy_.worker().now_ms());
 }
 
 void ActiveExchange::upstream_read(const Result<Slice>& bytes) {
@@ -306,9 +318,10 @@ void ActiveExchange::on_head(StreamId, Head&& head, bool last) {
         return;
     }
     request_body_.forget();
+    x.picker->endpoint_worked(x.choice.address);
     x.response = std::move(head);
     x.times.upstream_head_ms = connection_.proxy_.worker().now_ms();
-    x.grpc_status = grpc_status_of(x.response.headers);
+    x.grpc_status = read_grpc_status(x.response.headers);
     head_ready_ = true;
     head_last_ = last;
     if (last)
@@ -326,7 +339,7 @@ void ActiveExchange::on_data(StreamId, Slice&& data, bool last) {
 void ActiveExchange::on_trailers(StreamId, Trailers&& trailers) {
     touch();
     wake();
-    if (const auto status = grpc_status_of(trailers))
+    if (const auto status = read_grpc_status(trailers))
         x.grpc_status = status;
     reply_body_.push_trailers(std::move(trailers));
 }
@@ -412,11 +425,12 @@ void ActiveExchange::give_informational() {
 void ActiveExchange::give_local_reply() {
     const LocalReply& reply = *reply_;
     x.flags.add(ResponseFlags::named(reply.flag));
-    x.response = make_local_reply(reply.status, reply.body.size(), connection_.proxy_.http_date());
+    x.response = make_local_reply(reply, grpc_, connection_.proxy_.http_date());
+    x.grpc_status = read_grpc_status(x.response.headers);
     drop_reply();
-    reply_body_.push(Slice::of_static(reply.body), true);
     head_ready_ = true;
-    head_last_ = reply.body.empty();
+    head_last_ = x.response.content_length.value_or(0) == 0;
+    reply_body_.push(head_last_ ? Slice() : Slice::of_static(reply.body), true);
 }
 
 void ActiveExchange::give_head(Result<Verdict> verdict) {
@@ -495,9 +509,20 @@ void ActiveExchange::request_failed(Error error) {
 
 void ActiveExchange::timed_out() {
     connection_.proxy_.counters().add(Counter::exchange_timeouts);
+    time_out(ResponseFlag::SI);
+}
+
+void ActiveExchange::expired() {
+    connection_.proxy_.counters().add(Counter::request_timeouts);
+    time_out(ResponseFlag::UT);
+}
+
+void ActiveExchange::time_out(ResponseFlag flag) {
+    if (is_over())
+        return;
     // After a reply has begun, and when the first time had no effect: the client does not take what is sent to it.
     if (head_given_ || std::exchange(timed_out_, true)) {
-        x.flags.add(ResponseFlag::SI);
+        x.flags.add(flag);
         if (!connection_.is_http2())
             return connection_.cut();
         cut_ = true;
@@ -536,8 +561,7 @@ void ActiveExchange::record() {
         facts.service = ServiceName::of(*x.choice.cluster);
     else if (x.frontend != nullptr)
         facts.service = ServiceName::of(*x.frontend);
-    if (const auto type = x.request.headers.find("content-type"))
-        facts.protocol = protocol_of(*type);
+    facts.protocol = grpc_ ? RequestProtocol::grpc : RequestProtocol::http;
     facts.response_code = x.status_sent;
     if (facts.protocol == RequestProtocol::grpc)
         facts.grpc_status = x.grpc_status;

@@ -15,10 +15,10 @@ namespace weft::l7 {
 ///
 /// The backend is a connection of its own (`upstream_`, HTTP/1: the exchange reads it) or a stream of a session
 /// (`session_`, HTTP/2: the session's reader brings the events, and wakes).
-class ActiveExchange final : private StreamUser {
+class ActiveExchange final : private StreamUser, private Timer {
 public:
     ActiveExchange(Connection& connection, Arrival& arrival);
-    ~ActiveExchange();
+    ~ActiveExchange() override;
     ActiveExchange(const ActiveExchange&) = delete;
     ActiveExchange& operator=(const ActiveExchange&) = delete;
 
@@ -72,6 +72,7 @@ public:
     void abandon(const char* why);
     /// From the codec while the body comes in: answered if nothing was, else cut.
     void request_failed(Error error);
+    /// No byte moved for too long.
     void timed_out();
     void touch();
 
@@ -107,7 +108,13 @@ private:
     void on_goaway(StreamId) override {}
     void writable() override;
 
+    /// The whole request's time is over.
+    void expired() override;
+
     void describe(const Accepted& accepted);
+    void arm_deadline();
+    void time_out(ResponseFlag flag);
+    void endpoint_failed(EndpointFailure failure);
     void reply_with(const LocalReply& reply);
     [[nodiscard]] bool has_upstream() const { return upstream_ != nullptr || session_ != nullptr; }
     [[nodiscard]] Codec& upstream_codec() { return upstream_ != nullptr ? *upstream_->codec : session_->codec(); }
@@ -126,6 +133,7 @@ private:
     size_t gathered_bytes_ = 0;
     uint32_t tries_ = 0; ///< that failed before a byte reached a backend
     uint32_t full_sessions_ = 0; ///< had no stream for it after all
+    bool grpc_;
     bool has_body_;
     bool expects_continue_;
     bool continued_ = false;

@@ -36,6 +36,7 @@
     X(release_cut, "weft_l7_cut_exchanges_total", "pod_released")                                                      \
     X(idle_timeouts, "weft_l7_timeouts_total", "downstream_idle")                                                      \
     X(exchange_timeouts, "weft_l7_timeouts_total", "exchange_idle")                                                    \
+    X(request_timeouts, "weft_l7_timeouts_total", "request")                                                           \
     X(pool_hits, "weft_l7_pool_lookups_total", "hit")                                                                  \
     X(pool_misses, "weft_l7_pool_lookups_total", "miss")                                                               \
     X(pool_dropped_closed, "weft_l7_pool_drops_total", "closed_by_backend")                                            \
