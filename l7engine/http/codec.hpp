@@ -52,6 +52,8 @@ public:
     virtual Result<void> receive_eof(Events& events) = 0;
     /// Client side: the id for the next request. Code::unavailable if the connection takes no more.
     virtual Result<StreamId> open() = 0;
+    /// The peer has said what it takes (HTTP/2: its first SETTINGS): before that an extended CONNECT is Code::unavailable.
+    [[nodiscard]] virtual bool knows_peer() const { return true; }
     virtual Result<void> send_head(StreamId stream, const Head& head, bool last) = 0;
     /// May take less than given (flow control): returns how much; `last` counts only if all was taken. HTTP/1 takes
     /// all. After less than all, the stream is named by next_writable() when it can take more.

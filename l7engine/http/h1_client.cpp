@@ -37,6 +37,7 @@ private:
     Result<void> receive_head(bool more_bytes, Events& events);
     Error give_up(Error error);
     void end_reply(bool more_bytes);
+    void end_tunnel_side();
     Result<void> check_sendable(StreamId stream) const;
 
     const H1Settings settings_;
@@ -52,6 +53,9 @@ private:
     bool close_ = false;       ///< not reusable after this exchange
     bool draining_ = false;
     bool failed_ = false;
+    bool tunnel_asked_ = false; ///< by the current request
+    bool tunnel_ = false;
+    bool peer_ended_ = false; ///< its side of the tunnel
 };
 
 Result<StreamId> H1Client::open() {
@@ -68,6 +72,11 @@ Result<StreamId> H1Client::open() {
 Result<size_t> H1Client::receive(const Slice& bytes, Events& events) {
     size_t offset = 0;
     while (offset < bytes.size() && !finished()) {
+        if (tunnel_) {
+            if (!peer_ended_)
+                events.on_data(stream_, bytes.share(offset, bytes.size() - offset), false);
+            break;
+        }
         if (!open_) {
             failed_ = true; // bytes that nobody asked for
             break;
@@ -112,9 +121,15 @@ Result<void> H1Client::receive_head(bool more_bytes, Events& events) {
     Result<h1::RawHead> raw = h1::parse_head(reader_.head_text(), false, settings_);
     if (!raw)
         return std::unexpected(raw.error());
-    Result<h1::Message> message = h1::interpret_response(std::move(*raw), head_request_);
+    Result<h1::Message> message = h1::interpret_response(std::move(*raw), head_request_, tunnel_asked_);
     if (!message)
         return std::unexpected(message.error());
+    if (message->head.status == 101) {
+        tunnel_ = close_ = true;
+        request_ = Request::started;
+        events.on_head(stream_, std::move(message->head), false);
+        return {};
+    }
     if (message->head.is_informational()) {
         if (++informational_heads_ > settings_.informational_heads_max)
             return h1::refuse(431, "informational replies");
@@ -147,6 +162,12 @@ Result<void> H1Client::receive_eof(Events& events) {
         failed_ = true;
         return {};
     }
+    if (tunnel_) {
+        peer_ended_ = true;
+        end_tunnel_side();
+        events.on_data(stream_, {}, true);
+        return {};
+    }
     if (!reader_.ends_at_close()) {
         // Nothing came: the server may have closed an idle connection before it saw the request.
         return std::unexpected(give_up({.code = Code::eof, .retryable = !reply_begun_, .during = "reply"}));
@@ -157,6 +178,11 @@ Result<void> H1Client::receive_eof(Events& events) {
     failed_ = true;
     events.on_data(stream, {}, true);
     return {};
+}
+
+/// The stream ends with the second; the connection serves no other.
+void H1Client::end_tunnel_side() {
+    open_ = !peer_ended_ || request_ != Request::sent;
 }
 
 /// Before the last event, whose receiver may open the next stream: bytes beyond the reply must not become its reply.
@@ -184,13 +210,16 @@ Result<void> H1Client::send_head(StreamId stream, const Head& head, bool last) {
     H1Writer::Options options{.length = length, .say_length = head.content_length || (last && expects_body)};
     if (!last)
         options.framing = head.content_length ? Framing::fixed : Framing::chunked;
-    if (draining_)
+    tunnel_asked_ = head.asks_for_tunnel() && !last;
+    if (tunnel_asked_)
+        options = {.upgrade = "websocket"};
+    else if (draining_)
         options.connection = H1Writer::Connection::close;
     if (const Result<void> written = writer_.write_request(head, options); !written)
         return written;
     head_request_ = head.method == "HEAD";
-    has_body_ = !last;
-    request_ = last ? Request::sent : Request::started;
+    has_body_ = !last && !tunnel_asked_;
+    request_ = has_body_ ? Request::started : Request::sent;
     return {};
 }
 
@@ -200,6 +229,14 @@ Result<size_t> H1Client::send_data(StreamId stream, Slice data, bool last) {
     if (request_ != Request::started)
         return fail(Code::invalid, "request body to send");
     const size_t size = data.size();
+    if (tunnel_) {
+        writer_.write_raw(std::move(data));
+        if (last) {
+            request_ = Request::sent;
+            end_tunnel_side();
+        }
+        return size;
+    }
     if (const Result<void> written = writer_.write_data(std::move(data), last); !written) {
         reset(stream, written.error());
         return std::unexpected(written.error());

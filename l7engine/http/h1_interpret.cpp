@@ -88,7 +88,7 @@ Result<void> set_upgrade(Message& message, const RawHead& raw) {
     if (raw.method != "GET" && equal_ignoring_case(raw.upgrade, "websocket"))
         return refuse(400, "upgrade"); // RFC 6455 4.1: GET only
     if (raw.method == "GET" && raw.upgrade_count == 1 && message.framing == Framing::none)
-        message.head.upgrade = raw.upgrade;
+        message.head.upgrade = equal_ignoring_case(raw.upgrade, "websocket") ? "websocket" : raw.upgrade;
     return {};
 }
 
@@ -140,10 +140,12 @@ Result<Message> interpret_request(RawHead&& raw, const H1Settings& settings) {
     return message;
 }
 
-Result<Message> interpret_response(RawHead&& raw, bool to_head) {
+Result<Message> interpret_response(RawHead&& raw, bool to_head, bool upgrade_asked) {
     if (raw.major != 1 || raw.minor > 1 || raw.status < 100)
         return refuse(400, "status line");
-    if (raw.status == 101)
+    const bool upgraded = upgrade_asked && raw.connection.upgrade && raw.upgrade_count == 1 &&
+                          equal_ignoring_case(raw.upgrade, "websocket");
+    if (raw.status == 101 && !upgraded)
         return refuse(400, "unasked upgrade");
     const Result<Length> length = read_length(raw);
     if (!length)

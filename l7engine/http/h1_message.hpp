@@ -48,7 +48,7 @@ struct Message {
 };
 
 [[nodiscard]] Result<Message> interpret_request(RawHead&& raw, const H1Settings& settings);
-/// `to_head`: the reply to a HEAD request.
-[[nodiscard]] Result<Message> interpret_response(RawHead&& raw, bool to_head);
+/// `to_head`: the reply to a HEAD request; `upgrade_asked`: to one for a WebSocket.
+[[nodiscard]] Result<Message> interpret_response(RawHead&& raw, bool to_head, bool upgrade_asked = false);
 
 } // namespace weft::l7::h1

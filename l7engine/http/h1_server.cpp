@@ -27,7 +27,9 @@ public:
     void drain() override { draining_ = true; }
     [[nodiscard]] std::span<const Slice> pending() const override { return writer_.queue().pending(); }
     void sent(size_t bytes) override { writer_.queue().sent(bytes); }
-    [[nodiscard]] bool between_messages() const override { return reader_.at_start() || reader_.done(); }
+    [[nodiscard]] bool between_messages() const override {
+        return !tunnel_ && (reader_.at_start() || reader_.done());
+    }
     [[nodiscard]] bool finished() const override { return failed_ || (close_ && reply_ == Reply::done); }
 
 private:
@@ -35,6 +37,7 @@ private:
 
     Result<void> receive_step(const Slice& bytes, size_t& offset, Events& events);
     Result<void> receive_head(Events& events);
+    Result<void> open_tunnel(const Head& head);
     Error give_up(Error error);
     void start_next_request();
     void end_reply();
@@ -53,9 +56,17 @@ private:
     bool close_ = false; ///< after this reply
     bool draining_ = false;
     bool failed_ = false;
+    bool tunnel_asked_ = false; ///< by the current request
+    bool tunnel_ = false;
+    bool peer_ended_ = false; ///< its side of the tunnel
 };
 
 Result<size_t> H1Server::receive(const Slice& bytes, Events& events) {
+    if (tunnel_) {
+        if (!peer_ended_)
+            events.on_data(stream_, bytes.share(0, bytes.size()), false);
+        return bytes.size();
+    }
     size_t offset = 0;
     while (offset < bytes.size() && !finished() && !reader_.done()) {
         if (const Result<void> step = receive_step(bytes, offset, events); !step)
@@ -104,7 +115,8 @@ Result<void> H1Server::receive_head(Events& events) {
     http_10_ = message->http_10;
     close_ = !message->keep_alive;
     reader_.begin_body(message->framing, message->length, std::move(message->nominated));
-    events.on_head(stream_, std::move(message->head), message->framing == Framing::none);
+    tunnel_asked_ = message->head.asks_for_tunnel();
+    events.on_head(stream_, std::move(message->head), message->framing == Framing::none && !tunnel_asked_);
     return {};
 }
 
@@ -122,9 +134,14 @@ Error H1Server::give_up(Error error) {
 }
 
 /// The peer may close its side and still wait for the answer.
-Result<void> H1Server::receive_eof(Events&) {
-    if (finished())
+Result<void> H1Server::receive_eof(Events& events) {
+    if (finished() || peer_ended_)
         return {};
+    if (tunnel_) {
+        peer_ended_ = true;
+        events.on_data(stream_, {}, true);
+        return {};
+    }
     if (!reader_.done() && !reader_.at_start())
         return std::unexpected(give_up({.code = Code::eof, .detail = 400, .during = "request"}));
     close_ = true;
@@ -153,6 +170,8 @@ H1Writer::Options H1Server::frame_reply(const Head& head, bool last) const {
 Result<void> H1Server::send_head(StreamId stream, const Head& head, bool last) {
     if (stream != stream_ || reply_ != Reply::awaited || head.is_request())
         return fail(Code::invalid, "reply to send");
+    if (head.status == 101)
+        return open_tunnel(head);
     if (head.is_informational()) {
         if (http_10_)
             return {}; // RFC 9110 15.2: not for HTTP/1.0 clients
@@ -176,10 +195,26 @@ Result<void> H1Server::send_head(StreamId stream, const Head& head, bool last) {
     return {};
 }
 
+Result<void> H1Server::open_tunnel(const Head& head) {
+    if (!tunnel_asked_)
+        return fail(Code::invalid, "unasked upgrade");
+    if (const Result<void> written = writer_.write_response(head, {.upgrade = "websocket"}); !written)
+        return written;
+    tunnel_ = close_ = true;
+    reply_ = Reply::started;
+    return {};
+}
+
 Result<size_t> H1Server::send_data(StreamId stream, Slice data, bool last) {
     if (stream != stream_ || reply_ != Reply::started)
         return fail(Code::invalid, "reply body to send");
     const size_t size = data.size();
+    if (tunnel_) {
+        writer_.write_raw(std::move(data));
+        if (last)
+            reply_ = Reply::done;
+        return size;
+    }
     if (const Result<void> written = writer_.write_data(std::move(data), last); !written) {
         reset(stream, written.error());
         return std::unexpected(written.error());

@@ -67,7 +67,9 @@ void write_own_fields(Pen& pen, const H1Writer::Options& options) {
         pen.text("Content-Length: ").number(options.length).text("\r\n");
     else if (options.framing == Framing::chunked)
         pen.text("Transfer-Encoding: chunked\r\n");
-    if (options.connection == H1Writer::Connection::close)
+    if (!options.upgrade.empty())
+        pen.text("Connection: upgrade\r\n").field("Upgrade", options.upgrade);
+    else if (options.connection == H1Writer::Connection::close)
         pen.text("Connection: close\r\n");
     else if (options.connection == H1Writer::Connection::keep_alive)
         pen.text("Connection: keep-alive\r\n");
@@ -80,7 +82,7 @@ bool is_sendable_request(const Head& head) {
 }
 
 bool is_sendable_status(uint16_t status) {
-    return status >= 100 && status <= 999 && status != 101;
+    return status >= 100 && status <= 999;
 }
 
 void write_status_line(Pen& pen, uint16_t status) {
@@ -107,7 +109,7 @@ Result<void> H1Writer::write_request(const Head& head, const Options& options) {
 }
 
 Result<void> H1Writer::write_response(const Head& head, const Options& options) {
-    if (!is_sendable_status(head.status))
+    if (!is_sendable_status(head.status) || (head.status == 101) == options.upgrade.empty())
         return fail(Code::invalid, "status to send");
     Pen pen(queue_.reserve(fields_size(head.headers) + own_fields_bytes_max));
     write_status_line(pen, head.status);
@@ -203,6 +205,7 @@ namespace {
 std::string_view reason_phrase(uint16_t status) {
     switch (status) {
     case 100: return "Continue";
+    case 101: return "Switching Protocols";
     case 102: return "Processing";
     case 103: return "Early Hints";
     case 200: return "OK";

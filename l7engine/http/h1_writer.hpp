@@ -3,6 +3,8 @@
 
 #include <cstdint>
 #include <span>
+#include <string_view>
+#include <utility>
 
 #include "config/base/error.hpp"
 #include "l7engine/http/h1_message.hpp"
@@ -22,12 +24,18 @@ public:
         bool say_length = false; ///< write Content-Length: `length`, also if there is no body
         Connection connection = Connection::implied;
         bool discard_body = false; ///< the reply to HEAD: data is taken and dropped
+        std::string_view upgrade = {}; ///< write Connection: upgrade and Upgrade
     };
 
     [[nodiscard]] Result<void> write_request(const Head& head, const Options& options);
     [[nodiscard]] Result<void> write_response(const Head& head, const Options& options);
     /// An informational head: changes nothing about the body that follows later.
     [[nodiscard]] Result<void> write_informational(const Head& head);
+    /// Bytes of a tunnel.
+    void write_raw(Slice&& data) {
+        if (!data.empty())
+            queue_.append(std::move(data));
+    }
     [[nodiscard]] Result<void> write_data(Slice&& data, bool last);
     /// Dropped, though the message ends, if the framing has no place for them.
     [[nodiscard]] Result<void> write_trailers(const Trailers& trailers);

@@ -28,6 +28,7 @@ public:
     Result<size_t> receive(const Slice& bytes, Events& events) override;
     Result<void> receive_eof(Events& events) override;
     Result<StreamId> open() override;
+    [[nodiscard]] bool knows_peer() const override { return peer_known_; }
     Result<void> send_head(StreamId stream, const Head& head, bool last) override;
     Result<size_t> send_data(StreamId stream, Slice data, bool last) override;
     std::optional<StreamId> next_writable() override;
@@ -130,6 +131,7 @@ private:
     std::optional<Error> failure_;
     bool failed_ = false;
     bool settings_acknowledged_ = false;
+    bool peer_known_ = false; ///< its SETTINGS came
     bool draining_ = false;
     bool goaway_sent_ = false; ///< the final one
     bool goaway_received_ = false;

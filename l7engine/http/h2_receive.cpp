@@ -88,6 +88,7 @@ int H2Connection::on_frame(const nghttp2_frame& frame) {
     case NGHTTP2_RST_STREAM: return on_reset(stream, frame.rst_stream.error_code);
     case NGHTTP2_SETTINGS:
         settings_acknowledged_ = settings_acknowledged_ || acknowledges;
+        peer_known_ = peer_known_ || !acknowledges;
         if (!acknowledges)
             on_window(0);
         return 0;

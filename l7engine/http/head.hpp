@@ -19,7 +19,7 @@ struct Head {
     std::string path;      ///< origin-form with query ("/a?b"), or "*"
     std::string authority; ///< Host or :authority as received, port included
     std::string scheme = "http";
-    /// Protocol asked for by a valid Upgrade request, else empty. The extended CONNECT of HTTP/2 (RFC 8441) has the
+    /// Protocol asked for by a valid Upgrade request, else empty; only "websocket" (in lower case) is honoured. The extended CONNECT of HTTP/2 (RFC 8441) has the
     /// same form: method GET, upgrade "websocket"; and its acceptance is a *final* head of status 101, never 2xx. What
     /// only HTTP/1 has (Sec-WebSocket-Key and -Accept) the owner adds or removes between versions.
     std::string upgrade;
@@ -31,6 +31,9 @@ struct Head {
     std::optional<uint64_t> content_length;
     Headers headers;
 
+    /// To become a tunnel, if the answer is 101: then data goes both ways, without framing, until each side ends its
+    /// own. A request head that asks is never the last of its stream.
+    [[nodiscard]] bool asks_for_tunnel() const { return upgrade == "websocket"; }
     [[nodiscard]] bool is_request() const { return status == 0; }
     [[nodiscard]] bool is_informational() const { return status >= 100 && status < 200; }
 };

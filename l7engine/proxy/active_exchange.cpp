@@ -2,6 +2,7 @@
 #include "l7engine/proxy/active_exchange.hpp"
 
 #include "l7engine/http/grpc.hpp"
+#include "l7engine/tls/websocket_key.hpp"
 #include "l7engine/proxy/wire_bytes.hpp"
 
 namespace weft::l7 {
@@ -21,8 +22,8 @@ ActiveExchange::ActiveExchange(Connection& connection, Arrival& arrival)
       stream_(arrival.stream), request_body_(std::move(arrival.body)), connection_(connection),
       view_(connection.proxy_.view()), has_body_(!arrival.last), expects_continue_(arrival.head.expect_continue) {
     x.request = std::move(arrival.head);
-    // Ours to honour. So is an upgrade, which the codec does not pass on: but policies and routes may ask for it.
-    x.request.expect_continue = false;
+    tunnel_asked_ = has_body_ && x.request.asks_for_tunnel();
+    x.request.expect_continue = false; // ours to honour
     x.request_bytes = arrival.request_bytes;
     grpc_ = is_grpc(x.request.headers);
     describe(connection.accepted_);
@@ -155,6 +156,7 @@ bool ActiveExchange::choose_another() {
 
 void ActiveExchange::begin(UpstreamPtr upstream) {
     upstream_ = std::move(upstream);
+    translate_tunnel_request(false);
     const Result<StreamId> stream = upstream_->codec->open();
     if (!stream) {
         upstream_failed(stream.error());
@@ -175,6 +177,7 @@ void ActiveExchange::begin(UpstreamPtr upstream) {
 }
 
 void ActiveExchange::begin(SessionPtr session) {
+    translate_tunnel_request(true);
     const Result<StreamId> stream = session->open(*this, x.request, !has_body_);
     if (stream) {
         session_ = std::move(session);
@@ -196,8 +199,48 @@ void ActiveExchange::opened() {
         request_body_.end_with_head();
 }
 
+/// What only HTTP/1 has of a WebSocket's opening (RFC 8441 5): taken out, or put in, for a backend of the other version.
+void ActiveExchange::translate_tunnel_request(bool to_http2) {
+    if (!tunnel_asked_)
+        return;
+    Headers& headers = x.request.headers;
+    if (const auto key = headers.find("sec-websocket-key"))
+        websocket_key_ = *key;
+    if (to_http2) {
+        headers.remove("sec-websocket-key");
+    } else if (connection_.is_http2() || !headers.contains("sec-websocket-key")) {
+        if (websocket_key_.empty())
+            websocket_key_ = tls::make_websocket_key();
+        headers.set("sec-websocket-key", websocket_key_);
+    }
+}
+
+/// The same for the answer. False: the backend of HTTP/1 does not know what it accepts.
+bool ActiveExchange::translate_tunnel_reply() {
+    Headers& headers = x.response.headers;
+    if (session_ != nullptr) {
+        headers.remove("sec-websocket-accept");
+        if (!connection_.is_http2())
+            headers.set("sec-websocket-accept", tls::websocket_accept(websocket_key_));
+        return true;
+    }
+    const auto accept = headers.find("sec-websocket-accept");
+    if (!accept || *accept != tls::websocket_accept(websocket_key_))
+        return false;
+    if (connection_.is_http2())
+        headers.remove("sec-websocket-accept");
+    return true;
+}
+
+/// The client has its 101: from here on bytes go both ways.
+void ActiveExchange::tunnel_opened() {
+    tunnel_open_ = true;
+    request_sent();
+    connection_.turn_.notify_all(); // early data waits with the reader
+}
+
 void ActiveExchange::request_sent() {
-    if (!has_body_ || body_allowed_)
+    if (!has_body_ || body_allowed_ || (tunnel_asked_ && !tunnel_open_))
         return;
     body_allowed_ = true;
     if (expects_continue_ && !continued_ && request_body_.empty() && !request_body_.complete()) {
@@ -304,7 +347,7 @@ void ActiveExchange::upstream_read(const Result<Slice>& bytes) {
 void ActiveExchange::on_head(StreamId, Head&& head, bool last) {
     touch();
     wake();
-    if (head.is_informational()) {
+    if (head.is_informational() && !(head.status == 101 && tunnel_asked_)) {
         informed_ = true;
         // 100 is between us and the backend: the client has had ours, or did not ask.
         if (head.status != 100)
@@ -322,6 +365,8 @@ void ActiveExchange::on_head(StreamId, Head&& head, bool last) {
     x.response = std::move(head);
     x.times.upstream_head_ms = connection_.proxy_.worker().now_ms();
     x.grpc_status = read_grpc_status(x.response.headers);
+    if (x.response.status == 101 && !translate_tunnel_reply())
+        return upstream_failed({.code = Code::malformed, .side = Side::upstream, .during = "websocket accept"});
     head_ready_ = true;
     head_last_ = last;
     if (last)
@@ -452,6 +497,8 @@ void ActiveExchange::give_head(Result<Verdict> verdict) {
     x.status_sent = x.response.status;
     if (head_last_)
         reply_body_.end_with_head();
+    if (x.response.status == 101)
+        tunnel_opened();
 }
 
 void ActiveExchange::give_reply_body() {

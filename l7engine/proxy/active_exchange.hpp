@@ -39,6 +39,9 @@ public:
     void begin(SessionPtr session);
     /// The request head is written, or the pump writes it: the body may follow.
     void request_sent();
+    [[nodiscard]] bool asks_for_tunnel() const { return tunnel_asked_; }
+    /// Both sides have agreed to it (WebSocket): bytes go both ways until each side has ended its own.
+    [[nodiscard]] bool is_tunnel() const { return tunnel_open_; }
     /// What a read gave: bytes, the backend's FIN, or an error.
     void upstream_read(const Result<Slice>& bytes);
     /// The backend is lost: another try, an error reply, or a cut, by how far the exchange was.
@@ -119,6 +122,9 @@ private:
     [[nodiscard]] bool has_upstream() const { return upstream_ != nullptr || session_ != nullptr; }
     [[nodiscard]] Codec& upstream_codec() { return upstream_ != nullptr ? *upstream_->codec : session_->codec(); }
     void opened();
+    void translate_tunnel_request(bool to_http2);
+    bool translate_tunnel_reply();
+    void tunnel_opened();
     bool choose_another();
     [[nodiscard]] bool may_repeat() const;
     [[nodiscard]] bool is_stale(const Error& error) const;
@@ -130,6 +136,7 @@ private:
     Connection& connection_;
     ViewPtr view_;
     std::vector<Head> informational_;
+    std::string websocket_key_; ///< of an HTTP/1 side
     size_t gathered_bytes_ = 0;
     uint32_t tries_ = 0; ///< that failed before a byte reached a backend
     uint32_t full_sessions_ = 0; ///< had no stream for it after all
@@ -143,6 +150,8 @@ private:
     bool head_given_ = false; ///< ... and went to the codec (or our own did)
     bool stale_retried_ = false;
     bool timed_out_ = false;
+    bool tunnel_asked_ = false;
+    bool tunnel_open_ = false;
     bool heard_ = false;      ///< a byte came from this backend connection
     bool informed_ = false;   ///< ... an informational head
     bool last_words_ = false; ///< it said why it closed an idle connection, before it saw the request

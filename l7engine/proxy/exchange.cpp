@@ -27,6 +27,10 @@ Task<void> Connection::exchange(Arrival& arrival) {
                     break;
                 }
             }
+            if (active.asks_for_tunnel() && !co_await session->settled(active.dial_)) {
+                active.connect_failed({.code = Code::reset, .side = Side::upstream, .during = "connect"});
+                continue;
+            }
             active.begin(std::move(session));
         } else {
             UpstreamPtr upstream = active.take_pooled();
@@ -149,6 +153,8 @@ Task<void> Connection::pump(ActiveExchange& active) {
         }
         turn_.notify_all();
     }
+    if (active.is_tunnel() && active.request_body_.given() && active.upstream_ != nullptr && !active.body_lost_)
+        active.upstream_->stream->shutdown_write(); // HTTP/2 has said so on the stream
     active.pumping_ = false;
     active.wake_.notify_all();
     turn_.notify_all();

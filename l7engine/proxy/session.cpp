@@ -49,6 +49,14 @@ Result<StreamId> UpstreamSession::open(StreamUser& user, const Head& head, bool 
     return stream;
 }
 
+Task<bool> UpstreamSession::settled(Cancel& cancel) {
+    while (!codec_->knows_peer() && !lost_) {
+        if (const Result<void> woken = co_await progress_.wait(Until(never, &cancel)); !woken)
+            co_return false;
+    }
+    co_return !lost_;
+}
+
 void UpstreamSession::forget(StreamId stream, const Error& why) {
     if (take_user(stream) == nullptr)
         return;
@@ -143,6 +151,7 @@ Task<void> UpstreamSession::write(std::shared_ptr<UpstreamSession> self) {
 
 Result<size_t> UpstreamSession::receive(const Slice& bytes) {
     const Result<size_t> used = codec_->receive(bytes, *this);
+    progress_.notify_all();
     name_writable();
     writer_.kick();
     end_if_idle();

@@ -53,6 +53,8 @@ public:
     [[nodiscard]] Result<StreamId> open(StreamUser& user, const Head& head, bool last);
     /// The user hears no more; a stream that has not ended is reset for `why`.
     void forget(StreamId stream, const Error& why);
+    /// Waits until it is known whether the peer takes an extended CONNECT. False: it was lost, or the wait canceled.
+    [[nodiscard]] Task<bool> settled(Cancel& cancel);
     [[nodiscard]] Codec& codec() { return *codec_; }
     void kick() { writer_.kick(); }
 
@@ -99,7 +101,7 @@ private:
     size_t room_; ///< streams at a time
     Watcher& watcher_;
     CodecWriter writer_;
-    Signal progress_; ///< something was written
+    Signal progress_; ///< something was written, or received
     std::vector<Open> users_; ///< few: a search is a look at one cache line or two
     uint64_t idle_since_ms_;
     bool leaving_ = false; ///< takes no new stream

@@ -31,6 +31,19 @@ StreamId Http2Peer::request(std::string method, std::string path, std::string bo
     return *stream;
 }
 
+StreamId Http2Peer::websocket(std::string path) {
+    Head head;
+    head.method = "GET";
+    head.path = std::move(path);
+    head.authority = "plain";
+    head.upgrade = "websocket";
+    const Result<StreamId> stream = codec_->open();
+    if (!stream || !codec_->send_head(*stream, head, false))
+        return 0;
+    write();
+    return *stream;
+}
+
 void Http2Peer::reply(StreamId stream, std::string body, uint16_t status, bool last) {
     Head head;
     head.status = status;
@@ -84,7 +97,7 @@ size_t Http2Peer::received_bytes() const {
 
 void Http2Peer::on_head(StreamId stream, Head&& head, bool last) {
     Message& message = messages_[stream];
-    if (head.is_informational()) {
+    if (head.is_informational() && head.status != 101) {
         ++message.informational;
         return;
     }
@@ -126,7 +139,7 @@ void Http2Peer::read() {
             on_request(*this, stream, messages_[stream]);
     }
     write();
-    if (peer_.saw_fin() && !peer_.over())
+    if (peer_.saw_fin())
         peer_.close();
 }
 

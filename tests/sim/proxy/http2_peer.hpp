@@ -32,6 +32,9 @@ public:
 
     // client
     StreamId request(std::string method, std::string path, std::string body = {}, bool last = true);
+    /// An extended CONNECT; 0: the peer does not take it (yet).
+    StreamId websocket(std::string path);
+    [[nodiscard]] bool settled() const { return used_ > 0; }
     // server
     /// Runs for each request that has come whole.
     std::function<void(Http2Peer&, StreamId, const Message&)> on_request;

@@ -117,7 +117,7 @@ const std::vector<std::string> requests = {
     "1\r\n\r\nhi",
     "HEAD /h HTTP/1.1\r\nHost: a\r\nConnection: keep-alive\r\n\r\n",
     "OPTIONS * HTTP/1.1\r\nHost: a\r\n\r\n",
-    "GET /ws HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n",
+    "GET /ws HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: x\r\n\r\n",
     "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n",
     "DELETE /d HTTP/1.1\r\nHost: a\r\nEmpty:\r\nContent-Length: 1\r\n\r\n0",
 };

@@ -420,9 +420,12 @@ TEST(H1Request, HopByHop) {
 TEST(H1Request, Upgrade) {
     const std::string websocket = "Connection: Upgrade\r\nUpgrade: websocket\r\n";
     expect_all({
-        {"W01", get(websocket), "[1] GET / a upgrade=websocket ."},
-        {"W01 what follows is not a tunnel", get(websocket) + get(""),
-         "[1] GET / a upgrade=websocket .\n[2] GET / a ."},
+        {"W01 open until it is answered", get(websocket), "[1] GET / a upgrade=websocket"},
+        {"in any case of letters", get("Connection: upgrade\r\nUpgrade: WebSocket\r\n"),
+         "[1] GET / a upgrade=websocket"},
+        {"W01 what follows waits for the answer", get(websocket) + get(""), "[1] GET / a upgrade=websocket"},
+        {"another protocol is an ordinary request", get("Connection: upgrade\r\nUpgrade: h2c\r\n"),
+         "[1] GET / a upgrade=h2c ."},
         {"W05 without Connection", get("Upgrade: websocket\r\n"), "[1] GET / a ."},
         {"W07 with a body", "GET / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\n" + websocket + "\r\nx",
          "[1] GET / a cl=1\n[1] 'x' ."},

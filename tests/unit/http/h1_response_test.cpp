@@ -184,6 +184,42 @@ TEST_F(H1Client, ReusesTheConnection) {
     EXPECT_EQ(seen.ended, (std::vector<StreamId>{1, 2, 3}));
 }
 
+TEST_F(H1Client, ATunnelOpensWithThe101ThatItAskedFor) {
+    Head asks = request_head("GET", "/");
+    asks.upgrade = "websocket";
+    const StreamId stream = send(asks, false);
+    EXPECT_NE(take_pending(*codec).find("Connection: upgrade\r\nUpgrade: websocket\r\n"), std::string::npos);
+    EXPECT_FALSE(codec->send_data(stream, Slice::of_static("x"), false)) << "not before the answer";
+    const std::string accepts = "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: WebSocket\r\n\r\n";
+    EXPECT_EQ(give(accepts + "raw"), accepts.size() + 3);
+    EXPECT_EQ(seen.trace(), "[1] 101\n[1] 'raw'");
+    ASSERT_TRUE(codec->send_data(stream, Slice::of_static("HTTP/1.1 200"), true));
+    EXPECT_EQ(take_pending(*codec), "HTTP/1.1 200");
+    EXPECT_FALSE(codec->finished());
+    ASSERT_TRUE(codec->receive_eof(seen));
+    EXPECT_TRUE(codec->finished()) << "it serves nothing else";
+}
+
+TEST_F(H1Client, ATunnelThatIsRefusedLeavesAnOrdinaryConnection) {
+    Head asks = request_head("GET", "/");
+    asks.upgrade = "websocket";
+    send(asks, false);
+    EXPECT_EQ(give("HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n"), 45U);
+    EXPECT_FALSE(codec->finished());
+    EXPECT_EQ(send(request_head("GET", "/"), true), 2U);
+}
+
+TEST_F(H1Client, A101ForAnotherProtocolIsRefused) {
+    for (const std::string_view fields :
+         {"Connection: upgrade\r\nUpgrade: h2c\r\n", "Upgrade: websocket\r\n", "Connection: upgrade\r\n"}) {
+        codec = make_h1_client_codec({});
+        Head asks = request_head("GET", "/");
+        asks.upgrade = "websocket";
+        send(asks, false);
+        EXPECT_FALSE(give("HTTP/1.1 101 Switching Protocols\r\n" + std::string(fields) + "\r\n")) << fields;
+    }
+}
+
 TEST_F(H1Client, UnsolicitedBytesFinishAnIdleConnection) {
     EXPECT_EQ(give(more), more.size());
     EXPECT_TRUE(codec->finished());

@@ -132,10 +132,33 @@ TEST_F(H1Server, InformationalHeadsComeBeforeTheReply) {
     EXPECT_FALSE(codec->finished());
 }
 
-TEST_F(H1Server, UpgradeIsNotAnsweredYet) {
+TEST_F(H1Server, ATunnelIsOpenedByA101ThatWasAskedFor) {
+    const std::string asks = "GET / HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n";
+    EXPECT_EQ(give(asks + "early"), asks.size()) << "nothing behind it before the answer";
+    EXPECT_EQ(give("early"), 0U);
+    Head accepts = reply_head(101);
+    accepts.headers.add("Sec-WebSocket-Accept", "x");
+    ASSERT_TRUE(codec->send_head(1, accepts, false));
+    EXPECT_EQ(take_pending(*codec), "HTTP/1.1 101 Switching Protocols\r\nSec-WebSocket-Accept: x\r\n"
+                                    "Connection: upgrade\r\nUpgrade: websocket\r\n\r\n");
+    EXPECT_EQ(give("early"), 5U);
+    EXPECT_EQ(seen.bodies.at(0), "early");
+    ASSERT_TRUE(codec->send_data(1, Slice::of_static("GET / raw"), false));
+    EXPECT_EQ(take_pending(*codec), "GET / raw");
+    ASSERT_TRUE(codec->receive_eof(seen));
+    EXPECT_FALSE(codec->finished());
+    ASSERT_TRUE(codec->send_data(1, Slice::of_static("!"), true));
+    EXPECT_EQ(take_pending(*codec), "!");
+    EXPECT_TRUE(codec->finished());
+}
+
+TEST_F(H1Server, ARefusedUpgradeIsAnOrdinaryRequest) {
     start("GET / HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n");
-    EXPECT_EQ(codec->send_head(1, reply_head(101), false).error().code, Code::invalid);
     EXPECT_EQ(reply(reply_head(200), {}), "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
+    EXPECT_FALSE(codec->finished());
+    start(get);
+    EXPECT_EQ(codec->send_head(2, reply_head(101), false).error().code, Code::invalid) << "not asked for";
+    EXPECT_EQ(reply(reply_head(200), {}, 2), "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
 }
 
 TEST_F(H1Server, PipelinedRequestWaitsForTheReply) {

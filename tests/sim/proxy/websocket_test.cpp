@@ -1,0 +1,157 @@
+// SPDX-License-Identifier: Apache-2.0
+// WebSocket through the proxy, in both versions on either side.
+#include "l7engine/tls/websocket_key.hpp"
+#include "tests/sim/proxy/http2_peer.hpp"
+#include "tests/sim/proxy/stage.hpp"
+
+namespace weft::l7::test {
+namespace {
+
+constexpr std::string_view key = "dGhlIHNhbXBsZSBub25jZQ==";
+constexpr std::string_view accept = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=";
+const std::string opening = "GET /chat HTTP/1.1\r\nhost: a\r\nconnection: Upgrade\r\nupgrade: websocket\r\n"
+                            "sec-websocket-version: 13\r\nsec-websocket-key: " + std::string(key) + "\r\n\r\n";
+
+/// Accepts with the key that it was given, then sends back what comes in capitals.
+sim::World::OnConnect shouting_server(std::string answer_with = {}) {
+    return [answer_with](sim::Peer peer) {
+        auto used = std::make_shared<size_t>(0);
+        peer.on_event([answer_with, used](sim::Peer end) {
+            const std::string& bytes = end.received();
+            const size_t head_end = bytes.find("\r\n\r\n");
+            if (head_end == std::string::npos)
+                return;
+            if (*used == 0) {
+                *used = head_end + 4;
+                if (!answer_with.empty())
+                    return end.send(answer_with);
+                std::string lower = bytes.substr(0, head_end);
+                std::ranges::transform(lower, lower.begin(), [](unsigned char c) { return std::tolower(c); });
+                const size_t at = lower.find("sec-websocket-key: ") + 19;
+                const std::string theirs = bytes.substr(at, 24);
+                end.send("HTTP/1.1 101 Switching Protocols\r\nconnection: Upgrade\r\nupgrade: websocket\r\n"
+                         "sec-websocket-accept: " + tls::websocket_accept(theirs) + "\r\n\r\nHI");
+            }
+            std::string fresh = bytes.substr(*used);
+            *used = bytes.size();
+            std::ranges::transform(fresh, fresh.begin(), [](unsigned char c) { return std::toupper(c); });
+            if (!fresh.empty() && !end.saw_reset())
+                end.send(fresh);
+            if (end.saw_fin())
+                end.close();
+        });
+    };
+}
+
+std::string behind_head(const sim::Peer& peer) {
+    const size_t end = peer.received().find("\r\n\r\n");
+    return end == std::string::npos ? "" : peer.received().substr(end + 4);
+}
+
+TEST(ProxyWebsocket, passes_between_http1_sides_and_holds_early_data) {
+    for (uint64_t seed = 0; seed < 50; ++seed) {
+        Stage stage(seed);
+        stage.add_endpoint("10.0.1.1:80");
+        stage.world.serve(address_of("10.0.1.1:80"), shouting_server());
+        const sim::Peer client = stage.client();
+        client.send(opening + "early,");
+        ASSERT_TRUE(stage.until([&] { return behind_head(client) == "HIEARLY,"; })) << client.received();
+        EXPECT_TRUE(client.received().starts_with("HTTP/1.1 101 Switching Protocols\r\n"));
+        EXPECT_NE(client.received().find("sec-websocket-accept: " + std::string(accept)), std::string::npos);
+        client.send("GET / HTTP/1.1\r\n\r\n");
+        ASSERT_TRUE(stage.until([&] { return behind_head(client) == "HIEARLY,GET / HTTP/1.1\r\n\r\n"; }));
+        client.shutdown();
+        ASSERT_TRUE(stage.until([&] { return client.saw_fin(); })) << "seed " << seed;
+        stage.end();
+    }
+}
+
+TEST(ProxyWebsocket, a_refusal_is_an_ordinary_answer_and_the_connection_goes_on) {
+    Stage stage(2);
+    stage.add_endpoint("10.0.1.1:80");
+    stage.world.serve(address_of("10.0.1.1:80"), http_server([](std::string_view request, sim::Peer) {
+                          return request.find("/chat") != std::string_view::npos ? reply("no", "", "403 Forbidden")
+                                                                                 : reply("yes");
+                      }));
+    const sim::Peer client = stage.client();
+    client.send(opening + std::string(get));
+    ASSERT_TRUE(stage.until([&] { return replies_of(client) == 2; })) << client.received();
+    const Replies replies = parse_replies(client.received());
+    EXPECT_EQ(replies.whole[0].status, 403);
+    EXPECT_EQ(replies.whole[1].body, "yes");
+}
+
+TEST(ProxyWebsocket, is_policed_like_any_request) {
+    Stage stage(3);
+    stage.add_endpoint("10.0.1.1:80");
+    stage.world.serve(address_of("10.0.1.1:80"), shouting_server());
+    stage.snapshot.policies = {policy_of(config::Policy::Action::allow, "POST")};
+    stage.snapshot.policy_sets = {{.deny = {}, .allow = {0}}};
+    stage.snapshot.frontends[0].policies = 0;
+    stage.apply();
+    const sim::Peer client = stage.client();
+    client.send(opening);
+    ASSERT_TRUE(stage.until([&] { return replies_of(client) == 1; }));
+    EXPECT_EQ(status_of(client), 403);
+}
+
+TEST(ProxyWebsocket, a_backend_that_accepts_without_the_right_key_is_refused) {
+    Stage stage(4);
+    stage.add_endpoint("10.0.1.1:80");
+    stage.world.serve(address_of("10.0.1.1:80"),
+                      shouting_server("HTTP/1.1 101 Switching Protocols\r\nconnection: Upgrade\r\nupgrade: websocket\r\n"
+                                      "sec-websocket-accept: x\r\n\r\n"));
+    const sim::Peer client = stage.client();
+    client.send(opening);
+    ASSERT_TRUE(stage.until([&] { return replies_of(client) == 1; })) << client.received();
+    EXPECT_EQ(status_of(client), 502);
+}
+
+TEST(ProxyWebsocket, an_http2_client_reaches_an_http1_backend) {
+    Stage stage(5);
+    stage.snapshot.clusters[0].protocol = config::Protocol::http1;
+    stage.add_endpoint("10.0.1.1:80");
+    stage.world.serve(address_of("10.0.1.1:80"), shouting_server());
+    Http2Peer client(stage.client(), Http2Peer::Role::client);
+    ASSERT_TRUE(stage.until([&] { return client.settled(); }));
+    const StreamId stream = client.websocket("/chat");
+    ASSERT_NE(stream, 0U);
+    ASSERT_TRUE(stage.until([&] { return client.of(stream).body == "HI"; }));
+    EXPECT_EQ(client.of(stream).head.status, 101);
+    EXPECT_FALSE(client.of(stream).head.headers.contains("sec-websocket-accept"));
+    client.send(stream, "hello", false);
+    ASSERT_TRUE(stage.until([&] { return client.of(stream).body == "HIHELLO"; }));
+    client.send(stream, "bye", true);
+    ASSERT_TRUE(stage.until([&] { return client.of(stream).ended; }));
+    EXPECT_EQ(client.of(stream).body, "HIHELLOBYE");
+}
+
+TEST(ProxyWebsocket, an_http1_client_reaches_an_http2_backend) {
+    for (uint64_t seed = 0; seed < 20; ++seed) {
+        Stage stage(seed);
+        stage.snapshot.clusters[0].protocol = config::Protocol::http2;
+        std::unique_ptr<Http2Peer> backend;
+        stage.world.serve(address_of("10.0.1.1:80"), [&](sim::Peer peer) {
+            backend = std::make_unique<Http2Peer>(peer, Http2Peer::Role::server);
+        });
+        stage.add_endpoint("10.0.1.1:80");
+        const sim::Peer client = stage.client();
+        client.send(opening + "early");
+        ASSERT_TRUE(stage.until([&] { return backend != nullptr && !backend->messages().empty(); })) << seed;
+        const StreamId stream = backend->messages().begin()->first;
+        EXPECT_EQ(backend->of(stream).head.upgrade, "websocket");
+        EXPECT_FALSE(backend->of(stream).head.headers.contains("sec-websocket-key"));
+        EXPECT_EQ(backend->of(stream).body, "") << "nothing before it is accepted";
+        backend->reply(stream, "hi", 101, false);
+        ASSERT_TRUE(stage.until([&] { return behind_head(client) == "hi"; }));
+        EXPECT_NE(client.received().find(std::string(accept)), std::string::npos);
+        ASSERT_TRUE(stage.until([&] { return backend->of(stream).body == "early"; }));
+        backend->send(stream, "", true);
+        ASSERT_TRUE(stage.until([&] { return client.saw_fin(); }));
+        stage.end();
+        backend = nullptr;
+    }
+}
+
+} // namespace
+} // namespace weft::l7::test
