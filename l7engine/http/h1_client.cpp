@@ -118,34 +118,34 @@ Result<void> H1Client::receive_step(const Slice& bytes, size_t& offset, Events& 
 }
 
 Result<void> H1Client::receive_head(bool more_bytes, Events& events) {
-    Result<h1::RawHead> raw = h1::parse_head(reader_.head_text(), false, settings_);
-    if (!raw)
-        return std::unexpected(raw.error());
-    Result<h1::Message> message = h1::interpret_response(std::move(*raw), head_request_, tunnel_asked_);
-    if (!message)
-        return std::unexpected(message.error());
-    if (message->head.status == 101) {
+    h1::RawHead raw;
+    if (const Result<void> parsed = h1::parse_head(reader_.head_text(), false, settings_, raw); !parsed)
+        return parsed;
+    h1::Message message;
+    if (const Result<void> read = h1::interpret_response(raw, head_request_, tunnel_asked_, message); !read)
+        return read;
+    if (message.head.status == 101) {
         tunnel_ = close_ = true;
         request_ = Request::started;
-        events.on_head(stream_, std::move(message->head), false);
+        events.on_head(stream_, std::move(message.head), false);
         return {};
     }
-    if (message->head.is_informational()) {
+    if (message.head.is_informational()) {
         if (++informational_heads_ > settings_.informational_heads_max)
             return h1::refuse(431, "informational replies");
         reader_.start_message();
-        events.on_head(stream_, std::move(message->head), false);
+        events.on_head(stream_, std::move(message.head), false);
         return {};
     }
     // An early reply: the server may or may not read the rest of the request as a request.
     const bool early = request_ != Request::sent || (has_body_ && !writer_.queue().empty());
-    close_ = close_ || early || !message->keep_alive;
-    const bool last = message->framing == Framing::none;
+    close_ = close_ || early || !message.keep_alive;
+    const bool last = message.framing == Framing::none;
     const StreamId stream = stream_;
-    reader_.begin_body(message->framing, message->length, std::move(message->nominated));
+    reader_.begin_body(message.framing, message.length, std::move(message.nominated));
     if (last)
         end_reply(more_bytes);
-    events.on_head(stream, std::move(message->head), last);
+    events.on_head(stream, std::move(message.head), last);
     return {};
 }
 

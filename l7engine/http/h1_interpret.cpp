@@ -117,30 +117,29 @@ Result<void> set_request_fields(Message& message, RawHead& raw, const H1Settings
 
 } // namespace
 
-Result<Message> interpret_request(RawHead&& raw, const H1Settings& settings) {
+Result<void> interpret_request(RawHead& raw, const H1Settings& settings, Message& message) {
     const Result<Length> length = read_length(raw);
     if (!length)
         return std::unexpected(length.error());
     if (const Result<void> version = check_request_version(raw, settings); !version)
-        return std::unexpected(version.error());
+        return version;
     if (raw.method == "CONNECT")
         return refuse(404, "connect"); // no tunnels: nothing here can be connected to
     if (!is_allowed_method(raw.method))
         return refuse(400, "method");
     if (const Result<void> removed = remove_hop_by_hop(raw); !removed)
-        return std::unexpected(removed.error());
+        return removed;
 
-    Result<Message> message(std::in_place);
-    message->http_10 = raw.minor == 0;
-    message->keep_alive = keeps_alive(raw);
-    set_framing(*message, *length, raw.connection);
-    if (const Result<void> fields = set_request_fields(*message, raw, settings); !fields)
-        return std::unexpected(fields.error());
-    message->head.headers = std::move(raw.headers);
-    return message;
+    message.http_10 = raw.minor == 0;
+    message.keep_alive = keeps_alive(raw);
+    set_framing(message, *length, raw.connection);
+    if (const Result<void> fields = set_request_fields(message, raw, settings); !fields)
+        return fields;
+    message.head.headers = std::move(raw.headers);
+    return {};
 }
 
-Result<Message> interpret_response(RawHead&& raw, bool to_head, bool upgrade_asked) {
+Result<void> interpret_response(RawHead& raw, bool to_head, bool upgrade_asked, Message& message) {
     if (raw.major != 1 || raw.minor > 1 || raw.status < 100)
         return refuse(400, "status line");
     const bool upgraded = upgrade_asked && raw.connection.upgrade && raw.upgrade_count == 1 &&
@@ -154,28 +153,27 @@ Result<Message> interpret_response(RawHead&& raw, bool to_head, bool upgrade_ask
     if (informational && (length->chunked || length->fixed))
         return refuse(400, "body in an informational reply");
     if (const Result<void> removed = remove_hop_by_hop(raw); !removed)
-        return std::unexpected(removed.error());
+        return removed;
 
-    Result<Message> message(std::in_place);
-    message->head.status = raw.status;
-    message->http_10 = raw.minor == 0;
-    message->keep_alive = keeps_alive(raw);
-    message->head.headers = std::move(raw.headers);
+    message.head.status = raw.status;
+    message.http_10 = raw.minor == 0;
+    message.keep_alive = keeps_alive(raw);
+    message.head.headers = std::move(raw.headers);
     if (raw.status == 204) {
         // It has no body whatever it says; what it announces may come, so nothing after it is trusted.
-        message->keep_alive = message->keep_alive && !length->chunked && length->fixed.value_or(0) == 0;
+        message.keep_alive = message.keep_alive && !length->chunked && length->fixed.value_or(0) == 0;
     } else if (to_head || raw.status == 304) {
-        message->head.content_length = length->fixed;
+        message.head.content_length = length->fixed;
         // A length is what the body would have had. Chunks are announced by a server that may be about to send some.
-        message->keep_alive = message->keep_alive && (to_head || !length->chunked);
+        message.keep_alive = message.keep_alive && (to_head || !length->chunked);
     } else if (!informational) {
-        set_framing(*message, *length, raw.connection);
+        set_framing(message, *length, raw.connection);
         if (!length->chunked && !length->fixed) {
-            message->framing = Framing::until_close;
-            message->keep_alive = false;
+            message.framing = Framing::until_close;
+            message.keep_alive = false;
         }
     }
-    return message;
+    return {};
 }
 
 } // namespace weft::l7::h1

@@ -20,7 +20,7 @@ enum class Framing : uint8_t { none, fixed, chunked, until_close };
 
 /// One head as the tokenizer sees it. The views point into the bytes that were parsed.
 struct RawHead {
-    bool is_request = true;
+    std::string_view text;
     uint8_t major = 0, minor = 0;
     uint16_t status = 0;
     std::string_view method, target;
@@ -36,7 +36,8 @@ struct RawHead {
 };
 
 /// `text` is a head up to and with its empty line, each line known to end in CRLF and to hold no control character.
-[[nodiscard]] Result<RawHead> parse_head(std::string_view text, bool is_request, const H1Settings& settings);
+[[nodiscard]] Result<void> parse_head(std::string_view text, bool is_request, const H1Settings& settings,
+                                      RawHead& head);
 
 struct Message {
     Head head;
@@ -47,8 +48,9 @@ struct Message {
     std::vector<std::string> nominated; ///< Framing::chunked: by Connection, so no trailers either
 };
 
-[[nodiscard]] Result<Message> interpret_request(RawHead&& raw, const H1Settings& settings);
+/// Both take the headers out of `raw` and fill a fresh message.
+[[nodiscard]] Result<void> interpret_request(RawHead& raw, const H1Settings& settings, Message& message);
 /// `to_head`: the reply to a HEAD request; `upgrade_asked`: to one for a WebSocket.
-[[nodiscard]] Result<Message> interpret_response(RawHead&& raw, bool to_head, bool upgrade_asked = false);
+[[nodiscard]] Result<void> interpret_response(RawHead& raw, bool to_head, bool upgrade_asked, Message& message);
 
 } // namespace weft::l7::h1

@@ -83,7 +83,7 @@ void note_field(RawHead& head, std::string_view name, std::string_view value) {
     case Known::te: return note_te(head, value);
     case Known::keep_alive:
     case Known::proxy_connection: return;
-    case Known::other: return head.headers.add_checked(name, value);
+    case Known::other: return head.headers.add_held(head.text, name, value);
     }
 }
 
@@ -129,8 +129,10 @@ bool is_version(std::string_view text) {
 Result<void> check_request_line(std::string_view line, const RawHead& head) {
     const size_t first = line.find(' ');
     const size_t last = line.rfind(' ');
-    if (first == std::string_view::npos || first == last || line.substr(0, first) != head.method ||
-        line.substr(first + 1, last - first - 1) != head.target || !is_version(line.substr(last + 1)))
+    // Both are views of this line: where they are says what they are.
+    if (first == std::string_view::npos || first == last || head.method.data() != line.data() ||
+        head.method.size() != first || head.target.data() != line.data() + first + 1 ||
+        head.target.size() != last - first - 1 || !is_version(line.substr(last + 1)))
         return refuse(400, "request line");
     return {};
 }
@@ -150,11 +152,10 @@ int32_t status_of(llhttp_errno reason, std::string_view first_line) {
 
 } // namespace
 
-Result<RawHead> parse_head(std::string_view text, bool is_request, const H1Settings& settings) {
-    Result<RawHead> head(std::in_place);
-    head->is_request = is_request;
-    head->headers.reserve(16, text.size());
-    Tokens tokens{.head = *head, .settings = settings, .name = {}, .value = {}};
+Result<void> parse_head(std::string_view text, bool is_request, const H1Settings& settings, RawHead& head) {
+    head.text = text;
+    head.headers.hold(text);
+    Tokens tokens{.head = head, .settings = settings, .name = {}, .value = {}};
     llhttp_t parser;
     llhttp_init(&parser, is_request ? HTTP_REQUEST : HTTP_RESPONSE, &callbacks);
     parser.data = &tokens;
@@ -165,13 +166,10 @@ Result<RawHead> parse_head(std::string_view text, bool is_request, const H1Setti
     // Two readers must agree on where the head ends.
     if (reason != HPE_PAUSED || !tokens.complete || llhttp_get_error_pos(&parser) != text.data() + text.size())
         return refuse(status_of(reason, first_line), "head");
-    head->major = parser.http_major;
-    head->minor = parser.http_minor;
-    head->status = parser.status_code;
-    const Result<void> line = is_request ? check_request_line(first_line, *head) : check_status_line(first_line);
-    if (!line)
-        return std::unexpected(line.error());
-    return head;
+    head.major = parser.http_major;
+    head.minor = parser.http_minor;
+    head.status = parser.status_code;
+    return is_request ? check_request_line(first_line, head) : check_status_line(first_line);
 }
 
 } // namespace weft::l7::h1

@@ -103,20 +103,20 @@ Result<void> H1Server::receive_step(const Slice& bytes, size_t& offset, Events& 
 }
 
 Result<void> H1Server::receive_head(Events& events) {
-    Result<h1::RawHead> raw = h1::parse_head(reader_.head_text(), true, settings_);
-    if (!raw)
-        return std::unexpected(raw.error());
-    Result<h1::Message> message = h1::interpret_request(std::move(*raw), settings_);
-    if (!message)
-        return std::unexpected(message.error());
+    h1::RawHead raw;
+    if (const Result<void> parsed = h1::parse_head(reader_.head_text(), true, settings_, raw); !parsed)
+        return parsed;
+    h1::Message message;
+    if (const Result<void> read = h1::interpret_request(raw, settings_, message); !read)
+        return read;
     ++stream_;
     reply_ = Reply::awaited;
-    head_request_ = message->head.method == "HEAD";
-    http_10_ = message->http_10;
-    close_ = !message->keep_alive;
-    reader_.begin_body(message->framing, message->length, std::move(message->nominated));
-    tunnel_asked_ = message->head.asks_for_tunnel();
-    events.on_head(stream_, std::move(message->head), message->framing == Framing::none && !tunnel_asked_);
+    head_request_ = message.head.method == "HEAD";
+    http_10_ = message.http_10;
+    close_ = !message.keep_alive;
+    reader_.begin_body(message.framing, message.length, std::move(message.nominated));
+    tunnel_asked_ = message.head.asks_for_tunnel();
+    events.on_head(stream_, std::move(message.head), message.framing == Framing::none && !tunnel_asked_);
     return {};
 }
 

@@ -89,6 +89,67 @@ TEST(Headers, EqualIgnoringCaseIsAsciiOnly) {
     EXPECT_FALSE(equal_ignoring_case("\xc3\x89", "\xc3\xa9"));
 }
 
+TEST(Headers, FieldsOfAHeldTextAreViewsOfOneCopy) {
+    const std::string text = "GET / HTTP/1.1\r\nA: 1\r\nB:2\r\nC:  3\r\nD: \r\nE:\r\nF: 6 \r\nG: 7\r\n\r\n";
+    const auto part = [&](std::string_view what) {
+        return std::string_view(text).substr(text.find(what), what.size());
+    };
+    Headers headers;
+    headers.hold(text);
+    EXPECT_TRUE(headers.empty());
+    headers.add_held(text, part("A"), part("1\r\nB").substr(0, 1));
+    headers.add_held(text, part("B"), part("2"));
+    headers.add_held(text, part("C"), part("3"));
+    headers.add_held(text, part("D"), {});
+    headers.add_held(text, part("E:").substr(0, 1), {});
+    headers.add_held(text, part("F"), part("6"));
+    headers.add_held(text, part("G:").substr(0, 1), part("7"));
+    headers.add("h", "8");
+    EXPECT_EQ(describe(headers), " {A: 1, B: 2, C: 3, D: , E: , F: 6, G: 7, h: 8}");
+    std::string lines;
+    for (size_t i = 0; i < headers.size(); ++i)
+        lines.append(headers.line(i).empty() ? "-\n" : headers.line(i)).append(headers.is_checked(i) ? "" : "?");
+    EXPECT_EQ(lines, "A: 1\r\n-\n-\n-\n-\n-\nG: 7\r\nh: 8\r\n?") << "only what stands as it is to be written";
+    headers.set("B", std::string(5000, 'x'));
+    headers.remove("C");
+    const Headers copy = headers;
+    headers.clear();
+    EXPECT_EQ(copy.find("b")->size(), 5000U);
+    EXPECT_EQ(copy.find("g"), "7");
+    EXPECT_EQ(copy.size(), 7U);
+}
+
+TEST(Headers, ManyFieldsAndLongOnes) {
+    Headers headers;
+    for (int i = 0; i < 1000; ++i) {
+        const std::string number = std::to_string(i);
+        headers.add(number, std::string(static_cast<size_t>(i % 7) * 50, 'v') + number);
+    }
+    ASSERT_EQ(headers.size(), 1000U);
+    for (int i = 0; i < 1000; ++i) {
+        const std::string number = std::to_string(i);
+        ASSERT_EQ(headers.find(number), std::string(static_cast<size_t>(i % 7) * 50, 'v') + number);
+    }
+    Headers other = headers;
+    other = headers;
+    headers = std::move(other);
+    EXPECT_EQ(headers.size(), 1000U);
+}
+
+TEST(Headers, EqualIgnoringCaseForEveryPairOfBytes) {
+    const auto lower = [](int c) { return c >= 'A' && c <= 'Z' ? c + 32 : c; };
+    for (const size_t place : {0U, 3U, 7U, 9U}) { // in a word and behind it
+        for (int left = 0; left < 256; ++left) {
+            for (int right = 0; right < 256; ++right) {
+                std::string one = "aB-cD\x80zZ[Z", other = "Ab-Cd\x80Zz[z";
+                one[place] = static_cast<char>(left);
+                other[place] = static_cast<char>(right);
+                ASSERT_EQ(equal_ignoring_case(one, other), lower(left) == lower(right)) << left << " " << right;
+            }
+        }
+    }
+}
+
 TEST(Headers, OnlyWhatWasReadIsChecked) {
     Headers headers;
     headers.add_checked("A", "1");
