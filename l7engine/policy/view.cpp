@@ -19,6 +19,14 @@ const T* look_up(const std::vector<T>& items, const Map& map, const Key& key) {
     return index == nullptr ? nullptr : at(items, *index);
 }
 
+/// The port's entry, else the one of every port without; nullptr: neither.
+const config::InboundPort* inbound_port(const config::LocalPod& pod, uint16_t port) {
+    const auto of_port = std::ranges::lower_bound(pod.inbound, port, {}, &config::InboundPort::port);
+    if (of_port != pod.inbound.end() && of_port->port == port)
+        return &*of_port;
+    return !pod.inbound.empty() && pod.inbound.front().port == 0 ? &pod.inbound.front() : nullptr;
+}
+
 bool rule_reads_remote(const config::PolicyRule& rule) {
     return std::ranges::any_of(rule.from, [](const auto& source) { return !source.remote_ip_blocks.empty(); }) ||
            std::ranges::any_of(rule.when, [](const auto& condition) {
@@ -105,12 +113,13 @@ uint32_t SnapshotView::route_table(const config::Frontend& frontend, std::string
 }
 
 std::span<const config::Guard> SnapshotView::guards(const config::LocalPod& pod, uint16_t port) const {
-    const auto of_port = std::ranges::lower_bound(pod.inbound, port, {}, &config::InboundPort::port);
-    if (of_port != pod.inbound.end() && of_port->port == port)
-        return of_port->guards;
-    if (!pod.inbound.empty() && pod.inbound.front().port == 0)
-        return pod.inbound.front().guards;
-    return {};
+    const config::InboundPort* entry = inbound_port(pod, port);
+    return entry == nullptr ? std::span<const config::Guard>() : entry->guards;
+}
+
+config::Protocol SnapshotView::protocol(const config::LocalPod& pod, uint16_t port) const {
+    const config::InboundPort* entry = inbound_port(pod, port);
+    return entry == nullptr ? config::Protocol::undeclared : entry->protocol;
 }
 
 const config::Frontend* SnapshotView::service_of(const config::LocalPod& pod, uint16_t port) const {

@@ -68,6 +68,8 @@ public:
     [[nodiscard]] const Authorizer& authorizer(uint32_t set) const { return authorizers_[set]; }
     /// What must be judged for an unnamed request to that port of the pod; empty: nothing.
     [[nodiscard]] std::span<const config::Guard> guards(const config::LocalPod& pod, uint16_t port) const;
+    /// What that port of the pod speaks, by declaration.
+    [[nodiscard]] config::Protocol protocol(const config::LocalPod& pod, uint16_t port) const;
     /// The service that a request to that port is for, if the guards name just one: destination_service of the metrics.
     [[nodiscard]] const config::Frontend* service_of(const config::LocalPod& pod, uint16_t port) const;
 

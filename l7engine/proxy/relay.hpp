@@ -20,8 +20,8 @@ struct RelaySide {
 };
 
 struct RelaySettings {
-    uint64_t idle_timeout_ms = never; ///< no byte in either direction
-    uint64_t lost_timeout_ms = 2'000; ///< one side is lost: nothing of what it said before moves any more
+    uint64_t idle_timeout_ms = never;    ///< no byte in either direction
+    uint64_t lost_timeout_ms = 2'000;    ///< one side is lost: nothing of what it said before moves any more
     size_t gather_bytes_max = 64 * 1024; ///< read from one side before it is written to the other
 };
 
@@ -49,7 +49,7 @@ private:
         ByteStream& from;
         ByteStream& to;
         uint64_t& delivered;
-        std::vector<Slice> held;  ///< read and not yet written
+        std::vector<Slice> held; ///< read and not yet written
         bool source_fin = false;
         bool source_lost = false;   ///< read to the error
         bool source_broken = false; ///< it cannot be written to: no end of it is a clean one

@@ -162,7 +162,10 @@ struct Talker {
                 c = static_cast<char>(letter + static_cast<char>(world.random(20)));
             at_ms += world.random(50);
             said += text;
-            world.after(at_ms, [one = peer, text] { if (!one.saw_reset()) one.send(text); });
+            world.after(at_ms, [one = peer, text] {
+                if (!one.saw_reset())
+                    one.send(text);
+            });
         }
         if (world.chance(300)) {
             peer.pause();

@@ -421,7 +421,8 @@ TEST(Authz, a_connection_is_never_allowed_and_more_widely_denied_by_what_only_a_
         {"port", rule({}, {on({9080})}), true, true},
         {"other port", rule({}, {on({80})}), false, false},
         {"remote address is the peer", rule({from(&PolicySource::remote_ip_blocks, blocks({"10.0.1.5"}))}), true, true},
-        {"server name", rule({}, {}, {when(connection_sni, &PolicyCondition::strings, strings({"*.sni"}))}), true, true},
+        {"server name", rule({}, {}, {when(connection_sni, &PolicyCondition::strings, strings({"*.sni"}))}), true,
+         true},
         {"other server name", rule({}, {}, {when(connection_sni, &PolicyCondition::strings, miss)}), false, false},
         {"destination", rule({}, {}, {when(destination_ip, &PolicyCondition::blocks, blocks({"10.96.0.10"}))}), true,
          true},
@@ -450,14 +451,16 @@ TEST(Authz, a_connection_is_never_allowed_and_more_widely_denied_by_what_only_a_
     data.input.judged = Judged::connection;
     data.input.remote = data.input.peer;
     for (const auto& row : rows) {
-        EXPECT_EQ(matching_rule(policy(Policy::Action::allow, "p", {row.rule}), data.input) == 0, row.allow) << row.name;
+        EXPECT_EQ(matching_rule(policy(Policy::Action::allow, "p", {row.rule}), data.input) == 0, row.allow)
+            << row.name;
         EXPECT_EQ(matching_rule(policy(Policy::Action::deny, "p", {row.rule}), data.input) == 0, row.deny) << row.name;
     }
     // The policy stays: without a rule that can match it allows nothing.
     const auto only_requests = snapshot_of({policy(Policy::Action::allow, "a", {rule({}, {both})})});
     EXPECT_FALSE(judge(only_requests, 0, data.input).allowed);
     data.input.sni = {};
-    EXPECT_FALSE(rule_matches(rule({}, {}, {when(connection_sni, &PolicyCondition::strings, strings({"*"}))}), data.input));
+    EXPECT_FALSE(
+        rule_matches(rule({}, {}, {when(connection_sni, &PolicyCondition::strings, strings({"*"}))}), data.input));
 }
 
 TEST(RemoteAddress, x_forwarded_for) {
