@@ -19,11 +19,11 @@ const T* look_up(const std::vector<T>& items, const Map& map, const Key& key) {
     return index == nullptr ? nullptr : at(items, *index);
 }
 
-/// The port's entry, else the one of every port without; nullptr: neither.
-const config::InboundPort* inbound_port(const config::LocalPod& pod, uint16_t port) {
-    const auto of_port = std::ranges::lower_bound(pod.inbound, port, {}, &config::InboundPort::port);
-    if (of_port != pod.inbound.end() && of_port->port == port)
-        return &*of_port;
+/// The port's own entry, else that of all others; nullptr: nothing is said about it.
+const config::InboundPort* inbound_of(const config::LocalPod& pod, uint16_t port) {
+    const auto own = std::ranges::lower_bound(pod.inbound, port, {}, &config::InboundPort::port);
+    if (own != pod.inbound.end() && own->port == port)
+        return &*own;
     return !pod.inbound.empty() && pod.inbound.front().port == 0 ? &pod.inbound.front() : nullptr;
 }
 
@@ -113,13 +113,13 @@ uint32_t SnapshotView::route_table(const config::Frontend& frontend, std::string
 }
 
 std::span<const config::Guard> SnapshotView::guards(const config::LocalPod& pod, uint16_t port) const {
-    const config::InboundPort* entry = inbound_port(pod, port);
-    return entry == nullptr ? std::span<const config::Guard>() : entry->guards;
+    const config::InboundPort* inbound = inbound_of(pod, port);
+    return inbound == nullptr ? std::span<const config::Guard>{} : inbound->guards;
 }
 
 config::Protocol SnapshotView::protocol(const config::LocalPod& pod, uint16_t port) const {
-    const config::InboundPort* entry = inbound_port(pod, port);
-    return entry == nullptr ? config::Protocol::undeclared : entry->protocol;
+    const config::InboundPort* inbound = inbound_of(pod, port);
+    return inbound == nullptr ? config::Protocol::undeclared : inbound->protocol;
 }
 
 const config::Frontend* SnapshotView::service_of(const config::LocalPod& pod, uint16_t port) const {
