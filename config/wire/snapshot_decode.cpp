@@ -22,6 +22,7 @@ public:
 
 private:
     bool workload(const At& at, const proto::Workload& in, config::Workload& to);
+    bool protocol(const At& at, uint32_t in, config::Protocol& to);
     bool endpoint(const At& at, const proto::Endpoint& in, config::Endpoint& to);
     bool cluster(const At& at, const proto::Cluster& in, config::Cluster& to);
     bool frontend(const At& at, const proto::Frontend& in, config::Frontend& to);
@@ -75,6 +76,10 @@ bool SnapshotDecoder::workload(const At& at, const proto::Workload& in, config::
                [&](const At& item, const auto& from, auto& address) { return check.address(item, from, address); });
 }
 
+bool SnapshotDecoder::protocol(const At& at, uint32_t in, config::Protocol& to) {
+    return check.enumerator(At{&at, "protocol"}, in, config::Protocol::tcp, to);
+}
+
 bool SnapshotDecoder::endpoint(const At& at, const proto::Endpoint& in, config::Endpoint& to) {
     const At address{&at, "address"};
     to.local_pod = in.local_pod(); // known_pods() checks it
@@ -86,6 +91,7 @@ bool SnapshotDecoder::endpoint(const At& at, const proto::Endpoint& in, config::
 bool SnapshotDecoder::cluster(const At& at, const proto::Cluster& in, config::Cluster& to) {
     return check.text(At{&at, "ns"}, in.ns(), to.ns) && check.text(At{&at, "service"}, in.service(), to.service) &&
            check.text(At{&at, "host"}, in.host(), to.host) && check.port(At{&at, "port"}, in.port(), to.port) &&
+           protocol(at, in.protocol(), to.protocol) &&
            check.each(At{&at, "endpoints"}, in.endpoints(), limits::endpoints_max, to.endpoints,
                       [&](const At& item, const auto& from, auto& decoded) { return endpoint(item, from, decoded); });
 }
@@ -106,7 +112,7 @@ bool SnapshotDecoder::frontend(const At& at, const proto::Frontend& in, config::
                [&](const At& item, const auto& from, auto& address) { return check.address(item, from, address); }) &&
            check.port(At{&at, "port"}, in.port(), to.port) && check.text(At{&at, "ns"}, in.ns(), to.ns) &&
            check.text(At{&at, "service"}, in.service(), to.service) &&
-           check.text(At{&at, "host"}, in.host(), to.host) &&
+           check.text(At{&at, "host"}, in.host(), to.host) && protocol(at, in.protocol(), to.protocol) &&
            check.optional_index(At{&at, "cluster"}, in.cluster(), size_of(in_.clusters()), to.cluster) &&
            check.optional_index(At{&at, "routes"}, in.routes(), size_of(in_.route_tables()), to.routes) &&
            check.optional_index(At{&at, "policies"}, in.policies(), size_of(in_.policy_sets()), to.policies) &&
@@ -195,7 +201,7 @@ bool SnapshotDecoder::inbound(const At& at, const proto::InboundPort& in, config
                check.port(At{&item, "destination_port"}, from.destination_port(), decoded.destination_port) &&
                check.optional_index(At{&item, "frontend"}, from.frontend(), size_of(in_.frontends()), decoded.frontend);
     };
-    return check.port(At{&at, "port"}, in.port(), to.port) &&
+    return check.port(At{&at, "port"}, in.port(), to.port) && protocol(at, in.protocol(), to.protocol) &&
            check.each(At{&at, "guards"}, in.guards(), limits::guards_max, to.guards, guard);
 }
 

@@ -34,6 +34,7 @@ void encode(const config::Cluster& from, proto::Cluster& to) {
     to.set_service(from.service);
     to.set_host(from.host);
     to.set_port(from.port);
+    to.set_protocol(std::to_underlying(from.protocol));
     for (const auto& endpoint : from.endpoints) {
         auto& item = *to.add_endpoints();
         item.mutable_address()->set_ip(bytes_of(endpoint.address.address));
@@ -51,6 +52,7 @@ void encode(const config::Frontend& from, proto::Frontend& to) {
     to.set_ns(from.ns);
     to.set_service(from.service);
     to.set_host(from.host);
+    to.set_protocol(std::to_underlying(from.protocol));
     to.set_l7(from.l7);
     to.set_cluster(plus_one(from.cluster));
     to.set_routes(plus_one(from.routes));
@@ -189,6 +191,7 @@ void encode(const config::LocalPod& from, proto::LocalPod& to) {
     for (const auto& inbound : from.inbound) {
         auto& item = *to.add_inbound();
         item.set_port(inbound.port);
+        item.set_protocol(std::to_underlying(inbound.protocol));
         for (const auto& guard : inbound.guards) {
             auto& out = *item.add_guards();
             out.set_policies(plus_one(guard.policies));

@@ -97,6 +97,25 @@ TEST(SnapshotView, guards_of_a_port) {
     EXPECT_TRUE(view.guards(snapshot->pods[1], 8080).empty());
 }
 
+TEST(SnapshotView, a_port_speaks_what_its_entry_says_else_what_the_entry_of_all_others_says) {
+    using enum config::Protocol;
+    auto snapshot = std::make_shared<config::Snapshot>();
+    snapshot->pods.resize(3);
+    snapshot->pods[0].inbound = {{.port = 0, .protocol = tls, .guards = {}},
+                                 {.port = 80, .protocol = grpc, .guards = {}},
+                                 {.port = 81, .protocol = undeclared, .guards = {}}};
+    snapshot->pods[1].inbound = {{.port = 80, .protocol = tcp, .guards = {}}};
+    const SnapshotView view(snapshot);
+    const struct {
+        size_t pod;
+        uint16_t port;
+        config::Protocol expected;
+    } cases[] = {{0, 80, grpc}, {0, 81, undeclared}, {0, 82, tls},       {0, 79, tls},
+                 {1, 80, tcp},  {1, 81, undeclared}, {2, 80, undeclared}};
+    for (const auto& each : cases)
+        EXPECT_EQ(view.protocol(snapshot->pods[each.pod], each.port), each.expected) << each.pod << ":" << each.port;
+}
+
 TEST(SnapshotView, service_of_a_port_is_the_only_one_that_its_guards_name) {
     auto snapshot = std::make_shared<config::Snapshot>();
     snapshot->frontends.resize(2);
