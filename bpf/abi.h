@@ -82,7 +82,7 @@ static_assert(sizeof(struct weft_port_key) == 8, "port_key");
 WEFT_ENUM(weft_port_action){
     WEFT_PORT_PASS = 0,   /* straight to the application */
     WEFT_PORT_STEER = 1,  /* needs L7: to the engine's inbound listener */
-    WEFT_PORT_REFUSE = 2, /* governed by a policy that nobody here can judge (an opaque protocol) */
+    WEFT_PORT_REFUSE = 2, /* governed by more policies than are judged */
 };
 
 /* services: (service address, port) -> service. Writer: agent (backends before services). Reader: connect. */
@@ -220,7 +220,7 @@ static_assert(sizeof(struct weft_engine_state) == 8, "engine_state");
     X(inbound_refused_own_port, "connections to the engine's inbound port, or from outside to its outbound one")       \
     X(inbound_refused_unknown_address,                                                                                 \
       "connections refused: to an address that the agent does not know, of a pod with ports that need judging")        \
-    X(inbound_refused_protocol, "connections refused: a policy governs a port whose protocol is not served")           \
+    X(inbound_refused_protocol, "connections refused: more governed services lead to the port than are judged")        \
     X(flow_recorded, "judged flows recorded")                                                                          \
     X(flow_record_failed, "judged flows that could not be recorded: they are judged again")                            \
     X(handover_failed, "connections whose original address could not be handed over")

@@ -25,7 +25,7 @@ struct AttachedRoute {
 
 struct PortBuild {
     const ServicePort* port = nullptr;
-    AppProtocol protocol = AppProtocol::undeclared;
+    config::Protocol protocol = config::Protocol::undeclared;
     uint32_t cluster = config::none;  ///< TCP ports only
     uint32_t frontend = config::none; ///< TCP ports of services with an address only
     std::vector<AttachedRoute> producer;
@@ -63,7 +63,7 @@ struct Build {
     std::vector<uint32_t> local_ids{}; ///< pod id by PodIndex item, 0: not captured here
     std::map<ObjectName, ServiceBuild> services{};
     std::map<ObjectName, WaypointBuild> waypoints{};      ///< Gateways of our classes
-    std::map<uint32_t, std::set<std::string>> unjudged{}; ///< policy -> ports that it cannot judge
+    std::map<uint32_t, std::set<std::string>> opaque_ports{}; ///< policy with HTTP fields -> ports without HTTP
     std::map<std::vector<uint32_t>, uint32_t> policy_sets{};
 
     [[nodiscard]] ServiceBuild* service(const ObjectName& name) {

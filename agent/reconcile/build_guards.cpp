@@ -14,10 +14,16 @@ constexpr size_t guards_of_services_max = config::limits::guards_max - 1; ///< o
 
 struct PodGuards {
     std::map<uint16_t, std::vector<config::Guard>> ports;
-    std::set<uint16_t> refused; ///< governed, but of a protocol that nobody here can judge
-    std::set<uint16_t> opaque;  ///< of such a protocol; refused if the pod's own waypoint governs it
+    std::map<uint16_t, config::Protocol> declared; ///< what all services that lead there say; undeclared if they differ
+    std::set<uint16_t> refused;                    ///< of more guards than are judged
 };
 using Guards = std::map<uint32_t, PodGuards>; ///< by PodIndex item
+
+void declare(PodGuards& pod, uint16_t number, config::Protocol protocol) {
+    const auto [there, first] = pod.declared.emplace(number, protocol);
+    if (!first && there->second != protocol)
+        there->second = config::Protocol::undeclared;
+}
 
 void guard_port(Build& build, const ServiceBuild& service, const PortBuild& port, Guards& guards) {
     for (const auto& member : members_of(build, service, port)) {
@@ -28,14 +34,9 @@ void guard_port(Build& build, const ServiceBuild& service, const PortBuild& port
             continue;
         PodGuards& pod = guards[member.pod];
         const uint16_t number = member.address.port;
-        if (!served(port.protocol))
-            pod.opaque.insert(number);
+        declare(pod, number, port.protocol);
         if (service.policy_set == config::none)
             continue;
-        if (!served(port.protocol)) {
-            pod.refused.insert(number);
-            continue;
-        }
         const config::Guard guard{
             .policies = service.policy_set, .destination_port = port.port->port, .frontend = port.frontend};
         auto& list = pod.ports[number];
@@ -53,10 +54,31 @@ void guard_port(Build& build, const ServiceBuild& service, const PortBuild& port
 
 /// The pod's own waypoint governs every port: those with an entry of their own, and all others through port 0.
 void guard_pod(uint32_t policy_set, PodGuards& pod) {
-    pod.refused.insert(pod.opaque.begin(), pod.opaque.end());
+    for (const uint16_t number : server_first_ports)
+        pod.declared.emplace(number, config::Protocol::tcp); // where no service says otherwise
     pod.ports[0];
     for (auto& [number, list] : pod.ports)
         list.push_back({.policies = policy_set, .destination_port = number, .frontend = config::none});
+}
+
+/// Sorted by port. A port that only the pod's own waypoint guards is named too if its protocol is known: the kernel
+/// steers it as one of all others, but the engine must not.
+std::vector<config::InboundPort> inbound_of(const PodGuards& pod) {
+    std::map<uint16_t, config::InboundPort> out;
+    for (const auto& [number, list] : pod.ports)
+        out[number] = {.port = number, .protocol = config::Protocol::undeclared, .guards = list};
+    const auto others = pod.ports.find(0);
+    for (const auto& [number, protocol] : pod.declared) {
+        if (const auto own = out.find(number); own != out.end())
+            own->second.protocol = protocol;
+        else if (others != pod.ports.end() && protocol != config::Protocol::undeclared)
+            out[number] = {.port = number, .protocol = protocol, .guards = others->second};
+    }
+    std::vector<config::InboundPort> ports;
+    ports.reserve(out.size());
+    for (auto& [number, port] : out)
+        ports.push_back(std::move(port));
+    return ports;
 }
 
 using PortActions = std::map<KernelState::PortKey, KernelState::PortAction>;
@@ -82,10 +104,7 @@ void add_pod(Build& build, uint32_t index, const PodGuards& guards) {
     const auto& item = build.pods.items()[index];
     const std::string uid = item.name.ns + "/" + item.name.name;
     const auto& captured = build.captured.at(uid);
-    config::LocalPod pod{.id = captured.id, .workload = index, .inbound = {}};
-    for (const auto& [number, list] : guards.ports)
-        pod.inbound.push_back({.port = number, .guards = list});
-    build.out.snapshot.pods.push_back(std::move(pod));
+    build.out.snapshot.pods.push_back({.id = captured.id, .workload = index, .inbound = inbound_of(guards)});
     add_actions(build, uid, captured.id, guards, build.out.kernel.inbound_ports);
     build.out.kernel.pods[captured.netns_cookie] = {.id = captured.id,
                                                     .fail_closed = !guards.ports.empty() || !guards.refused.empty(),

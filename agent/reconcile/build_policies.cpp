@@ -120,32 +120,49 @@ uint32_t policy_set(Build& build, std::vector<uint32_t> policies) {
     return found->second;
 }
 
-/// A port that is governed but speaks what nobody here can judge is refused; its policies must say so.
-void note_unjudged(Build& build, const ServiceBuild& service, const std::vector<uint32_t>& policies) {
+/// Does the rule ask for what only a request of HTTP has?
+bool has_http_fields(const config::PolicyRule& rule) {
+    return std::ranges::any_of(rule.to,
+                               [](const auto& operation) {
+                                   return !operation.hosts.empty() || !operation.methods.empty() ||
+                                          !operation.paths.empty();
+                               }) ||
+           std::ranges::any_of(rule.when, [](const auto& condition) {
+               return condition.key == config::PolicyCondition::Key::request_header;
+           });
+}
+
+/// Where only connections are judged, such rules do something else than they say (istio.md 1.7): the status must tell.
+void note_opaque_ports(Build& build, const ServiceBuild& service, const std::vector<uint32_t>& policies) {
     for (const auto& port : service.ports) {
-        if (port.port->protocol != Protocol::tcp || served(port.protocol))
+        if (port.port->protocol != Protocol::tcp || may_be_http(port.protocol))
             continue;
-        for (const uint32_t index : policies)
-            build.unjudged[index].insert(object_id(Service::kind, service.name) + ":" +
-                                         std::to_string(port.port->port));
+        for (const uint32_t index : policies) {
+            if (std::ranges::any_of(build.out.snapshot.policies[index].rules, has_http_fields))
+                build.opaque_ports[index].insert(object_id(Service::kind, service.name) + ":" +
+                                                 std::to_string(port.port->port));
+        }
     }
 }
 
+std::string opaque_ports_message(const config::Policy& policy, const std::set<std::string>& ports) {
+    std::string list;
+    for (const auto& port : ports)
+        list += (list.empty() ? "" : ", ") + port;
+    return "on " + list + ", where connections and not requests are judged, " +
+           (policy.action == config::Policy::Action::deny
+                ? "rules with HTTP fields are judged without these: they deny more"
+                : "rules with HTTP fields never match");
+}
+
 void finish_statuses(Build& build, std::map<ObjectName, std::vector<Condition>>& conditions) {
-    for (const auto& [index, ports] : build.unjudged) {
+    for (const auto& [index, ports] : build.opaque_ports) {
         const auto& policy = build.out.snapshot.policies[index];
         const ObjectName name{.ns = policy.ns, .name = policy.name};
-        std::string list;
-        for (const auto& port : ports)
-            list += (list.empty() ? "" : ", ") + port;
-        const std::string message =
-            "cannot judge the protocol of " + list + ": connections to its pods' ports are refused";
-        for (auto& condition : conditions[name]) {
-            if (condition.reason == "Accepted")
-                condition.reason = "PartiallyInvalid";
+        const std::string message = opaque_ports_message(policy, ports);
+        for (auto& condition : conditions[name])
             condition.message += "; " + message;
-        }
-        build.diagnose(object_id(AuthorizationPolicy::kind, name), "spec.targetRefs", message,
+        build.diagnose(object_id(AuthorizationPolicy::kind, name), "spec.rules", message,
                        Diagnostic::Severity::warning);
     }
     for (auto& [name, list] : conditions)
@@ -173,7 +190,7 @@ void build_policies(Build& build) {
         auto policies = service.policies;
         if (service.waypoint != nullptr)
             policies.insert(policies.end(), service.waypoint->policies.begin(), service.waypoint->policies.end());
-        note_unjudged(build, service, policies);
+        note_opaque_ports(build, service, policies);
         service.policy_set = policy_set(build, std::move(policies));
     }
     finish_statuses(build, conditions);

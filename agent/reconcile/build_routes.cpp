@@ -50,7 +50,7 @@ Attached attach_to_service(Build& build, const HttpRoute::Parent& parent, Attach
             (!parent.section.empty() && parent.section != port.port->name))
             continue;
         ++named;
-        if (!served(port.protocol)) {
+        if (!may_be_http(port.protocol)) {
             opaque += (opaque.empty() ? "" : ", ") + std::to_string(port.port->port);
             continue;
         }
@@ -59,7 +59,7 @@ Attached attach_to_service(Build& build, const HttpRoute::Parent& parent, Attach
     }
     if (named == 0)
         return {"NoMatchingParent", id + " has no such port"};
-    const std::string skipped = opaque.empty() ? "" : "; port " + opaque + " does not speak HTTP/1";
+    const std::string skipped = opaque.empty() ? "" : "; port " + opaque + " does not speak HTTP";
     if (accepted == 0)
         return {"UnsupportedProtocol", id + skipped};
     const std::string hosts = route.route->hostnames.empty() ? "" : "; hostnames are ignored for Service parents";
@@ -167,10 +167,10 @@ Resolved resolve(Build& build, const HttpRoute& route, const HttpRoute::Backend&
             continue;
         if (port.cluster == config::none)
             return {config::none, "BackendNotFound", id + " is not served: there are too many ports of services"};
-        if (served(port.protocol))
+        if (may_be_http(port.protocol))
             return {port.cluster, "ResolvedRefs", ""};
         out = {config::none, "UnsupportedProtocol",
-               id + " does not speak HTTP/1 on port " + std::to_string(port.port->port)};
+               id + " does not speak HTTP on port " + std::to_string(port.port->port)};
     }
     return out;
 }
@@ -265,7 +265,7 @@ uint32_t add_table(Build& build, std::vector<AttachedRoute> routes, bool gateway
 void add_frontend_tables(Build& build, const ServiceBuild& service, PortBuild& port) {
     auto& frontend = build.out.snapshot.frontends[port.frontend];
     frontend.routes = add_table(build, port.producer, false);
-    if (frontend.routes == config::none && service.waypoint != nullptr && served(port.protocol))
+    if (frontend.routes == config::none && service.waypoint != nullptr && may_be_http(port.protocol))
         frontend.routes = service.waypoint->table;
     for (auto& [ns, routes] : port.consumer) {
         const bool room = frontend.consumer_routes.size() < config::limits::consumer_routes_max;
@@ -278,8 +278,8 @@ void add_frontend_tables(Build& build, const ServiceBuild& service, PortBuild& p
                            Diagnostic::Severity::error);
     }
     frontend.policies = service.policy_set;
-    frontend.l7 = served(port.protocol) && (frontend.routes != config::none || !frontend.consumer_routes.empty() ||
-                                            service.waypoint != nullptr || service.policy_set != config::none);
+    frontend.l7 = frontend.routes != config::none || !frontend.consumer_routes.empty() || service.waypoint != nullptr ||
+                  service.policy_set != config::none;
 }
 
 } // namespace

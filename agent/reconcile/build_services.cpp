@@ -121,6 +121,7 @@ void add_cluster(Build& build, const ServiceBuild& service, PortBuild& port) {
                             .service = service.name.name,
                             .host = host_of(build, service.name),
                             .port = port.port->port,
+                            .protocol = port.protocol,
                             .endpoints = {}};
     for (const auto& member : members_of(build, service, port)) {
         if (!member.authoritative || !member.ready)
@@ -156,6 +157,7 @@ void add_frontend(Build& build, const ServiceBuild& service, PortBuild& port) {
     frontend.ns = service.name.ns;
     frontend.service = service.name.name;
     frontend.host = host_of(build, service.name);
+    frontend.protocol = port.protocol;
     frontend.cluster = port.cluster;
     if (const auto fault = give_ids(build, frontend))
         return build.diagnose(object_id(Service::kind, service.name), "", *fault, Diagnostic::Severity::error);

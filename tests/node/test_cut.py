@@ -40,16 +40,14 @@ def test_connection_older_than_the_policy_is_reset(world, who, family):
     assert request(pod, address, PORT, method="DELETE").status == 403
 
 
-def test_connection_to_a_port_that_now_refuses_is_reset(world):
-    """Of a protocol that nobody can judge."""
+def test_connection_to_a_port_declared_tcp_is_reset_and_the_next_is_judged(world):
     with Session(world.stranger, world.a.ip4, OTHER_PORT) as old:
         assert old.request().status == 200
         world.agent.apply("opaque.yaml", service("opaque", ["10.96.0.77"], OTHER_PORT, {"only": "a"}, "waypoint",
                                                  app_protocol="tcp"))
         world.policy("ALLOW", [{}], targets=[service_target("opaque")])
         expect_reset(old)
-    with pytest.raises(ConnectionRefusedError):
-        request(world.stranger, world.a.ip4, OTHER_PORT)
+    assert request(world.stranger, world.a.ip4, OTHER_PORT).status == 200
 
 
 def test_connections_that_the_engine_judges_go_on(own_world):

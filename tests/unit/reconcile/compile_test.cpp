@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <random>
 
+#include "agent/reconcile/app_protocol.hpp"
 #include "tests/unit/reconcile/fixture.hpp"
 
 namespace weft::agent {
@@ -8,6 +9,7 @@ namespace {
 
 using namespace yaml;
 using enum KernelState::PortAction;
+using Speaks = config::Protocol;
 
 const std::string web = space("default", ambient) + pod({.name = "w1", .ip = "10.0.0.1"}) +
                         pod({.name = "w2", .ip = "10.0.0.2"}) + service("web", "10.96.0.1");
@@ -230,7 +232,7 @@ TEST_F(ReconcileTest, waypoint_for_says_what_is_attached) {
                      gateway("w", std::string("istio.io/waypoint-for: ") + kind) + policy("p", at_gateway("w")));
         EXPECT_EQ(frontend("web").l7, services) << kind;
         EXPECT_EQ(guards("default/w1").contains(0), pods) << kind;
-        EXPECT_EQ(guards("default/w1").contains(8080), services) << kind;
+        EXPECT_EQ(actions("default/w1").contains(8080), services) << kind;
     }
 }
 
@@ -304,55 +306,101 @@ TEST_F(ReconcileTest, the_pods_own_waypoint_governs_all_its_ports) {
                  gateway("w", "istio.io/waypoint-for: workload") + policy("gw", at_gateway("w")) +
                  policy("svc", at_service("web")));
     const auto found = guards("default/w1");
-    ASSERT_EQ(found.size(), 2U);
     EXPECT_EQ(found.at(0), (std::vector{config::Guard{found.at(0)[0].policies, 0, config::none}}));
     ASSERT_EQ(found.at(8080).size(), 2U);
     EXPECT_EQ(policies(found.at(8080)[0].policies), Strings{"svc"});
     EXPECT_EQ(policies(found.at(8080)[1].policies), Strings{"gw"});
     EXPECT_EQ(found.at(8080)[1].destination_port, 8080);
-    EXPECT_EQ(actions("default/w1"),
-              (std::map<uint16_t, KernelState::PortAction>{{0, steer}, {5432, refuse}, {8080, steer}}));
-}
-
-TEST_F(ReconcileTest, governed_ports_of_other_protocols_are_refused_and_said_so) {
-    compile_text(web + service("db", "10.96.0.2", "selector: {app: web}, ports: [{name: mysql, port: 3306}]") +
-                 policy("p", at_service("db")) + route("r", to_service("db"), "{}"));
-    EXPECT_FALSE(frontend("db", 3306).l7);
-    EXPECT_EQ(frontend("db", 3306).routes, config::none);
-    EXPECT_EQ(actions("default/w1"), (std::map<uint16_t, KernelState::PortAction>{{3306, refuse}}));
-    EXPECT_TRUE(kernel_pod("default/w1").fail_closed);
-    EXPECT_EQ(condition("AuthorizationPolicy", "p", "WaypointAccepted"), "True PartiallyInvalid");
-    EXPECT_NE(message_.find("Service default/db:3306"), std::string::npos);
-    EXPECT_EQ(condition("HTTPRoute", "r", "Accepted", "Service default/db"), "False UnsupportedProtocol");
-}
-
-TEST_F(ReconcileTest, protocols_come_from_app_protocol_then_port_name) {
-    const std::tuple<const char*, bool> cases[] = {{"port: 80", true},
-                                                   {"port: 80, name: http", true},
-                                                   {"port: 80, name: http-web", true},
-                                                   {"port: 80, name: web", true},
-                                                   {"port: 80, name: tcp-x", false},
-                                                   {"port: 80, name: grpc", false},
-                                                   {"port: 80, name: grpc-web", false},
-                                                   {"port: 80, name: http2", false},
-                                                   {"port: 80, name: https", false},
-                                                   {"port: 80, name: redis-main", false},
-                                                   {"port: 80, name: tcp, appProtocol: http", true},
-                                                   {"port: 80, name: http, appProtocol: tcp", false},
-                                                   {"port: 80, appProtocol: kubernetes.io/h2c", false},
-                                                   {"port: 80, appProtocol: kubernetes.io/ws", true},
-                                                   {"port: 80, appProtocol: HTTP", true},
-                                                   {"port: 80, appProtocol: example.com/x", true}};
-    for (const auto& [port, l7] : cases) {
-        compile_text(service("web", "10.96.0.1", std::string("ports: [{") + port + "}]") +
-                     policy("p", at_service("web")));
-        EXPECT_EQ(frontend("web").l7, l7) << port;
+    EXPECT_EQ(actions("default/w1"), (std::map<uint16_t, KernelState::PortAction>{{0, steer}, {8080, steer}}));
+    // The engine must know what ports of all others speak: by a service, or by their number.
+    auto speaks = protocols("default/w1");
+    EXPECT_EQ(speaks.at(0), Speaks::undeclared);
+    EXPECT_EQ(speaks.at(8080), Speaks::http1);
+    for (const uint16_t port : std::initializer_list<uint16_t>{5432, 22, 3306}) {
+        EXPECT_EQ(speaks.at(port), Speaks::tcp);
+        EXPECT_EQ(found.at(port), found.at(0));
     }
+    EXPECT_EQ(found.size(), 3 + server_first_ports.size());
+}
+
+TEST_F(ReconcileTest, governed_ports_without_http_are_steered_and_have_no_routes) {
+    for (const auto& [name, protocol] : {std::pair("mysql", Speaks::tcp), std::pair("tls", Speaks::tls)}) {
+        compile_text(
+            web +
+            service("db", "10.96.0.2", std::string("selector: {app: web}, ports: [{port: 3306, name: ") + name + "}]") +
+            policy("p", at_service("db")) + route("r", to_service("db"), "{}"));
+        EXPECT_TRUE(frontend("db", 3306).l7);
+        EXPECT_EQ(frontend("db", 3306).protocol, protocol);
+        EXPECT_EQ(cluster("db", 3306).protocol, protocol);
+        EXPECT_EQ(frontend("db", 3306).routes, config::none);
+        EXPECT_EQ(policies(frontend("db", 3306).policies), Strings{"p"});
+        EXPECT_EQ(protocols("default/w1"), (std::map<uint16_t, config::Protocol>{{3306, protocol}}));
+        EXPECT_EQ(actions("default/w1"), (std::map<uint16_t, KernelState::PortAction>{{3306, steer}}));
+        EXPECT_TRUE(kernel_pod("default/w1").fail_closed);
+        EXPECT_EQ(condition("AuthorizationPolicy", "p", "WaypointAccepted"), "True Accepted");
+        EXPECT_EQ(condition("HTTPRoute", "r", "Accepted", "Service default/db"), "False UnsupportedProtocol");
+    }
+}
+
+TEST_F(ReconcileTest, a_waypoint_redirects_every_port_and_routes_those_with_http) {
+    const std::tuple<const char*, Speaks, bool> cases[] = {
+        {"port: 80", Speaks::undeclared, true},       {"port: 80, name: http", Speaks::http1, true},
+        {"port: 80, name: grpc", Speaks::grpc, true}, {"port: 80, name: http2", Speaks::http2, true},
+        {"port: 80, name: tcp", Speaks::tcp, false},  {"port: 80, name: https", Speaks::tls, false}};
+    for (const auto& [port, protocol, routed] : cases) {
+        compile_text(space("default", "istio.io/use-waypoint: w") + gateway("w") + route("g", "{name: w}", "{}") +
+                     service("web", "10.96.0.1", std::string("ports: [{") + port + "}]"));
+        EXPECT_TRUE(frontend("web").l7) << port;
+        EXPECT_EQ(frontend("web").protocol, protocol) << port;
+        EXPECT_EQ(cluster("web").protocol, protocol) << port;
+        EXPECT_EQ(frontend("web").routes != config::none, routed) << port;
+    }
+    compile_text(service("web", "10.96.0.1", "ports: [{port: 80, name: tcp}]"));
+    EXPECT_FALSE(frontend("web").l7);
+}
+
+TEST_F(ReconcileTest, ports_of_udp_stay_out) {
     compile_text(service("web", "10.96.0.1", "ports: [{port: 53, protocol: UDP}]") + policy("p", at_service("web")));
     EXPECT_TRUE(out_.snapshot.frontends.empty());
     EXPECT_TRUE(out_.snapshot.clusters.empty());
-    compile_text(service("web", "10.96.0.1", "ports: [{port: 3306}]") + policy("p", at_service("web")));
-    EXPECT_FALSE(frontend("web", 3306).l7);
+    EXPECT_TRUE(out_.kernel.inbound_ports.empty());
+}
+
+TEST_F(ReconcileTest, a_pod_port_speaks_what_all_services_that_lead_there_declare) {
+    const auto other = [](const char* port) {
+        return service("alt", "10.96.0.2",
+                       std::string("selector: {app: web}, ports: [{port: 90, targetPort: 8080") + port + "}]");
+    };
+    const std::pair<const char*, Speaks> cases[] = {{", name: http", Speaks::http1},
+                                                    {", appProtocol: http", Speaks::http1},
+                                                    {"", Speaks::undeclared},
+                                                    {", name: grpc", Speaks::undeclared},
+                                                    {", name: tcp", Speaks::undeclared}};
+    for (const auto& [port, protocol] : cases) {
+        compile_text(web + other(port) + policy("a", at_service("web"))); // alt has no policies: it counts all the same
+        EXPECT_EQ(protocols("default/w1"), (std::map<uint16_t, config::Protocol>{{8080, protocol}})) << port;
+    }
+}
+
+TEST_F(ReconcileTest, policies_say_what_becomes_of_their_http_fields_where_there_is_no_http) {
+    const std::string db = service("db", "10.96.0.2", "ports: [{name: tcp, port: 5432}, {name: http, port: 80}]");
+    const auto bind = [&](const std::string& spec) {
+        compile_text(db + policy("p", at_service("db"), spec));
+        EXPECT_EQ(condition("AuthorizationPolicy", "p", "WaypointAccepted"), "True Accepted") << spec;
+        return message_;
+    };
+    for (const char* field : {"to: [{operation: {paths: [/a]}}]", "to: [{operation: {notMethods: [GET]}}]",
+                              "to: [{operation: {hosts: [a]}}]", "when: [{key: 'request.headers[x]', values: [a]}]"}) {
+        const std::string rules = std::string("rules: [{}, {") + field + "}]";
+        EXPECT_NE(bind(rules).find("Service default/db:5432"), std::string::npos) << field;
+        EXPECT_NE(message_.find("never match"), std::string::npos) << field;
+        EXPECT_EQ(message_.find(":80"), std::string::npos) << field;
+        EXPECT_TRUE(diagnosed("AuthorizationPolicy default/p", "never match"));
+        EXPECT_NE(bind("action: DENY, " + rules).find("deny more"), std::string::npos) << field;
+    }
+    EXPECT_EQ(bind("rules: [{to: [{operation: {ports: ['5432']}}], from: [{source: {namespaces: [a]}}], "
+                   "when: [{key: connection.sni, values: [a]}]}]"),
+              "bound to Service default/db");
 }
 
 TEST_F(ReconcileTest, consumer_routes_replace_producer_routes_which_replace_gateway_routes) {

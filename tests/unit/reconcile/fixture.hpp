@@ -172,6 +172,16 @@ protected:
         }
         return out;
     }
+    std::map<uint16_t, config::Protocol> protocols(const std::string& uid) const {
+        std::map<uint16_t, config::Protocol> out;
+        for (const auto& pod : out_.snapshot.pods) {
+            if (pod.id != captured_.at(uid).id)
+                continue;
+            for (const auto& port : pod.inbound)
+                out[port.port] = port.protocol;
+        }
+        return out;
+    }
     std::map<uint16_t, KernelState::PortAction> actions(const std::string& uid) const {
         std::map<uint16_t, KernelState::PortAction> out;
         for (const auto& [key, action] : out_.kernel.inbound_ports) {
