@@ -47,31 +47,51 @@ bool plain(const proto::Histogram& message, metrics::Histogram& out) {
     return true;
 }
 
-bool plain(const proto::RequestSeries& message, metrics::RequestSeries& out) {
-    if (static_cast<size_t>(message.labels_size()) != metrics::istio_labels.size())
-        return false;
+bool plain(const google::protobuf::RepeatedPtrField<std::string>& labels, size_t count, metrics::IstioLabels& out) {
     size_t label_bytes = 0;
-    for (const std::string& label : message.labels())
+    for (const std::string& label : labels)
         label_bytes += label.size();
-    if (label_bytes > series_label_bytes_max)
+    if (static_cast<size_t>(labels.size()) != count || label_bytes > series_label_bytes_max)
         return false;
-    out.labels.assign(message.labels().begin(), message.labels().end());
+    out.assign(labels.begin(), labels.end());
+    return true;
+}
+
+bool plain(const proto::RequestSeries& message, metrics::RequestSeries& out) {
     out.totals.requests = message.requests_total();
-    return plain(message.duration_ms(), out.totals.duration_ms) &&
+    return plain(message.labels(), metrics::istio_labels.size(), out.labels) &&
+           plain(message.duration_ms(), out.totals.duration_ms) &&
            plain(message.request_bytes(), out.totals.request_bytes) &&
            plain(message.response_bytes(), out.totals.response_bytes);
+}
+
+bool plain(const proto::TcpSeries& message, metrics::TcpSeries& out) {
+    out.totals = {.opened = message.opened(),
+                  .closed = message.closed(),
+                  .sent_bytes = message.sent_bytes(),
+                  .received_bytes = message.received_bytes()};
+    return plain(message.labels(), metrics::istio_tcp_label_count, out.labels);
+}
+
+/// Those that keep the contract; returns how many do not.
+template <class Messages, class Series>
+uint64_t take_series(const Messages& messages, std::vector<Series>& out) {
+    uint64_t malformed = 0;
+    for (const auto& message : messages) {
+        Series kept;
+        if (plain(message, kept))
+            out.push_back(std::move(kept));
+        else
+            ++malformed;
+    }
+    return malformed;
 }
 
 StatsReport plain(const proto::EngineReport& message) {
     StatsReport stats{.request_id = message.request_id(), .report = {}};
     stats.report.instance = message.instance();
-    for (const proto::RequestSeries& series : message.requests()) {
-        metrics::RequestSeries kept;
-        if (plain(series, kept))
-            stats.report.requests.push_back(std::move(kept));
-        else
-            ++stats.report.malformed;
-    }
+    stats.report.malformed += take_series(message.requests(), stats.report.requests);
+    stats.report.malformed += take_series(message.connections(), stats.report.connections);
     for (const proto::Counter& counter : message.counters()) {
         if (counter.name().size() <= metric_name_bytes_max)
             stats.report.counters.push_back(

@@ -21,6 +21,7 @@ void Collector::write_page(std::optional<DatapathReport> datapath, const AgentRe
     {
         const std::lock_guard lock(mutex_);
         scrape.requests = fold_.requests(monotonic_ms());
+        scrape.connections = fold_.connections(monotonic_ms());
         scrape.engine_counters = fold_.counters();
         scrape.engine_gauges = fold_.gauges();
         scrape.agent_counters = counters_.read();

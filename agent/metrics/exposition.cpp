@@ -88,6 +88,36 @@ void write_requests(const std::vector<RequestSeries>& requests, std::ostream& ou
                     &RequestTotals::response_bytes, out);
 }
 
+std::vector<ClientMetric::Label> istio_tcp_label_set(const IstioLabels& values) {
+    std::vector<ClientMetric::Label> labels;
+    labels.reserve(istio_tcp_label_count);
+    for (const char* name : istio_labels)
+        if (is_istio_tcp_label(name))
+            labels.push_back({name, values[labels.size()]});
+    return labels;
+}
+
+void write_connections(const std::vector<TcpSeries>& connections, std::ostream& out) {
+    struct Metric {
+        const char* name;
+        const char* help;
+        uint64_t TcpTotals::* member;
+    };
+    constexpr Metric metrics[] = {
+        {"istio_tcp_connections_opened_total", "Opaque connections opened.", &TcpTotals::opened},
+        {"istio_tcp_connections_closed_total", "Opaque connections closed.", &TcpTotals::closed},
+        {"istio_tcp_sent_bytes_total", "Bytes from destination to source.", &TcpTotals::sent_bytes},
+        {"istio_tcp_received_bytes_total", "Bytes from source to destination.", &TcpTotals::received_bytes},
+    };
+    for (const Metric& metric : metrics) {
+        MetricFamily made = family(metric.name, metric.help, MetricType::Counter);
+        for (const TcpSeries& series : connections)
+            made.metric.push_back(sample(istio_tcp_label_set(series.labels), MetricType::Counter,
+                                         static_cast<double>(series.totals.*metric.member)));
+        write({std::move(made)}, out);
+    }
+}
+
 /// weft_[a-z0-9_]*: nothing that an engine says can look like a metric of another program, or break a line.
 bool is_own_name(const std::string& name) {
     return name.starts_with("weft_") && name.size() <= 128 &&
@@ -167,6 +197,7 @@ void add_agent(const AgentReport& agent, std::vector<MetricFamily>& out) {
 
 void write_exposition(const Scrape& scrape, std::ostream& out) {
     write_requests(scrape.requests, out);
+    write_connections(scrape.connections, out);
     std::vector<MetricFamily> families;
     families.push_back(family("istio_build", "Version of the component.", MetricType::Gauge));
     families.back().metric.push_back(sample({{"component", "proxy"}, {"tag", scrape.version}}, MetricType::Gauge, 1));

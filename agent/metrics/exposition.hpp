@@ -14,6 +14,7 @@ namespace weft::agent::metrics {
 struct Scrape {
     std::string version;
     std::vector<RequestSeries> requests;
+    std::vector<TcpSeries> connections;
     std::vector<Count> engine_counters;
     std::vector<Level> engine_gauges;
     std::vector<Count> agent_counters;

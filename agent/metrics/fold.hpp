@@ -9,17 +9,13 @@
 #include <vector>
 
 #include "agent/metrics/report.hpp"
+#include "agent/metrics/series_fold.hpp"
 
 namespace weft::agent::metrics {
 
-/// Series that are kept of one engine, and shown of all: each takes about 70 kB of a page. The engine's own cap, its
-/// series of overflow included, is just below.
-inline constexpr size_t folded_series_max = 2048;
 inline constexpr size_t folded_counters_max = 4096;
 /// Engines whose reports are held apart: one at work, some draining.
 inline constexpr size_t engines_max = 8;
-/// How long a series lives that only engines of the past counted.
-inline constexpr uint64_t past_series_ms = 3'600'000;
 
 /// Adds up what successive engine processes report, so that no total goes down when one takes the place of another:
 /// shown = what finished engines counted + what the present ones count. A series that the engine which counts it drops
@@ -33,31 +29,26 @@ public:
     void finish(uint64_t instance, uint64_t now_ms);
 
     [[nodiscard]] std::vector<RequestSeries> requests(uint64_t now_ms);
+    [[nodiscard]] std::vector<TcpSeries> connections(uint64_t now_ms);
     [[nodiscard]] std::vector<Count> counters() const;
     /// Of the latest report.
     [[nodiscard]] std::vector<Level> gauges() const;
     /// Series that broke the contract or did not fit.
-    [[nodiscard]] uint64_t left_out() const { return left_out_; }
+    [[nodiscard]] uint64_t left_out() const { return left_out_ + requests_.left_out() + connections_.left_out(); }
 
 private:
     using CounterKey = std::pair<std::string, std::string>; ///< name, reason
     struct Engine {
-        std::map<IstioLabels, RequestTotals> requests;
         std::map<CounterKey, uint64_t> counters;
         std::optional<uint64_t> finished_ms;
     };
-    struct Past {
-        RequestTotals totals;
-        uint64_t touched_ms = 0;
-    };
-    using Sums = std::map<IstioLabels, RequestTotals>;
-    void add_up(const std::map<IstioLabels, RequestTotals>& requests, Sums& sums);
-    void forget_what_expired(const Engine& before, const Engine& now);
     void make_room();
     void retire(std::map<uint64_t, Engine>::iterator engine);
+    void retire_finished(uint64_t now_ms);
 
     std::map<uint64_t, Engine> engines_; ///< by instance
-    std::map<IstioLabels, Past> past_requests_;
+    SeriesFold<RequestTotals> requests_{istio_labels.size()};
+    SeriesFold<TcpTotals> connections_{istio_tcp_label_count};
     std::map<CounterKey, uint64_t> past_counters_;
     std::vector<Level> gauges_;
     uint64_t left_out_ = 0;

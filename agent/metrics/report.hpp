@@ -4,6 +4,7 @@
 #include <array>
 #include <cstdint>
 #include <string>
+#include <string_view>
 #include <vector>
 
 /// What is shown on /metrics, as plain values: no library of metrics and no protobuf in here.
@@ -41,6 +42,12 @@ inline constexpr std::array<const char*, 25> istio_labels = {
     "connection_security_policy",
 };
 
+/// The same without a request's own: istio_tcp_*.
+inline constexpr size_t istio_tcp_label_count = istio_labels.size() - 2;
+[[nodiscard]] constexpr bool is_istio_tcp_label(std::string_view label) {
+    return label != "response_code" && label != "grpc_response_status";
+}
+
 struct Histogram {
     std::array<uint64_t, istio_bounds.size() + 1> buckets{}; ///< not cumulative
     double sum = 0;
@@ -53,12 +60,22 @@ struct RequestTotals {
     Histogram request_bytes;
     Histogram response_bytes;
 };
+/// The Istio TCP metrics of one label set.
+struct TcpTotals {
+    uint64_t opened = 0;
+    uint64_t closed = 0;
+    uint64_t sent_bytes = 0;
+    uint64_t received_bytes = 0;
+};
 using IstioLabels = std::vector<std::string>; ///< values in the order of istio_labels
 
-struct RequestSeries {
+template <class Totals>
+struct Series {
     IstioLabels labels;
-    RequestTotals totals;
+    Totals totals;
 };
+using RequestSeries = Series<RequestTotals>;
+using TcpSeries = Series<TcpTotals>;
 
 struct Count {
     std::string name;
@@ -75,6 +92,7 @@ struct Level {
 struct EngineReport {
     uint64_t instance = 0;
     std::vector<RequestSeries> requests;
+    std::vector<TcpSeries> connections;
     std::vector<Count> counters;
     std::vector<Level> gauges;
     uint64_t malformed = 0; ///< series that were left out: they break the contract

@@ -62,6 +62,8 @@ struct Exchange {
     const config::Frontend* frontend = nullptr; ///< the service that was dialled; inbound: the only one of the port
     Peer peer = {};
     SocketAddress destination = {}; ///< what the client dialled: service address and port, or pod address and port
+    Judged judged = Judged::request; ///< a connection has no request: nothing of it is read
+    std::string_view sni = {};       ///< what the client's TLS hello named; empty: nothing
     Head request = {};
     ExchangeTimes times = {};
     EndpointPicker* picker = nullptr; ///< the worker's balancing state

@@ -64,6 +64,8 @@ bool holds(const config::PolicySource& source, const AuthzInput& input) {
 }
 
 bool holds(const config::PolicyOperation& operation, const AuthzInput& input) {
+    if (input.judged == Judged::connection)
+        return holds_port(operation.ports, input.destination_port);
     return holds_host(operation.hosts, input.request.authority) &&
            holds_port(operation.ports, input.destination_port) && holds_text(operation.methods, input.request.method) &&
            holds(operation.paths, [&](const auto& pattern) { return matches(pattern, input.request.path); });
@@ -72,7 +74,7 @@ bool holds(const config::PolicyOperation& operation, const AuthzInput& input) {
 bool holds(const PolicyCondition& condition, const AuthzInput& input) {
     using enum PolicyCondition::Key;
     switch (condition.key) {
-    case request_header: return holds_header(condition, input);
+    case request_header: return input.judged == Judged::connection || holds_header(condition, input);
     case source_ip: return holds_address(condition.blocks, input.peer);
     case remote_ip: return holds_address(condition.blocks, input.remote);
     case source_namespace: return holds_namespace(condition.namespaces, input.ns);
@@ -91,6 +93,18 @@ bool holds(const config::PolicyRule& rule, const AuthzInput& input) {
            (rule.to.empty() || std::ranges::any_of(rule.to, test)) && std::ranges::all_of(rule.when, test);
 }
 
+/// Does the rule ask for something that only a request has?
+bool reads_request(const config::PolicyRule& rule) {
+    return std::ranges::any_of(rule.to,
+                               [](const config::PolicyOperation& operation) {
+                                   return !operation.hosts.empty() || !operation.methods.empty() ||
+                                          !operation.paths.empty();
+                               }) ||
+           std::ranges::any_of(rule.when, [](const PolicyCondition& condition) {
+               return condition.key == PolicyCondition::Key::request_header;
+           });
+}
+
 } // namespace
 
 void AuthzInput::identify(const config::Workload* workload) {
@@ -105,8 +119,10 @@ void AuthzInput::identify(const config::Workload* workload) {
 }
 
 uint32_t matching_rule(const config::Policy& policy, const AuthzInput& input) {
-    const auto rule =
-        std::ranges::find_if(policy.rules, [&](const auto& candidate) { return holds(candidate, input); });
+    const bool proves_requests = input.judged == Judged::request || policy.action == config::Policy::Action::deny;
+    const auto rule = std::ranges::find_if(policy.rules, [&](const auto& candidate) {
+        return (proves_requests || !reads_request(candidate)) && holds(candidate, input);
+    });
     return rule == policy.rules.end() ? config::none : static_cast<uint32_t>(rule - policy.rules.begin());
 }
 

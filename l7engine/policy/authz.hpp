@@ -14,13 +14,19 @@
 /// negative one true.
 namespace weft::l7 {
 
+/// What is judged. Of a connection whose requests nobody reads, nothing that only a request has is known: an ALLOW rule
+/// that asks for it never matches, a DENY rule is judged without it, hence wider; a part that has nothing else is true
+/// (istio.md 1.7, TCP filter chain).
+enum class Judged : uint8_t { request, connection };
+
 struct AuthzInput {
-    RequestView request;
+    Judged judged = Judged::request;
+    RequestView request;              ///< of a connection: not read
     std::string_view principal;       ///< without "spiffe://"; empty: no identity
     std::string_view ns;              ///< of the principal; empty: no identity
     std::string_view service_account; ///< of the principal; empty: no identity
     IpAddress peer;                   ///< source.ip: the client pod's address
-    IpAddress remote;                 ///< remote.ip: remote_address()
+    IpAddress remote;                 ///< remote.ip: remote_address(); of a connection: the peer
     IpAddress destination;
     uint16_t destination_port = 0;
     std::string_view sni;

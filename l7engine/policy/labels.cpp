@@ -30,6 +30,16 @@ std::string_view name(Reporter reporter) {
     return unknown;
 }
 
+std::string_view name(RequestProtocol protocol) {
+    using enum RequestProtocol;
+    switch (protocol) {
+    case http: return "http";
+    case grpc: return "grpc";
+    case tcp: return "tcp";
+    }
+    return unknown;
+}
+
 std::string_view name(SecurityPolicy policy) {
     using enum SecurityPolicy;
     switch (policy) {
@@ -99,12 +109,19 @@ std::vector<std::string> label_values(const config::Snapshot& snapshot, const La
     add(or_unknown(facts.service.name));
     add(or_unknown(facts.service.ns));
     add(facts.destination == nullptr ? unknown : or_unknown(snapshot.cluster_id));
-    add(grpc ? "grpc" : "http");
+    add(name(facts.protocol));
     out.push_back(std::to_string(facts.response_code));
     out.push_back(grpc && facts.grpc_status ? std::to_string(*facts.grpc_status) : "");
     out.push_back(facts.flags.to_string());
     add(name(facts.security));
     return out;
+}
+
+std::vector<std::string> tcp_label_values(const config::Snapshot& snapshot, const LabelFacts& facts) {
+    std::vector<std::string> values = label_values(snapshot, facts);
+    const auto own = std::ranges::find(label_names, "response_code") - label_names.begin();
+    values.erase(values.begin() + own, values.begin() + own + 2);
+    return values;
 }
 
 } // namespace weft::l7

@@ -10,7 +10,7 @@
 
 #include "config/model/snapshot.hpp"
 
-/// The labels of Istio's HTTP metrics (istio.md 3.1, 3.2) from facts. No value ever comes from text of a client: only
+/// The labels of Istio's metrics (istio.md 3.1, 3.2) from facts. No value ever comes from text of a client: only
 /// from the snapshot, from numbers and from the literals of this file.
 namespace weft::l7 {
 
@@ -42,6 +42,17 @@ inline constexpr std::array<std::string_view, 25> label_names = {
     "connection_security_policy",
 };
 
+/// Those of opaque connections, istio_tcp_*: the same without a request's own.
+inline constexpr std::array<std::string_view, 23> tcp_label_names = [] {
+    std::array<std::string_view, 23> names;
+    size_t count = 0;
+    for (const std::string_view name : label_names) {
+        if (name != "response_code" && name != "grpc_response_status")
+            names[count++] = name;
+    }
+    return names;
+}();
+
 /// Upper bounds of the duration (ms), request bytes and response bytes histograms; a last bucket is +Inf.
 inline constexpr std::array<double, 19> histogram_bounds = {
     0.5, 1, 5, 10, 25, 50, 100, 250, 500, 1000, 2500, 5000, 10000, 30000, 60000, 300000, 600000, 1800000, 3600000,
@@ -50,7 +61,7 @@ inline constexpr std::array<double, 19> histogram_bounds = {
 [[nodiscard]] size_t histogram_bucket(double value);
 
 enum class Reporter : uint8_t { source, destination, waypoint };
-enum class RequestProtocol : uint8_t { http, grpc };
+enum class RequestProtocol : uint8_t { http, grpc, tcp };
 enum class SecurityPolicy : uint8_t { none, mutual_tls, unknown };
 
 /// Envoy's response flags, in the order in which Envoy writes several.
@@ -136,5 +147,7 @@ struct LabelFacts {
 
 /// The values of label_names, in their order.
 [[nodiscard]] std::vector<std::string> label_values(const config::Snapshot& snapshot, const LabelFacts& facts);
+/// The values of tcp_label_names, in their order. `facts.protocol` is RequestProtocol::tcp.
+[[nodiscard]] std::vector<std::string> tcp_label_values(const config::Snapshot& snapshot, const LabelFacts& facts);
 
 } // namespace weft::l7

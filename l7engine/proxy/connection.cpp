@@ -86,10 +86,12 @@ Arrival* Connection::arrival_of(StreamId stream) {
 
 // ------------------------------------------------------------------ the reader
 
-Task<void> Connection::run(std::unique_ptr<Connection> self) {
+Task<void> Connection::run(std::unique_ptr<Connection> self, Slice first) {
     Connection& c = *self;
     for (;;) {
-        Result<Slice> bytes = co_await c.stream_->read(c.phase_ == Phase::head ? c.head_deadline_ : never);
+        Result<Slice> bytes = std::move(first);
+        if (bytes->empty())
+            bytes = co_await c.stream_->read(c.phase_ == Phase::head ? c.head_deadline_ : never);
         if (!bytes && bytes.error().code == Code::timeout && c.phase_ == Phase::head && c.poison_head()) {
             co_await c.refuse_request({.code = Code::timeout, .side = Side::downstream, .during = "request head"});
             if (c.client_gone_)

@@ -43,8 +43,8 @@ class Connection final : public Downstream,
 public:
     Connection(Proxy& proxy, std::unique_ptr<ByteStream> stream, const Accepted& accepted);
 
-    /// The reader: until the client is gone.
-    [[nodiscard]] static Task<void> run(std::unique_ptr<Connection> self);
+    /// The reader: until the client is gone. `first`: what was read from it already.
+    [[nodiscard]] static Task<void> run(std::unique_ptr<Connection> self, Slice first = {});
 
     /// HTTP/1: the next reply says Connection: close; HTTP/2: GOAWAY. An idle connection ends after a short while.
     void drain() override;

@@ -30,13 +30,29 @@
     X(codec_other, "weft_l7_request_errors_total", "other")                                                            \
     X(denied_frontend, "weft_l7_denied_requests_total", "service_policy")                                              \
     X(denied_pod, "weft_l7_denied_requests_total", "pod_policy")                                                       \
+    X(tunnels_opened, "weft_l7_tunnels_total", "opened")                                                               \
+    X(tunnels_finished, "weft_l7_tunnels_total", "finished")                                                           \
+    X(tunnels_reset, "weft_l7_tunnels_total", "reset")                                                                 \
+    X(tunnels_unconnected, "weft_l7_tunnels_total", "unconnected")                                                     \
+    X(tunnels_denied_frontend, "weft_l7_denied_tunnels_total", "service_policy")                                       \
+    X(tunnels_denied_pod, "weft_l7_denied_tunnels_total", "pod_policy")                                                \
+    X(sniffed_http, "weft_l7_sniffed_connections_total", "http")                                                       \
+    X(sniffed_tls, "weft_l7_sniffed_connections_total", "tls")                                                         \
+    X(sniffed_tcp, "weft_l7_sniffed_connections_total", "tcp")                                                         \
+    X(sniffed_silence, "weft_l7_sniffed_connections_total", "silence")                                                 \
+    X(sniffed_gone, "weft_l7_sniffed_connections_total", "client_gone")                                                \
+    X(hellos_read, "weft_l7_client_hellos_total", "read")                                                              \
+    X(hellos_malformed, "weft_l7_client_hellos_total", "malformed")                                                    \
+    X(hellos_incomplete, "weft_l7_client_hellos_total", "incomplete")                                                  \
     X(clients_gone, "weft_l7_cut_exchanges_total", "client_gone")                                                      \
     X(backend_cut, "weft_l7_cut_exchanges_total", "backend_cut")                                                       \
     X(drain_cut, "weft_l7_cut_exchanges_total", "drain_timeout")                                                       \
     X(release_cut, "weft_l7_cut_exchanges_total", "pod_released")                                                      \
+    X(policy_cut, "weft_l7_cut_exchanges_total", "policy_changed")                                                     \
     X(idle_timeouts, "weft_l7_timeouts_total", "downstream_idle")                                                      \
     X(exchange_timeouts, "weft_l7_timeouts_total", "exchange_idle")                                                    \
     X(request_timeouts, "weft_l7_timeouts_total", "request")                                                           \
+    X(tunnel_timeouts, "weft_l7_timeouts_total", "tunnel_idle")                                                        \
     X(pool_hits, "weft_l7_pool_lookups_total", "hit")                                                                  \
     X(pool_misses, "weft_l7_pool_lookups_total", "miss")                                                               \
     X(pool_dropped_closed, "weft_l7_pool_drops_total", "closed_by_backend")                                            \

@@ -20,6 +20,8 @@ public:
     virtual void drain() = 0;
     /// Ends it now with a reset.
     virtual void cut() = 0;
+    /// Proxy::view() is new. An exchange keeps to the snapshot that it began with; what lasts longer is judged again.
+    virtual void policy_changed() {}
     /// Reset or cut: only its coroutines are still to end.
     [[nodiscard]] virtual bool is_gone() const = 0;
     /// How many exchanges a cut would break; an open tunnel is one.

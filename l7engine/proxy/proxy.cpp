@@ -8,7 +8,8 @@
 #include <ctime>
 #include <iterator>
 
-#include "l7engine/proxy/connection.hpp"
+#include "l7engine/proxy/detect.hpp"
+#include "l7engine/proxy/downstream.hpp"
 
 namespace weft::l7 {
 
@@ -43,10 +44,11 @@ private:
 
 Proxy::Proxy(Worker& worker, const ProxySettings& settings, uint32_t workers,
              std::move_only_function<void(SocketStock::Wish)> ask_sockets)
-    : worker_(worker), settings_(settings), stats_(settings_.series_max, counters_), pool_(settings_, counters_),
-      sessions_(worker, settings_, counters_),
+    : worker_(worker), settings_(settings), stats_(settings_.series_max, counters_),
+      tcp_stats_(settings_.series_max, counters_), pool_(settings_, counters_), sessions_(worker, settings_, counters_),
       stock_(worker, settings_, counters_, std::move(ask_sockets)), dial_slots_(worker, workers),
-      picker_(settings_.seed ^ uint64_t{worker.index()} << 32), outbound_(make_chain(Direction::outbound, settings_.filters)),
+      picker_(settings_.seed ^ uint64_t{worker.index()} << 32),
+      outbound_(make_chain(Direction::outbound, settings_.filters)),
       inbound_(make_chain(Direction::inbound, settings_.filters)), tick_(std::make_unique<Tick>(*this)) {}
 
 Proxy::~Proxy() {
@@ -60,6 +62,8 @@ void Proxy::apply(ViewPtr view) {
     view_ = ViewPtr(holder, holder->get());
     stats_.snapshot_changed();
     picker_.forget_idle();
+    for (Downstream* connection = first_connection_; connection != nullptr; connection = connection->next_)
+        connection->policy_changed();
     for (WaitingListener& waiting : std::exchange(waiting_listeners_, {}))
         open_listener(std::move(waiting));
 }
@@ -155,7 +159,7 @@ bool Proxy::serve(std::unique_ptr<ByteStream> stream, const Accepted& accepted) 
     }
     counters_.add(accepted.direction == Direction::outbound ? Counter::connections_outbound
                                                             : Counter::connections_inbound);
-    worker_.tasks().spawn(Connection::run(std::make_unique<Connection>(*this, std::move(stream), accepted)));
+    serve_by_protocol(*this, std::move(stream), accepted);
     return true;
 }
 
@@ -395,6 +399,7 @@ void Proxy::finish_drain() {
 ProxyReport Proxy::report() {
     ProxyReport report;
     report.series = stats_.collect();
+    report.tcp_series = tcp_stats_.collect();
     report.counters = counters_.values();
     report.connections = connections_;
     report.exchanges = exchanges_;

@@ -18,6 +18,7 @@
 #include "l7engine/proxy/settings.hpp"
 #include "l7engine/proxy/socket_stock.hpp"
 #include "l7engine/proxy/stats.hpp"
+#include "l7engine/proxy/tcp_stats.hpp"
 #include "l7engine/proxy/upstream.hpp"
 
 namespace weft::l7 {
@@ -28,6 +29,7 @@ using ViewPtr = std::shared_ptr<const SnapshotView>;
 /// What one worker can tell about itself.
 struct ProxyReport {
     std::vector<StatsSeries> series; ///< since the last report
+    std::vector<TcpSeries> tcp_series; ///< since the last report
     std::array<uint64_t, counter_count> counters{};
     size_t connections = 0;
     size_t exchanges = 0;
@@ -50,7 +52,8 @@ public:
     Proxy& operator=(const Proxy&) = delete;
 
     // from the control thread, posted
-    /// In force for every exchange that begins from now on. The first one opens the listeners that wait for it.
+    /// In force for every exchange that begins from now on, and for open tunnels. The first one opens the listeners
+    /// that wait for it.
     void apply(ViewPtr view);
     void map_dial_slots(DialSlotTable table) { dial_slots_.map(std::move(table)); }
     void add_listener(uint32_t pod_id, abi::weft_listener_kind kind, UniqueFd listener);
@@ -89,6 +92,7 @@ public:
     [[nodiscard]] SocketStock& stock() { return stock_; }
     [[nodiscard]] EndpointPicker& picker() { return picker_; }
     [[nodiscard]] StatsShard& stats() { return stats_; }
+    [[nodiscard]] TcpStats& tcp_stats() { return tcp_stats_; }
     [[nodiscard]] Counters& counters() { return counters_; }
     [[nodiscard]] bool draining() const { return draining_; }
     [[nodiscard]] size_t connections() const { return connections_; }
@@ -121,6 +125,7 @@ private:
     const ProxySettings settings_;
     Counters counters_;
     StatsShard stats_;
+    TcpStats tcp_stats_;
     UpstreamPool pool_;
     SessionPool sessions_;
     SocketStock stock_;

@@ -24,6 +24,8 @@ struct ProxySettings {
     uint64_t exchange_idle_timeout_ms = 3'600'000;
     uint64_t request_timeout_ms = 0;          ///< a whole request and its reply; 0: none (istio.md 5.4)
     uint64_t half_closed_timeout_ms = 60'000; ///< the same once the client has sent its FIN
+    uint64_t sniff_timeout_ms = 100; ///< silence of a client whose port declares no protocol; then it is opaque TCP
+    uint64_t tunnel_idle_timeout_ms = 3'600'000; ///< no byte of an opaque connection in either direction
     uint64_t linger_timeout_ms = 2'000;       ///< after our FIN: wait for the client's, so that no reset eats the reply
     size_t linger_bytes_max = 1024 * 1024;    ///< read and dropped while lingering
     size_t connections_max = 32'768;

@@ -21,7 +21,9 @@ void SeriesCounts::add(const SeriesCounts& other) {
     response_bytes.add(other.response_bytes);
 }
 
-std::vector<std::string> overflow_labels() { return std::vector<std::string>(label_names.size(), "overflow"); }
+std::vector<std::string> overflow_labels(size_t count) {
+    return std::vector<std::string>(count, "overflow");
+}
 
 std::string joined_labels(const std::vector<std::string>& labels) {
     std::string text;

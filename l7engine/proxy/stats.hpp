@@ -44,7 +44,7 @@ struct RequestRecord {
 };
 
 /// The label set that takes what exceeds the limit.
-[[nodiscard]] std::vector<std::string> overflow_labels();
+[[nodiscard]] std::vector<std::string> overflow_labels(size_t count = label_names.size());
 /// A key for maps: no label contains the separator.
 [[nodiscard]] std::string joined_labels(const std::vector<std::string>& labels);
 

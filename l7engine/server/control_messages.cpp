@@ -226,8 +226,10 @@ Result<void> Control::on_stats(uint64_t request_id) {
 }
 
 void Control::finish_report(Report& report) {
-    for (ProxyReport& one : report.parts)
+    for (ProxyReport& one : report.parts) {
         ledger_.add(std::move(one.series), monotonic_ms());
+        ledger_.add(std::move(one.tcp_series), monotonic_ms());
+    }
     ledger_.forget_idle(monotonic_ms());
     if (report.connection != connection_)
         return; // whoever asked is gone; what was counted is kept

@@ -16,7 +16,7 @@ OURS = {
     "l7engine/policy/": ["config/base/", "config/model/", "l7engine/http/"],
     "l7engine/filter/": ["config/base/", "config/model/", "l7engine/http/", "l7engine/policy/", "l7engine/io/task.hpp"],
     "l7engine/proxy/": ["config/base/", "config/model/", "l7engine/http/", "l7engine/policy/", "l7engine/filter/",
-                        "l7engine/io/", "l7engine/tls/", "bpf/abi.h"],
+                        "l7engine/tls/", "l7engine/io/", "bpf/abi.h"],
     "l7engine/server/": ["config/", "bpf/abi.h", "l7engine/"],
     "l7engine/": ["config/", "bpf/abi.h", "l7engine/"],
     "agent/source/": ["config/base/", "config/model/"],

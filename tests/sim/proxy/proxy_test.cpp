@@ -379,6 +379,7 @@ TEST(Proxy, lets_exchanges_end_when_it_drains_and_says_close) {
 
 TEST(Proxy, closes_everything_of_a_released_pod_and_nothing_else) {
     Stage stage(22);
+    stage.snapshot.pods[1].inbound = {{.port = 8080, .protocol = config::Protocol::http1, .guards = {}}};
     stage.add_endpoint("10.0.1.1:8080");
     stage.world.serve(address_of("10.0.1.1:8080"), http_server([](std::string_view, sim::Peer) { return std::string(); }));
     const sim::Peer client = stage.client();

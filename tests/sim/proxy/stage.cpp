@@ -173,9 +173,16 @@ Stage::Stage(uint64_t seed, sim::Faults faults, ProxySettings settings)
          .principal = "spiffe://cluster.local/ns/default/sa/server", .addresses = {*IpAddress::parse("10.0.0.2")}}};
     snapshot.clusters = {{.ns = "default", .service = "plain", .host = "plain.default.svc.cluster.local", .port = 80,
                           .endpoints = {}}};
-    snapshot.frontends = {{.id = service_id, .addresses = {*IpAddress::parse("10.96.0.1")}, .port = 80,
-                           .ns = "default", .service = "plain", .host = "plain.default.svc.cluster.local",
-                           .l7 = true, .cluster = 0, .consumer_routes = {}}};
+    snapshot.frontends = {{.id = service_id,
+                           .addresses = {*IpAddress::parse("10.96.0.1")},
+                           .port = 80,
+                           .ns = "default",
+                           .service = "plain",
+                           .host = "plain.default.svc.cluster.local",
+                           .protocol = config::Protocol::http1,
+                           .l7 = true,
+                           .cluster = 0,
+                           .consumer_routes = {}}};
     snapshot.pods = {{.id = client_pod, .workload = 0, .inbound = {}}, {.id = server_pod, .workload = 1, .inbound = {}}};
     proxy->map_dial_slots(
         {.slots = slots.data(), .begin = 0, .count = static_cast<uint32_t>(slots.size()), .keep_alive = nullptr});

@@ -34,7 +34,7 @@ struct Replies {
 Replies parse_replies(std::string_view bytes, bool head_only = false);
 
 /// A worker with its proxy in a simulated world: pod 1 is the client (10.0.0.1, namespace "default"), pod 2 a server
-/// pod of this node. Service "plain" (127 code 0x010001) has the endpoints that the test adds.
+/// pod of this node. Service "plain" (127 code 0x010001), declared as HTTP, has the endpoints that the test adds.
 class Stage {
 public:
     static constexpr uint32_t client_pod = 1;

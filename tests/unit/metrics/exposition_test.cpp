@@ -72,6 +72,24 @@ TEST(Exposition, IstioNamesLabelsAndBuckets) {
     EXPECT_TRUE(has_line(page, "istio_build{component=\"proxy\",tag=\"1.2.3\"} 1"));
 }
 
+TEST(Exposition, ConnectionsHaveTheLabelsOfRequestsWithoutTheirCodes) {
+    Scrape scrape = one_series();
+    TcpSeries series{.labels = scrape.requests[0].labels,
+                     .totals = {.opened = 3, .closed = 2, .sent_bytes = 11, .received_bytes = 12}};
+    series.labels.erase(series.labels.begin() + 21, series.labels.begin() + 23);
+    series.labels[20] = "tcp";
+    scrape.connections.push_back(std::move(series));
+    const std::string page = exposition(scrape);
+    std::string labels = label_text;
+    const std::string codes = R"(request_protocol="http",response_code="200",grpc_response_status="")";
+    labels.replace(labels.find(codes), codes.size(), R"(request_protocol="tcp")");
+    EXPECT_TRUE(has_line(page, "# TYPE istio_tcp_connections_opened_total counter"));
+    EXPECT_TRUE(has_line(page, "istio_tcp_connections_opened_total{" + labels + "} 3")) << page;
+    EXPECT_TRUE(has_line(page, "istio_tcp_connections_closed_total{" + labels + "} 2"));
+    EXPECT_TRUE(has_line(page, "istio_tcp_sent_bytes_total{" + labels + "} 11"));
+    EXPECT_TRUE(has_line(page, "istio_tcp_received_bytes_total{" + labels + "} 12"));
+}
+
 TEST(Exposition, AnEngineCannotForgeOtherMetrics) {
     Scrape scrape = one_series();
     for (const char* name : {"istio_requests_total", "up", "weft_agent_engine_connected", "weft_datapath_x_total",

@@ -57,6 +57,29 @@ TEST(Fold, TotalsDoNotGoDownWhenAnEngineIsReplaced) {
     EXPECT_EQ(fold.counters().at(0).value, before);
 }
 
+TEST(Fold, ConnectionsAreFoldedAsRequestsAre) {
+    Fold fold;
+    const auto reported = [](uint64_t instance, uint64_t opened) {
+        EngineReport made;
+        made.instance = instance;
+        made.connections = {{.labels = IstioLabels(istio_tcp_label_count, "a"),
+                             .totals = {.opened = opened, .closed = 1, .sent_bytes = 10, .received_bytes = 20}},
+                            {.labels = {"of another shape"}, .totals = {}}};
+        return made;
+    };
+    fold.take(reported(1, 5));
+    fold.finish(1, 0);
+    fold.take(reported(2, 1));
+    fold.take(reported(2, 3));
+    const std::vector<TcpSeries> series = fold.connections(0);
+    ASSERT_EQ(series.size(), 1U);
+    EXPECT_EQ(series[0].totals.opened, 8U);
+    EXPECT_EQ(series[0].totals.closed, 2U);
+    EXPECT_EQ(series[0].totals.sent_bytes, 20U);
+    EXPECT_EQ(series[0].totals.received_bytes, 40U);
+    EXPECT_EQ(fold.left_out(), 3U);
+}
+
 TEST(Fold, AnEngineThatComesBackIsNotCountedTwice) {
     Fold fold;
     fold.take(report(1, {{"200", 10}}));

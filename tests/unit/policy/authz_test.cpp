@@ -395,6 +395,74 @@ TEST(Authz, a_guard_of_all_other_ports_sees_the_port_that_was_dialled) {
     EXPECT_TRUE(judge_guards(snapshot, std::span(&others, 1), data.input).allowed);
 }
 
+TEST(Authz, a_connection_is_never_allowed_and_more_widely_denied_by_what_only_a_request_has) {
+    using enum PolicyCondition::Key;
+    using Operation = PolicyOperation;
+    const auto ns = [](std::string name) { return from(&PolicySource::namespaces, texts({std::move(name)})); };
+    const auto on = [](std::vector<uint16_t> numbers) { return to(&Operation::ports, ports(std::move(numbers))); };
+    const auto header = [](Texts values, Texts not_values = {}) {
+        return when(request_header, &PolicyCondition::strings, strings(values, not_values), "x-env");
+    };
+    Operation both = on({9080});
+    both.methods = strings({"POST"}); // not the request's, which nobody reads
+    Operation elsewhere = both;
+    elsewhere.ports = ports({80});
+    const auto miss = strings({"none.example"});
+    struct Row {
+        const char* name;
+        PolicyRule rule;
+        bool allow; ///< does it match as a rule of ALLOW
+        bool deny;
+    };
+    const Row rows[] = {
+        {"empty rule", {}, true, true},
+        {"from", rule({ns("default")}), true, true},
+        {"other from", rule({ns("other")}), false, false},
+        {"port", rule({}, {on({9080})}), true, true},
+        {"other port", rule({}, {on({80})}), false, false},
+        {"remote address is the peer", rule({from(&PolicySource::remote_ip_blocks, blocks({"10.0.1.5"}))}), true, true},
+        {"server name", rule({}, {}, {when(connection_sni, &PolicyCondition::strings, strings({"*.sni"}))}), true,
+         true},
+        {"other server name", rule({}, {}, {when(connection_sni, &PolicyCondition::strings, miss)}), false, false},
+        {"destination", rule({}, {}, {when(destination_ip, &PolicyCondition::blocks, blocks({"10.96.0.10"}))}), true,
+         true},
+        // one clause with both: the parts of a request are ignored
+        {"port and method", rule({}, {both}), false, true},
+        {"other port and method", rule({}, {elsewhere}), false, false},
+        {"from, port and method", rule({ns("default")}, {both}), false, true},
+        {"other from, port and method", rule({ns("other")}, {both}), false, false},
+        // several entries, one of a request only: that one becomes ANY
+        {"port or method", rule({}, {on({9080}), to(&Operation::methods, strings({"POST"}))}), false, true},
+        {"other port or method", rule({}, {on({80}), to(&Operation::methods, strings({"POST"}))}), false, true},
+        // a clause of nothing else: ANY
+        {"method", rule({}, {to(&Operation::methods, strings({"POST"}))}), false, true},
+        {"method of the request", rule({}, {to(&Operation::methods, strings({"GET"}))}), false, true},
+        {"not method", rule({}, {to(&Operation::methods, strings({}, {"GET"}))}), false, true},
+        {"path", rule({}, {to(&Operation::paths, paths({"/none"}))}), false, true},
+        {"not path", rule({}, {to(&Operation::paths, paths({}, {"/*"}))}), false, true},
+        {"host", rule({}, {to(&Operation::hosts, miss)}), false, true},
+        {"not host", rule({}, {to(&Operation::hosts, strings({}, {"*"}))}), false, true},
+        {"header", rule({}, {}, {header({"none"})}), false, true},
+        {"not header", rule({}, {}, {header({}, {"dev"})}), false, true},
+        {"from and header", rule({ns("default")}, {}, {header({"none"})}), false, true},
+        {"other from and header", rule({ns("other")}, {}, {header({"none"})}), false, false},
+    };
+    Input data;
+    data.input.judged = Judged::connection;
+    data.input.remote = data.input.peer;
+    for (const auto& row : rows) {
+        EXPECT_EQ(matching_rule(policy(Policy::Action::allow, "p", {row.rule}), data.input) == 0, row.allow)
+            << row.name;
+        EXPECT_EQ(matching_rule(policy(Policy::Action::deny, "p", {row.rule}), data.input) == 0, row.deny) << row.name;
+    }
+    // The policy stays: without a rule that can match it allows nothing.
+    const auto only_requests = snapshot_of({policy(Policy::Action::allow, "a", {rule({}, {both})})});
+    EXPECT_FALSE(judge(only_requests, 0, data.input).allowed);
+    data.input.sni = {};
+    EXPECT_FALSE(
+        rule_matches(rule({}, {}, {when(connection_sni, &PolicyCondition::strings, strings({"*"}))}), data.input));
+}
+
 TEST(RemoteAddress, x_forwarded_for) {
     struct Row {
         Fields fields;

@@ -399,6 +399,55 @@ TEST(SeriesLedger, merges_workers_overflows_and_forgets_what_is_idle) {
     EXPECT_THAT(totals(ledger), testing::ElementsAre(testing::Pair("b", 5), testing::Pair("overflow", 8)));
 }
 
+TEST(SeriesLedger, keeps_connections_apart_from_requests) {
+    SeriesLedger ledger({.series_max = 1, .idle_ms_max = 1'000});
+    const auto add = [&](std::string name, uint64_t bytes) {
+        std::vector<TcpSeries> part;
+        part.push_back({.labels = std::vector<std::string>(tcp_label_names.size(), std::move(name)),
+                        .counts = {.opened = 1, .closed = 0, .sent_bytes = bytes, .received_bytes = 2}});
+        ledger.add(std::move(part), 100);
+    };
+    add("a", 5);
+    add("a", 6);
+    add("b", 7);
+    proto::EngineReport report;
+    ledger.write(report);
+    EXPECT_EQ(report.requests_size(), 0);
+    std::map<std::string, uint64_t> sent;
+    for (const proto::TcpSeries& series : report.connections()) {
+        EXPECT_EQ(static_cast<size_t>(series.labels_size()), tcp_label_names.size());
+        sent[series.labels(0)] = series.sent_bytes();
+    }
+    EXPECT_THAT(sent, testing::ElementsAre(testing::Pair("a", 11), testing::Pair("overflow", 7)));
+    ledger.forget_idle(1'100);
+    EXPECT_EQ(ledger.size(), 0U);
+}
+
+TEST(TcpStats, an_open_connection_goes_on_counting_in_its_series) {
+    const config::Snapshot snapshot = snapshot_with({});
+    Counters counters;
+    TcpStats stats(1, counters);
+    LabelFacts facts;
+    facts.protocol = RequestProtocol::tcp;
+    TcpSeriesPtr open = stats.series_of(snapshot, facts);
+    ++open->counts.opened;
+    ASSERT_EQ(stats.collect().size(), 1U);
+    EXPECT_TRUE(stats.collect().empty()) << "nothing new";
+    open->counts.sent_bytes += 5;
+    EXPECT_EQ(stats.series_of(snapshot, facts), open);
+    facts.flags.add(ResponseFlag::UF);
+    const TcpSeriesPtr other = stats.series_of(snapshot, facts);
+    EXPECT_EQ(other->labels, overflow_labels(tcp_label_names.size()));
+    EXPECT_EQ(counters[Counter::series_overflow], 1U);
+    const std::vector<TcpSeries> series = stats.collect();
+    ASSERT_EQ(series.size(), 1U);
+    EXPECT_EQ(series[0].counts.sent_bytes, 5U);
+    ++open->counts.closed;
+    open.reset();
+    EXPECT_EQ(stats.collect().at(0).counts.closed, 1U);
+    EXPECT_EQ(stats.size(), 1U) << "only the one that is held";
+}
+
 // ------------------------------------------------------------------ heartbeat
 
 TEST(Heartbeat, stops_when_one_worker_hangs) {

@@ -1,0 +1,128 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "l7engine/proxy/relay.hpp"
+
+#include <algorithm>
+
+namespace weft::l7 {
+
+Relay::Relay(Worker& worker, RelaySide client, RelaySide server, const RelaySettings& settings)
+    : worker_(worker), settings_(settings), up_(client.stream, server), down_(server.stream, client),
+      limit_ms_(settings.idle_timeout_ms) {}
+
+Task<RelayEnd> Relay::run(Slice early_client, Slice early_server) {
+    if (!early_client.empty())
+        up_.held.push_back(std::move(early_client));
+    if (!early_server.empty())
+        down_.held.push_back(std::move(early_server));
+    // While a direction writes it does not read, and would not see that its source is lost.
+    up_.from.watch_peer(this);
+    down_.from.watch_peer(this);
+    touch();
+    arm();
+    ways_.spawn(copy(up_, down_));
+    ways_.spawn(copy(down_, up_));
+    co_await ways_.join();
+    worker_.timers().disarm(*this);
+    up_.from.watch_peer(nullptr);
+    down_.from.watch_peer(nullptr);
+    // The last bytes may still be on their way to both: the sockets are closed, which sends them, not used again.
+    const Error over{.code = Code::canceled, .side = Side::self, .during = "relay"};
+    up_.from.abort(over, false);
+    down_.from.abort(over, false);
+    co_return end_.value_or(RelayEnd::finished);
+}
+
+Task<void> Relay::copy(Way& way, Way& opposite) {
+    while (!end_) {
+        if (!way.held.empty()) {
+            const Result<size_t> bytes = co_await way.to.write(way.held);
+            if (!bytes) {
+                sink_lost(opposite);
+                break;
+            }
+            wrote(way, *bytes);
+            continue;
+        }
+        if (way.source_lost || (way.source_fin && way.source_broken)) {
+            end(RelayEnd::reset);
+            break;
+        }
+        if (way.source_fin) {
+            way.to.shutdown_write();
+            break;
+        }
+        size_t gathered = 0;
+        do {
+            Result<Slice> bytes = co_await way.from.read();
+            gathered += bytes ? bytes->size() : 0;
+            take(way, std::move(bytes));
+        } while (!way.source_fin && !way.source_lost && gathered < settings_.gather_bytes_max &&
+                 way.from.buffered() > 0);
+    }
+    way.over = true;
+    way.held.clear();
+}
+
+void Relay::take(Way& way, Result<Slice> bytes) {
+    touch();
+    if (!bytes) {
+        way.source_lost = true;
+        side_lost();
+    } else if (bytes->empty()) {
+        way.source_fin = true;
+    } else {
+        way.held.push_back(std::move(*bytes));
+    }
+}
+
+void Relay::wrote(Way& way, size_t bytes) {
+    touch();
+    way.delivered += bytes;
+    auto whole = way.held.begin();
+    for (; whole != way.held.end() && whole->size() <= bytes; ++whole)
+        bytes -= whole->size();
+    way.held.erase(way.held.begin(), whole);
+    if (bytes > 0)
+        way.held.front().remove_prefix(bytes);
+}
+
+/// Whoever cannot be written to is lost, but may have said something before. The opposite direction reads that; what
+/// it finds behind is no clean end, even if the error was used up by the write and a FIN is all that is left.
+void Relay::sink_lost(Way& opposite) {
+    if (opposite.over)
+        return end(RelayEnd::reset);
+    opposite.source_broken = true;
+    side_lost();
+}
+
+/// From now on bytes have to move.
+void Relay::side_lost() {
+    limit_ms_ = std::min(limit_ms_, settings_.lost_timeout_ms);
+    touch();
+    arm();
+}
+
+void Relay::end(RelayEnd why) {
+    if (end_)
+        return;
+    end_ = why;
+    const Error error{.code = Code::canceled, .side = Side::self, .during = "relay"};
+    up_.from.abort(error, true);
+    down_.from.abort(error, true);
+}
+
+// ------------------------------------------------------------------ clock
+
+void Relay::arm() {
+    const Deadline deadline = limit_ms_ < never - progress_ms_ ? progress_ms_ + limit_ms_ : never;
+    worker_.timers().arm(*this, deadline);
+}
+
+/// Progress does not arm the timer anew: it looks when it runs out.
+void Relay::expired() {
+    if (worker_.now_ms() - progress_ms_ < limit_ms_)
+        return arm();
+    end(limit_ms_ < settings_.idle_timeout_ms ? RelayEnd::reset : RelayEnd::idle);
+}
+
+} // namespace weft::l7
