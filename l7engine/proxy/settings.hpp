@@ -22,6 +22,9 @@ struct ProxySettings {
     /// No byte of an exchange in either direction; then 504 or cut. Long, since a quiet event stream or long poll is
     /// no fault (istio.md 5.5: off there); UINT64_MAX: for ever.
     uint64_t exchange_idle_timeout_ms = 3'600'000;
+    uint64_t request_timeout_ms = 0; ///< from the request's head to the reply's last byte; 0: no limit
+    /// A client silent for so long at a port of undeclared protocol waits for the server's first words: TCP.
+    uint64_t sniff_timeout_ms = 100;
     uint64_t half_closed_timeout_ms = 60'000; ///< the same once the client has sent its FIN
     uint64_t linger_timeout_ms = 2'000;       ///< after our FIN: wait for the client's, so that no reset eats the reply
     size_t linger_bytes_max = 1024 * 1024;    ///< read and dropped while lingering
