@@ -7,7 +7,7 @@
 
 #include <algorithm>
 #include <cstdio>
-#include <iostream>
+#include <sstream>
 
 namespace weft::config {
 
@@ -64,10 +64,27 @@ void Flags::toggle(std::string_view name, bool& value, std::string_view help) {
     parser_->app->add_flag(std::string(name), value, std::string(help));
 }
 
+void Flags::one_of(std::string_view name, std::vector<std::string> words, const std::string& now, std::string_view help,
+                   std::function<void(size_t)> choose) {
+    std::string all;
+    for (const auto& word : words)
+        all += (all.empty() ? "" : "|") + word;
+    const auto take = [flag = std::string(name), words = std::move(words), all,
+                       choose = std::move(choose)](const std::string& given) {
+        const auto found = std::ranges::find(words, given);
+        if (found == words.end())
+            throw CLI::ValidationError(flag, "must be one of " + all + ", not '" + given + "'");
+        choose(static_cast<size_t>(found - words.begin()));
+    };
+    parser_->app->add_option_function<std::string>(std::string(name), take, std::string(help))
+        ->type_name(all)
+        ->default_str(now);
+}
+
 void Flags::level(std::string_view name, log::Level& value, std::string_view help) {
-    const auto take = [&value](const std::string& given) {
+    const auto take = [flag = std::string(name), &value](const std::string& given) {
         if (!log::parse_level(given, value))
-            throw CLI::ValidationError("must be debug, info, warn or error, not " + given);
+            throw CLI::ValidationError(flag, "must be debug, info, warn or error, not " + given);
     };
     parser_->app->add_option_function<std::string>(std::string(name), take, std::string(help))->type_name("LEVEL");
 }
@@ -85,16 +102,31 @@ Flags& Flags::command(std::string_view name, std::string_view help) {
 bool Flags::given() const { return parser_->app->parsed(); }
 
 std::optional<int> Flags::parse(int argc, const char* const* argv) {
+    const std::optional<Ended> ended = read(argc, argv);
+    return ended ? std::optional(ended->say()) : std::nullopt;
+}
+
+std::optional<Flags::Ended> Flags::read(int argc, const char* const* argv) {
     try {
         parser_->app->parse(argc, argv);
     } catch (const CLI::Success& asked) { // --help, --version
-        return parser_->app->exit(asked, std::cout, std::cerr);
+        std::ostringstream text;
+        const int code = parser_->app->exit(asked, text, text);
+        return Ended{.code = code, .text = std::move(text).str()};
     } catch (const CLI::Error& error) {
-        std::fprintf(stderr, "%s: %s (--help shows the flags)\n", parser_->app->get_name().c_str(),
-                     one_line(error.what()).c_str());
-        return 1;
+        return fault(error.what());
     }
     return std::nullopt;
+}
+
+Flags::Ended Flags::fault(std::string_view what) const {
+    return {.code = 1,
+            .text = parser_->app->get_name() + ": " + one_line(std::string(what)) + " (--help shows the flags)\n"};
+}
+
+int Flags::Ended::say() const {
+    std::fputs(text.c_str(), code == 0 ? stdout : stderr);
+    return code;
 }
 
 } // namespace weft::config

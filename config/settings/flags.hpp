@@ -2,8 +2,10 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -11,6 +13,13 @@
 #include "config/base/log.hpp"
 
 namespace weft::config {
+
+/// One of the words that a flag takes, and what it means.
+template <class T>
+struct Choice {
+    std::string_view name;
+    T value;
+};
 
 /// Command-line flags of our programs: the one place that knows the parser library. Flags bind to variables that
 /// outlive parse() and hold the defaults before it. Main thread only.
@@ -29,6 +38,18 @@ public:
                std::string_view help);
     void number(std::string_view name, uint64_t& value, uint64_t least, uint64_t most, std::string_view help);
     void toggle(std::string_view name, bool& value, std::string_view help);
+    /// One of the words. Write T: it is not deduced from an array.
+    template <class T>
+    void choice(std::string_view name, T& value, std::span<const Choice<T>> choices, std::string_view help) {
+        std::vector<std::string> words;
+        std::string now;
+        for (const auto& each : choices) {
+            words.emplace_back(each.name);
+            if (each.value == value)
+                now = each.name;
+        }
+        one_of(name, std::move(words), now, help, [&value, choices](size_t index) { value = choices[index].value; });
+    }
     /// debug, info, warn or error.
     void level(std::string_view name, log::Level& value, std::string_view help);
 
@@ -41,9 +62,25 @@ public:
     /// line about what is wrong.
     [[nodiscard]] std::optional<int> parse(int argc, const char* const* argv);
 
+    /// Why a program ends before it has begun.
+    struct Ended {
+        int code = 0;     ///< as parse() has it
+        std::string text; ///< whole lines: the help, or the one that names the flag
+
+        /// Prints the text where it belongs; the code.
+        int say() const;
+    };
+    /// parse() without a word.
+    [[nodiscard]] std::optional<Ended> read(int argc, const char* const* argv);
+    /// What read() says of a wrong value, for checks that only the program can make. Begin with the flag's name.
+    [[nodiscard]] Ended fault(std::string_view what) const;
+
 private:
     struct Parser;
     explicit Flags(std::unique_ptr<Parser> parser);
+    void one_of(std::string_view name, std::vector<std::string> words, const std::string& now, std::string_view help,
+                std::function<void(size_t)> choose);
+
     std::unique_ptr<Parser> parser_;
 };
 

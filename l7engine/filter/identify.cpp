@@ -40,17 +40,18 @@ std::array<char, 36> make_request_id() {
 class Identify final : public Filter {
 public:
     explicit Identify(const FilterSettings& settings)
-        : server_name_(settings.server_name), debug_headers_(settings.debug_headers) {}
+        : server_name_(settings.server_name), debug_headers_(settings.debug_headers), request_id_(settings.request_id),
+          forwarded_proto_(settings.forwarded_proto) {}
 
     std::string_view name() const override { return "identify"; }
 
     Outcome on_request(Exchange& exchange) override {
         Headers& headers = exchange.request.headers;
-        if (!headers.contains("x-request-id")) {
+        if (request_id_ && !headers.contains("x-request-id")) {
             const std::array<char, 36> id = make_request_id();
             headers.add("x-request-id", {id.data(), id.size()});
         }
-        if (!headers.contains("x-forwarded-proto"))
+        if (forwarded_proto_ && !headers.contains("x-forwarded-proto"))
             headers.add("x-forwarded-proto", "http");
         return Continue{};
     }
@@ -71,6 +72,8 @@ public:
 private:
     std::string server_name_;
     bool debug_headers_;
+    bool request_id_;
+    bool forwarded_proto_;
 };
 
 } // namespace

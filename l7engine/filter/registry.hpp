@@ -8,6 +8,7 @@
 #include <string_view>
 
 #include "l7engine/filter/filter.hpp"
+#include "l7engine/policy/normalize.hpp"
 
 namespace weft::l7 {
 
@@ -15,12 +16,15 @@ namespace weft::l7 {
 /// is, the underscore forms of what a mesh trusts and of framing are taken out.
 enum class UnderscoreNames : uint8_t { allow, reject, drop };
 
-/// What filters may be told at start.
+/// What filters may be told at start. That forged fields of a client go (sanitize.hpp) is no matter of choice.
 struct FilterSettings {
     std::string server_name = "istio-envoy"; ///< `server` of every response; empty: the backend's stays
     bool debug_headers = true;               ///< x-envoy-upstream-service-time
     uint32_t trusted_hops = 0;               ///< X-Forwarded-For elements to skip from the right for remote.ip
     UnderscoreNames underscore_names = UnderscoreNames::allow;
+    PathNormalization path_normalization = PathNormalization::base;
+    bool request_id = true;      ///< x-request-id for requests without one
+    bool forwarded_proto = true; ///< x-forwarded-proto for requests without one
 };
 
 struct FilterEntry {

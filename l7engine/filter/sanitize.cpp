@@ -6,7 +6,6 @@
 #include <string>
 
 #include "l7engine/http/h1_rules.hpp"
-#include "l7engine/policy/normalize.hpp"
 
 namespace weft::l7 {
 
@@ -79,12 +78,13 @@ LocalReply bad_request(const char* during) {
 
 class Sanitize final : public Filter {
 public:
-    explicit Sanitize(UnderscoreNames underscores) : underscores_(underscores) {}
+    explicit Sanitize(const FilterSettings& settings)
+        : underscores_(settings.underscore_names), normalization_(settings.path_normalization) {}
     std::string_view name() const override { return "sanitize"; }
     Outcome on_request(Exchange& exchange) override {
         exchange.viewed.reset();
-        // Policy, route, metrics and application all see this one path (istio.md 1.5b, Istio's default level).
-        if (!normalize_target(exchange.request.path, PathNormalization::base))
+        // Policy, route, metrics and application all see this one path (istio.md 1.5b).
+        if (!normalize_target(exchange.request.path, normalization_))
             return bad_request("path");
         Headers& headers = exchange.request.headers;
         if (underscores_ == UnderscoreNames::reject && any_underscore(headers))
@@ -98,6 +98,7 @@ public:
 
 private:
     const UnderscoreNames underscores_;
+    const PathNormalization normalization_;
 };
 
 } // namespace
@@ -118,7 +119,7 @@ void sanitize_trailers(Trailers& trailers, UnderscoreNames underscores) {
 }
 
 std::unique_ptr<Filter> make_sanitize(const FilterSettings& settings) {
-    return std::make_unique<Sanitize>(settings.underscore_names);
+    return std::make_unique<Sanitize>(settings);
 }
 
 } // namespace weft::l7

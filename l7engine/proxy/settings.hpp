@@ -22,7 +22,7 @@ struct ProxySettings {
     /// No byte of an exchange in either direction; then 504 or cut. Long, since a quiet event stream or long poll is
     /// no fault (istio.md 5.5: off there); UINT64_MAX: for ever.
     uint64_t exchange_idle_timeout_ms = 3'600'000;
-    uint64_t request_timeout_ms = 0;          ///< a whole request and its reply; 0: none (istio.md 5.4)
+    uint64_t request_timeout_ms = 0; ///< from the request's head to the reply's last byte; 0: no limit (istio.md 5.4)
     uint64_t half_closed_timeout_ms = 60'000; ///< the same once the client has sent its FIN
     uint64_t sniff_timeout_ms = 100; ///< silence of a client whose port declares no protocol; then it is opaque TCP
     uint64_t tunnel_idle_timeout_ms = 3'600'000; ///< no byte of an opaque connection in either direction

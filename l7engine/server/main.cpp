@@ -9,25 +9,15 @@
 
 #include "config/base/clock.hpp"
 #include "config/base/log.hpp"
-#include "config/settings/flags.hpp"
 #include "config/settings/version.hpp"
 #include "l7engine/server/control.hpp"
+#include "l7engine/server/options.hpp"
 #include "l7engine/server/sandbox.hpp"
 
 namespace {
 
 constexpr int exit_failure = 1;
 constexpr int exit_missing = 2; ///< the kernel does not permit what the engine needs
-
-struct Options {
-    std::string socket = "/run/weft/agent.sock";
-    uint64_t workers = 0; ///< 0: one per CPU
-    uint64_t user = 65532;
-    uint64_t drain_timeout_s = 30;
-    uint64_t exchange_timeout_s = weft::l7::ProxySettings{}.exchange_idle_timeout_ms / 1000;
-    weft::log::Level level = weft::log::Level::info;
-    bool json = false;
-};
 
 weft::l7::ControlInbox* inbox_of_signals = nullptr;
 
@@ -54,14 +44,13 @@ int say(int code, const weft::Error& error) {
     return code;
 }
 
-int serve(const Options& options) {
+int serve(const weft::l7::Options& options) {
     using namespace weft::l7;
     ControlInbox inbox;
     Control* control = nullptr;
-    EngineSettings settings;
-    settings.workers = options.workers == 0 ? cpus() : static_cast<uint32_t>(options.workers);
-    settings.proxy.exchange_idle_timeout_ms =
-        options.exchange_timeout_s == 0 ? never : options.exchange_timeout_s * 1000;
+    EngineSettings settings = options.engine;
+    if (settings.workers == 0)
+        settings.workers = cpus();
     if (getrandom(&settings.proxy.seed, sizeof settings.proxy.seed, 0) != sizeof settings.proxy.seed)
         settings.proxy.seed = weft::monotonic_ns();
     weft::Result<std::unique_ptr<Engine>> engine =
@@ -76,7 +65,7 @@ int serve(const Options& options) {
     }
     Control link({.socket_path = options.socket,
                   .version = std::string(weft::config::version),
-                  .drain_timeout_ms = options.drain_timeout_s * 1000},
+                  .drain_timeout_ms = options.drain_timeout_ms},
                  **engine, inbox);
     control = &link;
     inbox_of_signals = &inbox;
@@ -95,23 +84,13 @@ int serve(const Options& options) {
 } // namespace
 
 int main(int argc, char** argv) {
-    Options options;
-    weft::config::Flags flags("weft-l7engine", "Weft's L7 engine: serves what the agent hands over.",
-                              weft::config::version);
-    flags.text("--socket", options.socket, "PATH", "the agent's Unix socket");
-    flags.number("--workers", options.workers, 0, 1024, "worker threads; 0: one per CPU");
-    flags.number("--user", options.user, 1, 0xfffffffe, "uid and gid to run as when started by root");
-    flags.number("--drain-timeout", options.drain_timeout_s, 0, 86400, "seconds that open exchanges get at the end");
-    flags.number("--exchange-idle-timeout", options.exchange_timeout_s, 0, 31'536'000,
-                 "seconds without a byte of a request or its reply, then 504 or a reset; 0: no limit");
-    flags.level("--log-level", options.level, "least level that is written");
-    flags.toggle("--log-json", options.json, "log lines as JSON");
-    if (const std::optional<int> code = flags.parse(argc, argv))
-        return *code;
+    const auto options = weft::l7::parse_options(argc, argv);
+    if (!options)
+        return options.error().say();
     (void)std::signal(SIGPIPE, SIG_IGN);
     raise_descriptor_limit();
-    if (const weft::Result<void> dropped = weft::l7::drop_privileges(static_cast<uid_t>(options.user)); !dropped)
+    if (const weft::Result<void> dropped = weft::l7::drop_privileges(static_cast<uid_t>(options->user)); !dropped)
         return say(exit_missing, dropped.error());
-    weft::log::start("weft-l7engine", options.level, options.json);
-    return serve(options);
+    weft::log::start("weft-l7engine", options->log_level, options->log_json);
+    return serve(*options);
 }

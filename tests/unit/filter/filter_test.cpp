@@ -206,6 +206,23 @@ TEST(Sanitize, N07_names_with_underscores_pass_or_go_or_end_the_request) {
     }
 }
 
+TEST(Sanitize, paths_are_normalised_as_far_as_was_asked_for) {
+    const auto view = view_of(small_snapshot());
+    EndpointPicker picker(1);
+    const std::pair<PathNormalization, const char*> cases[] = {
+        {PathNormalization::none, "/a/../%62//c%2Fd"},
+        {PathNormalization::base, "/b//c%2Fd"},
+        {PathNormalization::merge_slashes, "/b/c%2Fd"},
+        {PathNormalization::decode_and_merge_slashes, "/b/c/d"},
+    };
+    for (const auto& [level, expected] : cases) {
+        Exchange exchange = exchange_in(*view, picker);
+        exchange.request.path = "/a/../%62//c%2Fd";
+        (void)make_sanitize({.path_normalization = level})->on_request(exchange);
+        EXPECT_EQ(exchange.request.path, expected);
+    }
+}
+
 TEST(Sanitize, takes_out_of_trailers_what_only_the_head_or_a_proxy_may_say) {
     Trailers trailers;
     const char* gone[] = {"x-envoy-original-path", "X-Istio-Attributes", "X-Forwarded-Client-Cert",
@@ -250,6 +267,24 @@ TEST(Identify, keeps_given_ids_makes_new_ones_and_names_the_server) {
     Exchange local = exchange_in(*view, picker);
     (void)filter->on_response(local);
     EXPECT_FALSE(local.response.headers.contains("x-envoy-upstream-service-time")) << "no backend was asked";
+}
+
+TEST(Identify, adds_only_what_is_switched_on) {
+    const auto view = view_of(small_snapshot());
+    EndpointPicker picker(1);
+    for (const bool on : {true, false}) {
+        Exchange exchange = exchange_in(*view, picker);
+        const auto filter =
+            make_identify({.server_name = "", .debug_headers = on, .request_id = on, .forwarded_proto = on});
+        exchange.response.headers.add("server", "nginx");
+        exchange.times = {.start_ms = 1, .upstream_start_ms = 10, .upstream_head_ms = 35};
+        (void)filter->on_request(exchange);
+        (void)filter->on_response(exchange);
+        EXPECT_EQ(exchange.request.headers.contains("x-request-id"), on);
+        EXPECT_EQ(exchange.request.headers.contains("x-forwarded-proto"), on);
+        EXPECT_EQ(exchange.response.headers.contains("x-envoy-upstream-service-time"), on);
+        EXPECT_EQ(exchange.response.headers.find("server"), "nginx");
+    }
 }
 
 /// Status, flag and body of an answer; "" if there is none.

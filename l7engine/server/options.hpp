@@ -1,0 +1,27 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstdint>
+#include <expected>
+#include <string>
+
+#include "config/base/log.hpp"
+#include "config/settings/flags.hpp"
+#include "l7engine/server/engine.hpp"
+
+namespace weft::l7 {
+
+/// The command line of weft-l7engine. An engine that the agent starts gets it by the agent's --engine-arg.
+struct Options {
+    std::string socket = "/run/weft/agent.sock";
+    uint64_t user = 65532;
+    uint64_t drain_timeout_ms = 30'000;
+    log::Level log_level = log::Level::info;
+    bool log_json = false;
+    EngineSettings engine{.workers = 0, .ring = {}, .proxy = {}}; ///< workers 0: one per CPU
+};
+
+/// Nothing is printed: what there is to say is in the error, also for --help and --version.
+[[nodiscard]] std::expected<Options, config::Flags::Ended> parse_options(int argc, const char* const* argv);
+
+} // namespace weft::l7
