@@ -49,10 +49,10 @@ public:
         Headers& headers = exchange.request.headers;
         if (request_id_ && !headers.contains("x-request-id")) {
             const std::array<char, 36> id = make_request_id();
-            headers.add("x-request-id", {id.data(), id.size()});
+            headers.add_checked("x-request-id", {id.data(), id.size()});
         }
         if (forwarded_proto_ && !headers.contains("x-forwarded-proto"))
-            headers.add("x-forwarded-proto", "http");
+            headers.add_checked("x-forwarded-proto", "http");
         return Continue{};
     }
 
@@ -64,7 +64,7 @@ public:
             std::array<char, 20> text;
             const uint64_t took_ms = exchange.times.upstream_head_ms - exchange.times.upstream_start_ms;
             const auto end = std::to_chars(text.data(), text.data() + text.size(), took_ms).ptr;
-            headers.set("x-envoy-upstream-service-time", {text.data(), static_cast<size_t>(end - text.data())});
+            headers.set_checked("x-envoy-upstream-service-time", {text.data(), static_cast<size_t>(end - text.data())});
         }
         return Continue{};
     }

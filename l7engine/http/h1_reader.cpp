@@ -21,14 +21,10 @@ void LineScanner::start(Until until, bool skip_blank_lines) {
 
 LineScanner::Found LineScanner::scan(std::string_view text) {
     while (true) {
-        at_ += find_control(text.substr(at_));
-        if (at_ == text.size())
-            return Found::more;
-        if (text[at_] != '\r')
-            return Found::bad;
-        if (at_ + 1 == text.size())
-            return Found::more;
-        if (text[at_ + 1] != '\n')
+        at_ += find_control({text.data() + at_, text.size() - at_});
+        if (text.size() - at_ < crlf.size()) // nothing, or a CR whose LF may come
+            return at_ == text.size() || text[at_] == '\r' ? Found::more : Found::bad;
+        if (text[at_] != '\r' || text[at_ + 1] != '\n')
             return Found::bad;
         if (const Found found = end_line(text); found != Found::more)
             return found;
@@ -36,7 +32,7 @@ LineScanner::Found LineScanner::scan(std::string_view text) {
 }
 
 LineScanner::Found LineScanner::end_line(std::string_view text) {
-    const std::string_view line = text.substr(line_, at_ - line_);
+    const std::string_view line(text.data() + line_, at_ - line_);
     const bool first = in_first_line();
     at_ = line_ = at_ + crlf.size();
     if (line.empty() && first && skip_blank_lines_) {

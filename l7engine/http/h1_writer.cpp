@@ -52,42 +52,49 @@ size_t fields_size(const Headers& headers) {
     return headers.bytes() + headers.size() * 4;
 }
 
-/// Writes the fields from `index` on that a codec has read and that stand as lines one behind the other: nearly always
-/// all that came in the head, in one copy. Returns the index of the next field.
-size_t write_lines(Pen& pen, const Headers& headers, size_t index) {
-    std::string_view lines;
-    for (; index < headers.size() && headers.is_checked(index); ++index) {
-        const std::string_view line = headers.line(index);
-        if (line.empty() || (!lines.empty() && line.data() != lines.data() + lines.size()))
-            break;
-        lines = lines.empty() ? line : std::string_view(lines.data(), lines.size() + line.size());
+/// Joins what stands one behind the other in memory: nearly all of a head that is passed on is one copy.
+class LineCopier {
+public:
+    explicit LineCopier(Pen& pen) : pen_(pen) {}
+    void add(std::string_view line) {
+        if (line.data() != lines_.data() + lines_.size())
+            flush();
+        lines_ = lines_.empty() ? line : std::string_view(lines_.data(), lines_.size() + line.size());
     }
-    pen.text(lines);
-    return index;
-}
+    void flush() {
+        pen_.text(lines_);
+        lines_ = {};
+    }
+
+private:
+    Pen& pen_;
+    std::string_view lines_;
+};
 
 /// The owner's fields. Those of framing and connection are the codec's business and are passed over.
 Result<void> write_fields(Pen& pen, const Headers& headers, bool request) {
     bool te = false;
+    LineCopier copier(pen);
     for (size_t i = 0; i < headers.size(); ++i) {
-        if (headers.is_checked(i)) {
-            const size_t next = write_lines(pen, headers, i);
-            if (next == i) // a value with more blanks than one around it
-                pen.field(headers.name(i), headers.value(i));
-            else
-                i = next - 1;
-            continue;
+        const std::string_view line = headers.line(i);
+        if (!headers.is_checked(i)) {
+            const std::string_view name = headers.name(i);
+            const std::string_view value = headers.value(i);
+            if (!is_token(name) || !is_field_value(value))
+                return fail(Code::invalid, "header to send");
+            const Known known = known_field(name);
+            te = te || (known == Known::te && request && equal_ignoring_case(value, "trailers"));
+            if (known != Known::other)
+                continue;
         }
-        const std::string_view name = headers.name(i);
-        const std::string_view value = headers.value(i);
-        if (!is_token(name) || !is_field_value(value))
-            return fail(Code::invalid, "header to send");
-        switch (known_field(name)) {
-        case Known::other: pen.field(name, value); break;
-        case Known::te: te = te || (request && equal_ignoring_case(value, "trailers")); break;
-        default: break;
+        if (!line.empty()) {
+            copier.add(line);
+        } else { // other blanks around the value than one before it
+            copier.flush();
+            pen.field(headers.name(i), headers.value(i));
         }
     }
+    copier.flush();
     if (te)
         pen.literal("TE: trailers\r\nConnection: TE\r\n"); // RFC 9110 10.1.4: TE must be nominated
     return {};

@@ -115,15 +115,26 @@ void Headers::add_held(std::string_view text, std::string_view name, std::string
 }
 
 void Headers::set(std::string_view name, std::string_view value) {
-    const auto named = [&](const Field& field) { return equal_ignoring_case(name_of(field), name); };
+    replace(name, value, false);
+}
+
+void Headers::set_checked(std::string_view name, std::string_view value) {
+    replace(name, value, true);
+}
+
+void Headers::replace(std::string_view name, std::string_view value, bool checked) {
+    const auto named = [&](const Field& field) {
+        return field.name_size == name.size() && equal_ignoring_case(name_of(field), name);
+    };
     const std::span<Field> all = fields();
     const auto first = std::ranges::find_if(all, named);
     if (first == all.end())
-        return add(name, value);
+        return checked ? add_checked(name, value) : add(name, value);
     const auto index = static_cast<size_t>(first - all.begin());
     const auto rest = std::remove_if(first + 1, all.end(), named);
     block_->field_count = static_cast<uint32_t>(rest - all.begin());
-    const Field field = append(name, value); // may move the block
+    Field field = append(name, value); // may move the block
+    field.checked = checked ? 1 : 0;
     block_->fields()[index] = field;
     compact();
 }

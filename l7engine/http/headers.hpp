@@ -15,8 +15,8 @@ namespace weft::l7 {
 [[nodiscard]] bool equal_ignoring_case(std::string_view left, std::string_view right);
 
 /// Header fields in the order received, names in the case received, compared without case. All bytes and fields live in
-/// one block of the object itself, which comes from the thread's free list unless it is large: drop it on the thread
-/// that made it. Views stay valid until the next change.
+/// one block of the object itself, which comes from the thread's free list unless it is large. Views stay valid until
+/// the next change.
 class Headers {
 public:
     Headers() = default;
@@ -33,9 +33,11 @@ public:
     ~Headers() { clear(); }
 
     void add(std::string_view name, std::string_view value);
-    /// A field that a codec has read from the wire: safe to write as it is, and none of framing or of the connection.
-    /// What add() and set() bring is not.
+    /// A field that is safe to write as it is, and none of framing or of the connection: a codec has read it from the
+    /// wire, or both texts are our own. What add() and set() bring is not.
     void add_checked(std::string_view name, std::string_view value);
+    /// set() of such a field.
+    void set_checked(std::string_view name, std::string_view value);
     /// Copies a whole head in one piece, of which add_held() makes fields without copying again. For an empty object.
     void hold(std::string_view text);
     /// As add_checked(); `name` and `value` are parts of `text`, which was given to hold().
@@ -101,6 +103,7 @@ private:
         return block_ == nullptr ? std::span<Field>() : std::span(block_->fields(), block_->field_count);
     }
     void push(const Field& field);
+    void replace(std::string_view name, std::string_view value, bool checked);
     Field append(std::string_view name, std::string_view value);
     /// Drops the bytes that set() and remove() left behind, once they outweigh the fields.
     void compact();

@@ -281,5 +281,53 @@ TEST(H1Relay, RandomReplies) {
     EXPECT_LT(accepted, rounds * 9 / 10);
 }
 
+/// Lines that are passed on as they are leave in one copy: nothing that lies between them may leave with it.
+TEST(H1Relay, PassedOnLinesTakeNothingAlong) {
+    const struct {
+        const char* name;
+        std::string_view fields; ///< behind "Host: a"
+        void (*change)(Headers&);
+        std::string_view sent;
+    } cases[] = {
+        {"as they came", "A: 1\r\nB: 2\r\n", nullptr, "A: 1\r\nB: 2\r\n"},
+        {"a connection field between", "A: 1\r\nKeep-Alive: x\r\nB: 2\r\n", nullptr, "A: 1\r\nB: 2\r\n"},
+        {"a nominated one between", "A: 1\r\nX: y\r\nB: 2\r\nConnection: X\r\n", nullptr, "A: 1\r\nB: 2\r\n"},
+        {"nominated at the ends", "X: y\r\nA: 1\r\nX: z\r\nConnection: X\r\n", nullptr, "A: 1\r\n"},
+        {"other blanks", "A:1\r\nB:  2\r\nC: 3 \r\nD:\t4\r\nE: \r\nF:\r\nG: 7\r\n", nullptr,
+         "A: 1\r\nB: 2\r\nC: 3\r\nD: 4\r\nE: \r\nF: \r\nG: 7\r\n"},
+        {"one removed", "A: 1\r\nB: 2\r\nC: 3\r\n", [](Headers& headers) { headers.remove("b"); }, "A: 1\r\nC: 3\r\n"},
+        {"one set", "A: 1\r\nB: 2\r\nC: 3\r\n", [](Headers& headers) { headers.set("b", "new"); },
+         "A: 1\r\nb: new\r\nC: 3\r\n"},
+        {"set to framing", "A: 1\r\nB: 2\r\n", [](Headers& headers) { headers.set("Content-Length", "5"); },
+         "A: 1\r\nB: 2\r\n"},
+        {"added", "A: 1\r\n",
+         [](Headers& headers) {
+             headers.add("b", "2");
+             headers.add_checked("c", "3");
+             headers.set_checked("a", std::string(2000, 'x'));
+             headers.set("a", "4");
+         },
+         "a: 4\r\nb: 2\r\nc: 3\r\n"},
+    };
+    for (const auto& c : cases) {
+        const std::unique_ptr<Codec> server = make_h1_server_codec({});
+        Recorder seen;
+        const std::string request = "GET / HTTP/1.1\r\nHost: a\r\n" + std::string(c.fields) + "\r\n";
+        ASSERT_TRUE(server->receive(Slice::copy_of(request), seen)) << c.name;
+        Head head = std::move(seen.heads.at(0));
+        if (c.change != nullptr)
+            c.change(head.headers);
+        const std::unique_ptr<Codec> client = make_h1_client_codec({});
+        ASSERT_TRUE(client->send_head(client->open().value(), head, true)) << c.name;
+        EXPECT_EQ(take_pending(*client), "GET / HTTP/1.1\r\nHost: a\r\n" + std::string(c.sent) + "\r\n") << c.name;
+    }
+    const std::unique_ptr<Codec> client = make_h1_client_codec({});
+    Head head = request_head("GET", "/");
+    head.headers.add_checked("A", "1");
+    head.headers.set("A", "1\r\nX: y"); // no longer checked
+    EXPECT_FALSE(client->send_head(client->open().value(), head, true));
+    EXPECT_EQ(take_pending(*client), "");
+}
+
 } // namespace
 } // namespace weft::l7::test

@@ -159,10 +159,13 @@ TEST(Headers, OnlyWhatWasReadIsChecked) {
     headers.set("a", "5\r\nX: y");
     headers.remove("B");
     headers.set("E", "6");
+    headers.set_checked("F", "7");
+    headers.set("G", "8");
+    headers.set_checked("g", "9");
     std::string seen;
     for (size_t i = 0; i < headers.size(); ++i)
         seen.append(headers.name(i)).append(headers.is_checked(i) ? "+" : "-");
-    EXPECT_EQ(seen, "a-C-D+E-");
+    EXPECT_EQ(seen, "a-C-D+E-F+g+");
     Headers moved = std::move(headers);
     EXPECT_TRUE(moved.is_checked(2));
 }
