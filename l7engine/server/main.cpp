@@ -25,6 +25,8 @@ struct Options {
     uint64_t user = 65532;
     uint64_t drain_timeout_s = 30;
     uint64_t exchange_timeout_s = weft::l7::ProxySettings{}.exchange_idle_timeout_ms / 1000;
+    uint64_t tunnel_timeout_s = weft::l7::ProxySettings{}.tunnel_idle_timeout_ms / 1000;
+    uint64_t sniff_timeout_ms = weft::l7::ProxySettings{}.sniff_timeout_ms;
     weft::log::Level level = weft::log::Level::info;
     bool json = false;
 };
@@ -62,6 +64,8 @@ int serve(const Options& options) {
     settings.workers = options.workers == 0 ? cpus() : static_cast<uint32_t>(options.workers);
     settings.proxy.exchange_idle_timeout_ms =
         options.exchange_timeout_s == 0 ? never : options.exchange_timeout_s * 1000;
+    settings.proxy.tunnel_idle_timeout_ms = options.tunnel_timeout_s == 0 ? never : options.tunnel_timeout_s * 1000;
+    settings.proxy.sniff_timeout_ms = options.sniff_timeout_ms;
     if (getrandom(&settings.proxy.seed, sizeof settings.proxy.seed, 0) != sizeof settings.proxy.seed)
         settings.proxy.seed = weft::monotonic_ns();
     weft::Result<std::unique_ptr<Engine>> engine =
@@ -104,6 +108,10 @@ int main(int argc, char** argv) {
     flags.number("--drain-timeout", options.drain_timeout_s, 0, 86400, "seconds that open exchanges get at the end");
     flags.number("--exchange-idle-timeout", options.exchange_timeout_s, 0, 31'536'000,
                  "seconds without a byte of a request or its reply, then 504 or a reset; 0: no limit");
+    flags.number("--tunnel-idle-timeout", options.tunnel_timeout_s, 0, 31'536'000,
+                 "seconds without a byte of an opaque connection, then a reset; 0: no limit");
+    flags.number("--sniff-timeout", options.sniff_timeout_ms, 1, 60'000,
+                 "milliseconds for which a client of an undeclared port may be silent; then it is opaque TCP");
     flags.level("--log-level", options.level, "least level that is written");
     flags.toggle("--log-json", options.json, "log lines as JSON");
     if (const std::optional<int> code = flags.parse(argc, argv))
