@@ -26,7 +26,7 @@ struct Given {
     explicit Given(const Options& defaults) : Given(defaults, defaults.engine.proxy) {}
 
     uint64_t workers;
-    uint64_t drain_s, head_s, idle_s, exchange_idle_s, request_s, connect_s;
+    uint64_t drain_s, head_s, idle_s, exchange_idle_s, tunnel_idle_s, request_s, connect_s;
     uint64_t trusted_hops;
     uint64_t h2_streams_max;
 
@@ -34,7 +34,8 @@ private:
     Given(const Options& options, const ProxySettings& proxy)
         : workers(options.engine.workers), drain_s(options.drain_timeout_ms / 1000),
           head_s(proxy.head_timeout_ms / 1000), idle_s(proxy.idle_timeout_ms / 1000),
-          exchange_idle_s(proxy.exchange_idle_timeout_ms / 1000), request_s(proxy.request_timeout_ms / 1000),
+          exchange_idle_s(proxy.exchange_idle_timeout_ms / 1000),
+          tunnel_idle_s(proxy.tunnel_idle_timeout_ms / 1000), request_s(proxy.request_timeout_ms / 1000),
           connect_s(proxy.connect_timeout_ms / 1000), trusted_hops(proxy.filters.trusted_hops),
           h2_streams_max(proxy.h2_downstream.streams_max) {}
 };
@@ -55,6 +56,8 @@ void bind_limits(config::Flags& flags, ProxySettings& proxy, Given& given) {
                  "seconds that a client's connection may be without a request");
     flags.number("--exchange-idle-timeout", given.exchange_idle_s, 0, year_s,
                  "seconds without a byte of a request or its reply, then 504 or a reset; 0: no limit");
+    flags.number("--tunnel-idle-timeout", given.tunnel_idle_s, 0, year_s,
+                 "seconds without a byte of an opaque connection, then a reset; 0: no limit");
     flags.number("--request-timeout", given.request_s, 0, year_s,
                  "seconds for a request and its whole reply, then 504 or a reset; 0: no limit");
     flags.number("--connect-timeout", given.connect_s, 1, day_s, "seconds for a connection to a backend");
@@ -89,6 +92,7 @@ void take_over(const Given& given, Options& options) {
     proxy.head_timeout_ms = given.head_s * 1000;
     proxy.idle_timeout_ms = given.idle_s * 1000;
     proxy.exchange_idle_timeout_ms = given.exchange_idle_s == 0 ? never : given.exchange_idle_s * 1000;
+    proxy.tunnel_idle_timeout_ms = given.tunnel_idle_s == 0 ? never : given.tunnel_idle_s * 1000;
     proxy.request_timeout_ms = given.request_s * 1000;
     proxy.connect_timeout_ms = given.connect_s * 1000;
     proxy.filters.trusted_hops = static_cast<uint32_t>(given.trusted_hops);

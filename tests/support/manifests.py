@@ -32,8 +32,9 @@ def namespace(name, ambient=True, waypoint=None):
     return {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": labels}}
 
 
-def service(name, ips, port=9080, selector=None, waypoint=None, ns="default", target_port=None, app_protocol=None):
-    port_entry = {"name": "http", "port": port, "protocol": "TCP"}
+def service(name, ips, port=9080, selector=None, waypoint=None, ns="default", target_port=None, app_protocol=None,
+            port_name="http"):
+    port_entry = {"name": port_name, "port": port, "protocol": "TCP"}
     if target_port:
         port_entry["targetPort"] = target_port
     if app_protocol:
