@@ -1,14 +1,23 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "tests/fuzz/h2_input.hpp"
+#include "tests/unit/http/h1_relay.hpp"
 
 /// A server's frames against the HTTP/2 client codec, with three requests on their way: one whole, one to HEAD, one
-/// whose body is still to come.
+/// whose body is still to come. A reply that it accepts goes on over HTTP/1 as exactly one.
 namespace weft::l7::fuzz {
 namespace {
 
 void ask(Codec& codec, std::string_view method, bool last) {
     const Result<StreamId> stream = codec.open();
     require(stream && codec.send_head(*stream, test::request_head(method, "/"), last), "a request is sent");
+}
+
+/// If the reply to GET came whole and alone; the recorder does not say whose body is whose otherwise.
+void check_downgrade(const test::Recorder& recorder) {
+    if (recorder.heads.size() != 1 || recorder.ended != std::vector<StreamId>{1})
+        return;
+    const std::string fault = test::check_reply({.events = recorder, .complete = true, .closed = false}, "GET");
+    require(fault.empty(), "what is accepted is forwarded as one reply", fault);
 }
 
 } // namespace
@@ -28,6 +37,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
         fuzz::ask(*codec, "POST", false);
         (void)test::take_pending(*codec);
         std::string trace = fuzz::feed_h2(*codec, owner, pieces);
+        fuzz::check_downgrade(owner.recorder);
         if (input.option(2))
             trace += codec->receive_eof(owner) ? "\n" + owner.recorder.trace() : "\neof refused";
         // The rest of a request whose reply has come, or was refused since, must be safe.
