@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-# make build | demo | test | bench | format | lint | clean. What each does: docs/development.md.
+# make build | demo | test | fuzz | bench | format | lint | clean. What each does: docs/development.md.
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DELETE_ON_ERROR:
@@ -14,7 +14,7 @@ SOURCES = $(shell git ls-files --cached --others --exclude-standard 'agent/*' 'b
 # The tests whose threads meet: base, the agent's loop, link and sources, the engine's workers and their hand-over.
 TSAN_TESTS := unit_base unit_io unit_source unit_pods unit_engine unit_metrics unit_agent unit_server
 
-.PHONY: setup build dev demo demo-clean test test-cxx test-node test-tsan bench format lint clean
+.PHONY: setup build dev demo demo-clean test test-cxx test-node test-tsan test-fuzz fuzz fuzz-nightly bench format lint clean
 
 build/.setup: setup.sh
 	./setup.sh
@@ -43,7 +43,7 @@ demo: build
 demo-clean:
 	@$(PYTHON) tests/demo/demo.py --clean
 
-test: test-cxx test-node test-tsan
+test: test-cxx test-node test-tsan test-fuzz
 	@echo "make test: all tiers passed"
 
 test-cxx: dev
@@ -58,6 +58,18 @@ test-tsan: setup
 	$(call configure,tsan)
 	@ninja -C build/tsan -j $(JOBS) --quiet $(TSAN_TESTS)
 	@ctest --test-dir build/tsan --output-on-failure --no-tests=error -R '^($(subst $(eval) ,|,$(TSAN_TESTS)))$$'
+
+# Eight programs, two at a time: four times SECONDS in all.
+SECONDS ?= 60
+fuzz: setup
+	$(call configure,fuzz)
+	@ninja -C build/fuzz -j $(JOBS) --quiet
+	@$(PYTHON) tests/fuzz/run.py --seconds $(SECONDS)
+
+test-fuzz: fuzz
+
+fuzz-nightly:
+	@$(MAKE) fuzz SECONDS=900
 
 bench: build
 	@./setup.sh --bench
@@ -74,4 +86,4 @@ lint: dev
 		xargs -P $(JOBS) -n 4 clang-tidy-19 -p build/dev --quiet 2> >(grep -v 'warnings generated' >&2)
 
 clean:
-	rm -rf build/release build/dev build/tsan build/demo
+	rm -rf build/release build/dev build/tsan build/fuzz build/demo

@@ -29,7 +29,7 @@ std::pair<uint32_t, const char*> meaning_of(nghttp2_ssize result) {
 
 H2Connection::H2Connection(Role role, const H2Settings& settings)
     : role_(role), settings_(settings), session_(make_session(role, callbacks(), settings, this)),
-      budget_(settings.budgets), block_(settings) {
+      frames_(role == Role::server ? NGHTTP2_CLIENT_MAGIC_LEN : 0), budget_(settings.budgets), block_(settings) {
     announce(session_.get(), role, settings);
     if (is_server()) {
         const uint8_t* frame = nullptr;
@@ -52,16 +52,8 @@ Result<size_t> H2Connection::receive(const Slice& bytes, Events& events) {
     events_ = &events;
     bytes_ = &bytes;
     received_bytes_ += bytes.size();
-    const nghttp2_ssize taken =
-        nghttp2_session_mem_recv2(session_.get(), reinterpret_cast<const uint8_t*>(bytes.data()), bytes.size());
-    deliver_held(false);
-    if (taken < 0 && !failure_) {
-        checked(static_cast<int>(taken));
-        const auto [code, during] = meaning_of(taken);
-        fail_connection(code, during);
-    }
-    if (!failure_)
-        write_output();
+    for (size_t at = 0; at < bytes.size() && !failure_ && !finished();)
+        at += receive_frame(bytes.bytes().subspan(at));
     if (const char* used_up = budget_.on_control_frames(control_frames_.size()); used_up != nullptr && !failure_)
         fail_connection(NGHTTP2_ENHANCE_YOUR_CALM, used_up);
     if (failure_ && !failed_)
@@ -72,6 +64,22 @@ Result<size_t> H2Connection::receive(const Slice& bytes, Events& events) {
     if (failure_)
         return std::unexpected(*failure_);
     return bytes.size();
+}
+
+/// Gives nghttp2 what `bytes` hold of the frame under way; returns how much that was.
+size_t H2Connection::receive_frame(Bytes bytes) {
+    const size_t size = frames_.next(as_text(bytes));
+    const nghttp2_ssize taken =
+        nghttp2_session_mem_recv2(session_.get(), reinterpret_cast<const uint8_t*>(bytes.data()), size);
+    deliver_held(false);
+    if (taken < 0 && !failure_) {
+        checked(static_cast<int>(taken));
+        const auto [code, during] = meaning_of(taken);
+        fail_connection(code, during);
+    }
+    if (!failure_)
+        write_output();
+    return size;
 }
 
 /// Streams that can still end well do so; who closes the connection is the owner.

@@ -9,6 +9,7 @@
 #include "l7engine/http/h2_budget.hpp"
 #include "l7engine/http/h2_codec.hpp"
 #include "l7engine/http/h2_fields.hpp"
+#include "l7engine/http/h2_frame_cutter.hpp"
 #include "l7engine/http/h2_rules.hpp"
 #include "l7engine/http/h2_session.hpp"
 #include "l7engine/http/h2_stream.hpp"
@@ -20,7 +21,7 @@ namespace weft::l7::h2 {
 /// they mean. h2_connection.cpp has its life, h2_receive.cpp what comes, h2_send.cpp what goes.
 ///
 /// nghttp2 must not be asked for output from inside its callbacks, where the owner's verbs may be called: they queue
-/// then, and receive() writes at its end. So nghttp2 never holds anything back but for the verbs' own time.
+/// then, and receive() writes behind each frame. So nghttp2 never holds anything back but for the verbs' own time.
 class H2Connection final : public Codec {
 public:
     H2Connection(Role role, const H2Settings& settings);
@@ -50,6 +51,7 @@ private:
     [[nodiscard]] size_t unwritten() const { return static_cast<size_t>(out_bytes_ - sent_bytes_); }
 
     // Life
+    size_t receive_frame(Bytes bytes);
     void write_output();
     void flush();
     bool frame_queued();
@@ -104,6 +106,7 @@ private:
     const Role role_;
     const H2Settings settings_;
     Session session_;
+    FrameCutter frames_;
     Budget budget_;
     BlockReader block_;
     FieldList fields_;

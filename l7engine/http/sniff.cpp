@@ -45,7 +45,8 @@ Sniffed sniff_request_line(std::string_view text) {
         return Sniffed::more;
     if (method == 0 || text[method] != ' ')
         return Sniffed::tcp;
-    const size_t newline = text.find('\n');
+    // A line that ends beyond the limit has been called HTTP/1 before its end came.
+    const size_t newline = text.substr(0, sniff_bytes_max).find('\n');
     if (newline == std::string_view::npos)
         return text.size() < sniff_bytes_max ? Sniffed::more : Sniffed::http1;
     std::string_view line = text.substr(0, newline);

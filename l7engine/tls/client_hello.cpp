@@ -103,7 +103,7 @@ Result<std::optional<std::string>> gather(std::string_view text) {
 
 /// Letters, digits, '-', '_' and '.' between labels: what a DNS name may hold in practice. No address (RFC 6066 3).
 bool is_host_name(std::string_view name) {
-    if (name.empty() || name.size() > host_bytes_max || name.front() == '.' ||
+    if (name.empty() || name.size() > host_bytes_max || name.starts_with('.') || name.ends_with('.') ||
         name.find("..") != std::string_view::npos)
         return false;
     return std::all_of(name.begin(), name.end(), [](char c) {

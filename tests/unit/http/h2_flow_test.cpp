@@ -277,7 +277,7 @@ TEST(H2Flow, VerbsInsideEvents) {
         Trailers trailers;
         trailers.add("a", "b");
         EXPECT_TRUE(pair.server->send_trailers(stream, trailers));
-        EXPECT_TRUE(pair.server->pending().empty()) << "written at the end of receive()";
+        EXPECT_TRUE(pair.server->pending().empty()) << "written behind the frame";
     };
     bool again = true;
     pair.at_client.when_head = [&](StreamId) {
@@ -296,7 +296,8 @@ TEST(H2Flow, VerbsInsideEvents) {
     const StreamId stream = pair.client->open().value();
     ASSERT_TRUE(pair.client->send_head(stream, request_head("GET", "/1"), true));
     pair.talk();
-    EXPECT_EQ(pair.at_server.trace(), "[1] GET /1 a .\n[3] POST /2 a\n[3] 'x'\n[3] trailers {c: d}");
+    // The second reply ended before its request, though the rest of it came in the same piece.
+    EXPECT_EQ(pair.at_server.trace(), "[1] GET /1 a .\n[3] POST /2 a");
     EXPECT_EQ(pair.at_client.trace(), "[1] 200\n[1] 'hello world'\n[1] trailers {a: b}\n"
                                       "[3] 200\n[3] 'hello world'\n[3] trailers {a: b}");
 }

@@ -29,6 +29,7 @@ const Case cases[] = {
     {"half a request line", "GET /index", Sniffed::more},
     {"half a version", "GET / HTTP/1.", Sniffed::more},
     {"an endless request line", "GET /" + std::string(sniff_bytes_max, 'a'), Sniffed::http1},
+    {"the same, and it ends after all", "GET /" + std::string(sniff_bytes_max, 'a') + "\n", Sniffed::http1},
     {"redis, inline, upper case", "GET key\r\n", Sniffed::tcp},
     {"redis", "*1\r\n$4\r\nPING\r\n", Sniffed::tcp},
     {"memcached", "get key\r\n", Sniffed::tcp},

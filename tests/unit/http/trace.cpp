@@ -115,7 +115,7 @@ std::string describe(const Error& error) {
 }
 
 /// Gives all of `rest` that the codec takes; answers requests as they end. False: an error, noted.
-bool feed(Codec& codec, Recorder& recorder, std::string& rest, size_t& answered) {
+bool feed(Codec& codec, Recorder& recorder, std::string& rest, size_t& answered, std::string& written) {
     while (true) {
         const Result<size_t> used = codec.receive(Slice::copy_of(rest), recorder);
         if (!used) {
@@ -129,7 +129,7 @@ bool feed(Codec& codec, Recorder& recorder, std::string& rest, size_t& answered)
         if (!sent)
             recorder.note(std::string("reply refused: ") + sent.error().during);
         ++answered;
-        take_pending(codec);
+        written += take_pending(codec);
         if (rest.empty() || codec.finished())
             return true;
     }
@@ -142,18 +142,20 @@ std::string different(std::string_view whole, std::string_view other, const Piec
 
 } // namespace
 
-std::string serve(const Pieces& input, const H1Settings& settings) {
+std::string serve(const Pieces& input, const H1Settings& settings, std::string* written) {
     const std::unique_ptr<Codec> codec = make_h1_server_codec(settings);
     Recorder recorder;
-    std::string rest;
+    std::string rest, out;
     size_t answered = 0;
     for (const std::string_view piece : input) {
         rest.append(piece);
-        if (!feed(*codec, recorder, rest, answered))
+        if (!feed(*codec, recorder, rest, answered, out))
             break;
     }
     if (codec->finished())
         recorder.note("closed");
+    if (written != nullptr)
+        *written = out;
     return recorder.trace();
 }
 

@@ -50,8 +50,8 @@ using Pieces = std::vector<std::string_view>;
 [[nodiscard]] std::vector<Pieces> ways_to_cut(std::string_view input, size_t splits_max = 400);
 
 /// Feeds a fresh server codec, answers each complete request with an empty 200, returns the trace: events, then
-/// "!status" for an error, "closed" if finished.
-[[nodiscard]] std::string serve(const Pieces& input, const H1Settings& settings = {});
+/// "!status" for an error, "closed" if finished. `written` gets the replies.
+[[nodiscard]] std::string serve(const Pieces& input, const H1Settings& settings = {}, std::string* written = nullptr);
 /// The trace of `input`, the same for every way to cut it (else a text that says which differs).
 [[nodiscard]] std::string serve_all_ways(std::string_view input, const H1Settings& settings = {});
 

@@ -82,6 +82,7 @@ const Case cases[] = {
     {"a name with a NUL", records(hello(server_name("a\0b"s))), "malformed"},
     {"an empty name", records(hello(server_name(""))), "malformed"},
     {"a name with empty labels", records(hello(server_name("a..b"))), "malformed"},
+    {"a name with two dots at its end", records(hello(server_name("a.."))), "malformed"},
     {"two names", records(hello(extension(0, vector("\0"s + vector("a", 2) + "\0"s + vector("b", 2), 2)))),
      "malformed"},
     {"the extension twice", records(hello(server_name("a") + server_name("b"))), "malformed"},
