@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-# make build | demo | test | bench | format | lint | clean. What each does: docs/development.md.
+# make build | tools | demo | test | bench | format | lint | clean. What each does: docs/development.md.
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DELETE_ON_ERROR:
@@ -14,7 +14,11 @@ SOURCES = $(shell git ls-files --cached --others --exclude-standard 'agent/*' 'b
 # The tests whose threads meet: base, the agent's loop, link and sources, the engine's workers and their hand-over.
 TSAN_TESTS := unit_base unit_io unit_source unit_pods unit_engine unit_metrics unit_agent unit_server
 
-.PHONY: setup build dev demo demo-clean test test-cxx test-node test-tsan bench format lint clean
+
+# Programs that the tests talk with, in Go, at the versions of go.sum: each by its package.
+GO_TOOLS := ./h2echo ./interop github.com/summerwind/h2spec/cmd/h2spec github.com/fullstorydev/grpcurl/cmd/grpcurl
+
+.PHONY: setup build tools dev demo demo-clean test test-cxx test-node test-tsan bench format lint clean
 
 build/.setup: setup.sh
 	./setup.sh
@@ -33,6 +37,19 @@ build: setup
 	@ninja -C build/release -j $(JOBS) --quiet weft-agent weft-l7engine weftctl
 	@echo "programs: build/release/bin"
 
+build/tools/.built: $(wildcard tests/interop/go/*.* tests/interop/go/*/*.go) | setup
+	@mkdir -p build/tools && cd tests/interop/go && \
+		GOTOOLCHAIN=local GOFLAGS=-mod=readonly go build -buildvcs=false -o ../../../build/tools/ $(GO_TOOLS)
+	@touch $@
+
+# Python programs that the tests talk with.
+build/venv/.built: tests/interop/requirements.txt | setup
+	@rm -rf build/venv && $(PYTHON) -m venv build/venv
+	@build/venv/bin/pip install --quiet --disable-pip-version-check -r $<
+	@touch $@
+
+tools: build/tools/.built build/venv/.built
+
 dev: setup
 	$(call configure,dev)
 	@ninja -C build/dev -j $(JOBS) --quiet
@@ -50,7 +67,7 @@ test-cxx: dev
 	@ctest --test-dir build/dev --output-on-failure --no-tests=error -j $(JOBS) -LE bpf
 	@ctest --test-dir build/dev --output-on-failure --no-tests=error -L bpf
 
-test-node: build dev
+test-node: build dev tools
 	@$(PYTEST) tests/node
 	@WEFT_BIN=build/dev/bin $(PYTEST) tests/node -m smoke
 

@@ -54,7 +54,7 @@ SYSTEM = re.compile(
 INCLUDE = re.compile(r'^\s*#\s*include\s+([<"])([^>"]+)[>"]', re.MULTILINE)
 CODE = ("bpf/", "config/", "l7engine/", "agent/")
 COPYRIGHT = {"bpf/": "GPL-2.0-only OR BSD-2-Clause"}
-NO_SPDX = re.compile(r"^LICENSE$|\.(json|md|golden|txt|crt|pem|key)$|^\.gitignore$|^tests/fuzz/corpus/")
+NO_SPDX = re.compile(r"^LICENSE$|\.(sum|json|md|golden|txt|crt|pem|key)$|^\.gitignore$|^tests/fuzz/corpus/")
 MACHINE_PATH = re.compile(r"(?<![\w.$}])/(?:work|home|root)/[\w.-]+")
 
 
