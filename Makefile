@@ -16,7 +16,7 @@ TSAN_TESTS := unit_base unit_io unit_source unit_pods unit_engine unit_metrics u
 
 
 # Programs that the tests talk with, in Go, at the versions of go.sum: each by its package.
-GO_TOOLS := ./h2echo ./interop github.com/summerwind/h2spec/cmd/h2spec github.com/fullstorydev/grpcurl/cmd/grpcurl
+GO_TOOLS := ./h2client ./h2echo ./interop github.com/summerwind/h2spec/cmd/h2spec github.com/fullstorydev/grpcurl/cmd/grpcurl
 
 .PHONY: setup build tools dev demo demo-clean test test-cxx test-node test-tsan bench format lint clean
 

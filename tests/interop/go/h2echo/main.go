@@ -31,6 +31,7 @@ import (
 
 const (
 	piece       = 64 * 1024
+	resetDelay  = 100 * time.Millisecond // so that what came before it has been taken
 	streamsMax  = 1000
 	connections = contextKey("connection")
 )
@@ -156,6 +157,7 @@ func (s *server) send(w http.ResponseWriter, r *http.Request, query url.Values, 
 		if how := query.Get("reset") + query.Get("hang"); how == "body" {
 			w.(http.Flusher).Flush()
 			if query.Has("reset") {
+				time.Sleep(resetDelay)
 				panic(http.ErrAbortHandler)
 			}
 			<-r.Context().Done()
