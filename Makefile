@@ -48,6 +48,10 @@ build/venv/.built: tests/interop/requirements.txt | setup
 	@build/venv/bin/pip install --quiet --disable-pip-version-check -r $<
 	@touch $@
 
+build/venv/.bench: tests/bench/requirements.txt build/venv/.built
+	@build/venv/bin/pip install --quiet --disable-pip-version-check -r $<
+	@touch $@
+
 tools: build/tools/.built build/venv/.built
 
 dev: setup
@@ -76,10 +80,10 @@ test-tsan: setup
 	@ninja -C build/tsan -j $(JOBS) --quiet $(TSAN_TESTS)
 	@ctest --test-dir build/tsan --output-on-failure --no-tests=error -R '^($(subst $(eval) ,|,$(TSAN_TESTS)))$$'
 
-bench: build
+bench: build build/venv/.bench
 	@./setup.sh --bench
 	@ninja -C build/release -j $(JOBS) --quiet bench_programs
-	@$(PYTHON) tests/bench/bench.py
+	@$(PYTHON) tests/bench/bench.py $(BENCH)
 
 format: setup
 	@clang-format-19 -i $(SOURCES)
