@@ -1,9 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """How the bench measures: CPU and memory of a process, and what one run of a load generator says."""
 import dataclasses
+import json
 import os
 import re
 import statistics
+
+from lab import binary
 
 TICKS = os.sysconf("SC_CLK_TCK")
 PROXY_CORE, LOAD_CORE = 0, 1
@@ -104,17 +107,12 @@ def h2load(pod, row, seconds, connections, streams):
     return Run(done, done / seconds)
 
 
-def fixed_rate(pod, row, seconds, log, per_second=1000, connections=16):
+def fixed_rate(pod, row, seconds, per_second=1000, connections=16):
     """HTTP/1.1 at a rate that does not depend on the answers; latencies of every single request."""
-    log.unlink(missing_ok=True)
-    headers = [part for name, value in row.headers.items() for part in ("-H", f"{name}: {value}")]
-    _load(pod, seconds, "h2load", "--h1", "-t1", f"-c{connections}", "-m1", "-D", seconds,
-          f"--rps={per_second / connections:g}", f"--log-file={log}", *headers, row.url)
-    lines = [line.split("\t") for line in log.read_text().splitlines()]
-    took = sorted(int(line[2]) for line in lines if line[1] == "200")
-    if not took or len(took) != len(lines):
-        raise LoadError(f"{row.name}: {len(lines) - len(took)} of {len(lines)} requests failed")
-    return Run(len(took), len(took) / seconds, took[len(took) // 2] / 1000, took[len(took) * 99 // 100] / 1000)
+    headers = [f"{name}: {value}" for name, value in row.headers.items()]
+    said = json.loads(_load(pod, seconds, binary("paced"), row.address, row.port, row.path, connections, per_second,
+                            seconds, *headers))
+    return Run(said["requests"], per_second, said["p50_ns"] / 1e6, said["p99_ns"] / 1e6)
 
 
 def median(values):

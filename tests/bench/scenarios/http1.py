@@ -30,9 +30,7 @@ def rules(bench):
 
 
 def fixed(bench):
-    log = bench.lab.folder / "requests.log"
-    table = rate_rows(bench, plain_rows(bench),
-                      lambda row, seconds: measure.fixed_rate(bench.client, row, seconds, log))
+    table = rate_rows(bench, plain_rows(bench), lambda row, seconds: measure.fixed_rate(bench.client, row, seconds))
     return table, show_rates("A at 1,000 requests/s, 16 connections", table)
 
 
