@@ -18,7 +18,7 @@ TSAN_TESTS := unit_base unit_io unit_source unit_pods unit_engine unit_metrics u
 # Programs that the tests talk with, in Go, at the versions of go.sum: each by its package.
 GO_TOOLS := ./h2client ./h2echo ./interop github.com/summerwind/h2spec/cmd/h2spec github.com/fullstorydev/grpcurl/cmd/grpcurl
 
-.PHONY: setup build tools dev demo demo-clean test test-cxx test-node test-tsan bench format lint clean
+.PHONY: setup build tools dev demo demo-clean test test-cxx test-node test-tsan bench soak format lint clean
 
 build/.setup: setup.sh
 	./setup.sh
@@ -84,6 +84,9 @@ bench: build build/venv/.bench
 	@./setup.sh --bench
 	@ninja -C build/release -j $(JOBS) --quiet bench_programs
 	@$(PYTHON) tests/bench/bench.py $(BENCH)
+
+soak: build tools
+	@$(PYTHON) tests/soak/soak.py --minutes $(or $(MINUTES),10)
 
 format: setup
 	@clang-format-19 -i $(SOURCES)
