@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-# make build | demo | test | fuzz | bench | format | lint | clean. What each does: docs/development.md.
+# make build | tools | demo | test | fuzz | bench | soak | format | lint | clean. What each does: docs/development.md.
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DELETE_ON_ERROR:
@@ -14,7 +14,12 @@ SOURCES = $(shell git ls-files --cached --others --exclude-standard 'agent/*' 'b
 # The tests whose threads meet: base, the agent's loop, link and sources, the engine's workers and their hand-over.
 TSAN_TESTS := unit_base unit_io unit_source unit_pods unit_engine unit_metrics unit_agent unit_server
 
-.PHONY: setup build dev demo demo-clean test test-cxx test-node test-tsan test-fuzz fuzz fuzz-nightly bench format lint clean
+# Programs that the tests talk with, in Go, at the versions of go.sum: each by its package.
+GO_TOOLS := ./h2client ./h2echo ./interop github.com/summerwind/h2spec/cmd/h2spec github.com/fullstorydev/grpcurl/cmd/grpcurl
+
+
+.PHONY: setup build tools dev demo demo-clean test test-cxx test-node test-tsan test-fuzz fuzz fuzz-nightly bench soak format \
+	lint clean
 
 build/.setup: setup.sh
 	./setup.sh
@@ -33,6 +38,23 @@ build: setup
 	@ninja -C build/release -j $(JOBS) --quiet weft-agent weft-l7engine weftctl
 	@echo "programs: build/release/bin"
 
+build/tools/.built: $(wildcard tests/interop/go/*.* tests/interop/go/*/*.go) | setup
+	@mkdir -p build/tools && cd tests/interop/go && \
+		GOTOOLCHAIN=local GOFLAGS=-mod=readonly go build -buildvcs=false -o ../../../build/tools/ $(GO_TOOLS)
+	@touch $@
+
+# Python programs that the tests talk with.
+build/venv/.built: tests/interop/requirements.txt | setup
+	@rm -rf build/venv && $(PYTHON) -m venv build/venv
+	@build/venv/bin/pip install --quiet --disable-pip-version-check -r $<
+	@touch $@
+
+build/venv/.bench: tests/bench/requirements.txt build/venv/.built
+	@build/venv/bin/pip install --quiet --disable-pip-version-check -r $<
+	@touch $@
+
+tools: build/tools/.built build/venv/.built
+
 dev: setup
 	$(call configure,dev)
 	@ninja -C build/dev -j $(JOBS) --quiet
@@ -50,7 +72,7 @@ test-cxx: dev
 	@ctest --test-dir build/dev --output-on-failure --no-tests=error -j $(JOBS) -LE bpf
 	@ctest --test-dir build/dev --output-on-failure --no-tests=error -L bpf
 
-test-node: build dev
+test-node: build dev tools
 	@$(PYTEST) tests/node
 	@WEFT_BIN=build/dev/bin $(PYTEST) tests/node -m smoke
 
@@ -71,10 +93,13 @@ test-fuzz: fuzz
 fuzz-nightly:
 	@$(MAKE) fuzz SECONDS=900
 
-bench: build
+bench: build build/venv/.bench
 	@./setup.sh --bench
 	@ninja -C build/release -j $(JOBS) --quiet bench_programs
-	@$(PYTHON) tests/bench/bench.py
+	@$(PYTHON) tests/bench/bench.py $(BENCH)
+
+soak: build tools
+	@$(PYTHON) tests/soak/soak.py --minutes $(or $(MINUTES),10)
 
 format: setup
 	@clang-format-19 -i $(SOURCES)

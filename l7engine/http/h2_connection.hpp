@@ -69,6 +69,7 @@ private:
     void erase(Stream& stream);
 
     // What comes: called by nghttp2; a result is 0, or stops it.
+    [[nodiscard]] bool comes_after_end(int32_t wire) const;
     int on_begin_frame(const nghttp2_frame_hd& frame);
     int on_begin_headers(const nghttp2_frame& frame);
     void on_request_begin(int32_t wire);
@@ -115,9 +116,10 @@ private:
     std::deque<uint64_t> control_frames_; ///< where in the output each one begins that is not written
 
     std::unordered_map<StreamId, Stream> streams_;
-    size_t open_ = 0;      ///< streams_ without closed ones
-    StreamId last_id_ = 0; ///< highest stream ever
-    size_t opened_ = 0;    ///< client side
+    size_t open_ = 0;           ///< streams_ without closed ones
+    StreamId last_id_ = 0;      ///< highest stream ever
+    size_t opened_ = 0;         ///< client side
+    int32_t reset_highest_ = 0; ///< server side: the highest stream that we have reset
     std::vector<StreamId> to_frame_;
     std::deque<StreamId> ready_; ///< refused data, may take some now
     size_t outgoing_bytes_ = 0;  ///< of all streams

@@ -20,6 +20,14 @@ bool ends_stream(const nghttp2_frame& frame) {
 
 } // namespace
 
+/// A head on a number that has had its stream, or was passed over when a higher one opened (RFC 9113 5.1, 5.1.1). What
+/// the peer sent before it knew of a reset of ours is not meant: up to the last of those, heads get lost. DATA of such
+/// streams nghttp2 drops without a word, as 5.1 allows.
+bool H2Connection::comes_after_end(int32_t wire) const {
+    return is_server() && wire > reset_highest_ && wire <= nghttp2_session_get_last_proc_stream_id(session_.get()) &&
+           nghttp2_session_find_stream(session_.get(), wire) == nullptr;
+}
+
 /// Frame headers, CONTINUATION too: what costs us without leading to anything is counted here.
 int H2Connection::on_begin_frame(const nghttp2_frame_hd& frame) {
     deliver_held(false);
@@ -36,7 +44,11 @@ int H2Connection::on_begin_frame(const nghttp2_frame_hd& frame) {
             return fail_connection(NGHTTP2_PROTOCOL_ERROR, "PRIORITY of stream 0");
         used_up = budget_.on_idle_frame();
         break;
-    case NGHTTP2_HEADERS: budget_.on_block(); break;
+    case NGHTTP2_HEADERS:
+        if (comes_after_end(frame.stream_id))
+            return fail_connection(NGHTTP2_STREAM_CLOSED, "head on a closed stream");
+        budget_.on_block();
+        break;
     case NGHTTP2_CONTINUATION: used_up = budget_.on_continuation(); break;
     case NGHTTP2_WINDOW_UPDATE: used_up = budget_.on_window_update(); break;
     default: break; // the rest costs its sender more than us, or is counted by what we write
@@ -269,6 +281,7 @@ void H2Connection::on_end_sent(int32_t wire) {
 /// Resets that the peer provokes cost as much as its own (MadeYouReset), except of streams that it opened before it
 /// could know our limit.
 void H2Connection::on_reset_sent(int32_t wire, uint32_t code) {
+    reset_highest_ = std::max(reset_highest_, wire);
     const Stream* stream = stream_of(wire);
     const bool ours = stream != nullptr && (stream->reset_by_owner || stream->sending != Stream::Sending::head);
     const bool unknowing = stream == nullptr && code == NGHTTP2_REFUSED_STREAM && !settings_acknowledged_;

@@ -55,7 +55,7 @@ SYSTEM = re.compile(
 INCLUDE = re.compile(r'^\s*#\s*include\s+([<"])([^>"]+)[>"]', re.MULTILINE)
 CODE = ("bpf/", "config/", "l7engine/", "agent/")
 COPYRIGHT = {"bpf/": "GPL-2.0-only OR BSD-2-Clause"}
-NO_SPDX = re.compile(r"^LICENSE$|\.(json|md|golden|txt|crt|pem|key)$|^\.gitignore$|^tests/fuzz/(corpus|regressions)/")
+NO_SPDX = re.compile(r"^LICENSE$|\.(sum|json|md|golden|txt|crt|pem|key)$|^\.gitignore$|^tests/fuzz/(corpus|regressions)/")
 MACHINE_PATH = re.compile(r"(?<![\w.$}])/(?:work|home|root)/[\w.-]+")
 
 

@@ -284,9 +284,28 @@ TEST(H2Server, FramesOfAStreamThatIsOver) {
         << "not answered yet: half closed";
     EXPECT_EQ(messages(written), "GOAWAY 1 STREAM_CLOSED");
     EXPECT_EQ(h2_serve({request + headers(1, {{"a", "b"}})}, {}), "[1] GET / a\n[1] '' .\n!5 STREAM_CLOSED\nclosed");
-    // Answered or reset before: the peer may not have known.
-    EXPECT_EQ(h2_serve({request, data(1, "x") + headers(1, {{"a", "b"}}) + headers(3, get())}, {}),
-              "[1] GET / a\n[1] '' .\n[3] GET / a .");
+}
+
+TEST(H2Server, FramesOfAStreamThatHasEnded) {
+    const std::string canceled = headers(1, get(), 0) + reset_frame(1, NGHTTP2_CANCEL);
+    const std::string canceled_trace = "[1] GET / a\n[1] reset reset 8 (CANCEL)";
+    const std::string fault = "\n!5 head on a closed stream\nclosed";
+    struct Sequence {
+        const char* name;
+        Pieces input;
+        std::string events;
+    };
+    for (const Sequence& c : std::initializer_list<Sequence>{
+             {"head after a reset", {canceled, headers(1, get())}, canceled_trace + fault},
+             {"head after both ends", {headers(1, get()), headers(1, get())}, "[1] GET / a ." + fault},
+             {"head on a number passed over", {headers(5, get()), headers(3, get())}, "[5] GET / a ." + fault},
+             {"data after a reset", {canceled, data(1, "x")}, canceled_trace},
+             {"data after both ends", {headers(1, get()), data(1, "x")}, "[1] GET / a ."},
+             {"all that is on its way at our reset",
+              {headers(1, get({{"te", "gzip"}}), 0), data(1, "x") + headers(1, {{"a", "b"}}), headers(3, get())},
+              "[1] reset malformed 1 (header field)\n[3] GET / a ."},
+         })
+        EXPECT_EQ(h2_serve(c.input, {}), c.events) << c.name;
 }
 
 TEST(H2Server, Preface) {

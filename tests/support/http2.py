@@ -1,0 +1,100 @@
+# SPDX-License-Identifier: Apache-2.0
+"""An HTTP/2 client over cleartext (prior knowledge): one connection from a pod, many streams, nothing repaired."""
+import h2.config
+import h2.connection
+import h2.events
+import h2.settings
+
+from http1 import Reply
+
+PIECE = 64 * 1024
+WINDOW = 8 * 1024 * 1024
+
+
+class StreamReset(Exception):
+    """The peer reset a stream: `code` is HTTP/2's."""
+
+    def __init__(self, code, received):
+        super().__init__(f"RST_STREAM {code} after {received} bytes")
+        self.code, self.received = code, received
+
+
+class _Stream:
+    def __init__(self):
+        self.head, self.body, self.trailers = None, bytearray(), {}
+        self.ended, self.reset = False, None
+
+
+class Connection:
+    """Used by one thread. Replies come while somebody waits for one of them; `held` streams get no more window."""
+
+    def __init__(self, pod, address, port, timeout=10.0):
+        self.sock = pod.connect(address, port, timeout)
+        self.authority = f"{address}:{port}"
+        self.streams, self.held = {}, set()
+        self.h2 = h2.connection.H2Connection(h2.config.H2Configuration(client_side=True, header_encoding="utf-8"))
+        self.h2.initiate_connection()
+        self.h2.increment_flow_control_window(WINDOW)
+        self._flush()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.sock.close()
+
+    def open(self, path="/", method="GET", headers=None):
+        """A request without a body; returns the number of its stream."""
+        number = self.h2.get_next_available_stream_id()
+        self.streams[number] = _Stream()
+        self.h2.send_headers(number, [(":method", method), (":scheme", "http"), (":authority", self.authority),
+                                      (":path", path), *(headers or {}).items()], end_stream=True)
+        self._flush()
+        return number
+
+    def cancel(self, number):
+        self.h2.reset_stream(number, error_code=8)
+        self._flush()
+
+    def reply(self, number):
+        """Waits for the end of a stream. Raises StreamReset."""
+        stream = self.streams[number]
+        self.wait(lambda: stream.ended or stream.reset is not None)
+        if stream.reset is not None:
+            raise StreamReset(stream.reset, len(stream.body))
+        status = int(dict(stream.head)[":status"])
+        return Reply(status, [field for field in stream.head if field[0] != ":status"], bytes(stream.body),
+                     stream.trailers)
+
+    def get(self, path="/", **options):
+        return self.reply(self.open(path, **options))
+
+    def wait(self, condition):
+        """Takes what comes until the condition holds; the socket's timeout is the deadline of each piece."""
+        while not condition():
+            data = self.sock.recv(PIECE)
+            if not data:
+                raise ConnectionError("the connection ended")
+            for event in self.h2.receive_data(data):
+                self._on(event)
+            self._flush()
+
+    def _on(self, event):
+        stream = self.streams.get(getattr(event, "stream_id", None))
+        if stream is None:
+            return
+        if isinstance(event, h2.events.ResponseReceived):
+            stream.head = event.headers
+        elif isinstance(event, h2.events.DataReceived):
+            stream.body += event.data
+            if event.stream_id not in self.held:
+                self.h2.acknowledge_received_data(event.flow_controlled_length, event.stream_id)
+        elif isinstance(event, h2.events.TrailersReceived):
+            stream.trailers = dict(event.headers)
+        elif isinstance(event, h2.events.StreamEnded):
+            stream.ended = True
+        elif isinstance(event, h2.events.StreamReset):
+            stream.reset = event.error_code
+
+    def _flush(self):
+        self.sock.sendall(self.h2.data_to_send())
