@@ -86,12 +86,17 @@ Task<Result<DialSlots::Slot>> DialSlots::wait(uint32_t pod_id, uint64_t socket_c
 
 void DialSlots::dialled(Slot slot) {
     dialled_.push_back(std::move(slot));
-    // A timer that is armed now fires in a later turn, behind the submission that the turn begins with.
+    turn_ = worker_.turns();
     if (!armed())
         worker_.timers().arm(*this, worker_.in_ms(1));
 }
 
-void DialSlots::expired() { dialled_.clear(); }
+void DialSlots::expired() {
+    // A dial from a completion, which runs ahead of the timers: its connect is submitted when the next turn begins.
+    if (worker_.turns() == turn_)
+        return worker_.timers().arm(*this, worker_.in_ms(1));
+    dialled_.clear();
+}
 
 void DialSlots::release(uint32_t index, uint32_t pod_id) {
     used_[index] = false;

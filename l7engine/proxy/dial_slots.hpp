@@ -88,6 +88,7 @@ private:
     std::unordered_map<uint32_t, uint32_t> per_pod_;
     size_t in_use_ = 0;
     Signal freed_;
+    uint64_t turn_ = 0;         ///< of the last dial
     std::vector<Slot> dialled_; ///< until the next turn; dies first
 };
 

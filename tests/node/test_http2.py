@@ -115,6 +115,16 @@ def begin_slow_reading(connection):
     return number
 
 
+@pytest.mark.xfail(strict=True, reason="four windows of streams fill the window of the shared upstream connection")
+def test_slow_readers_hold_up_no_other_client(own_lab):
+    """Clients share the connection to an application: what some of them do not read must not fill its window."""
+    mesh = Mesh(World(own_lab))
+    with mesh.connection() as slow, mesh.connection() as other:
+        for _ in range(12):
+            begin_slow_reading(slow)
+        assert {other.get("/?bytes=1000").status for _ in range(20)} == {200}
+
+
 def test_slow_reader_that_cancels_is_a_cancel_at_the_application(mesh):
     before = mesh.counts()
     with mesh.connection() as connection:
