@@ -59,6 +59,8 @@ bool plain(const google::protobuf::RepeatedPtrField<std::string>& labels, size_t
 
 bool plain(const proto::RequestSeries& message, metrics::RequestSeries& out) {
     out.totals.requests = message.requests_total();
+    out.totals.request_messages = message.request_messages();
+    out.totals.response_messages = message.response_messages();
     return plain(message.labels(), metrics::istio_labels.size(), out.labels) &&
            plain(message.duration_ms(), out.totals.duration_ms) &&
            plain(message.request_bytes(), out.totals.request_bytes) &&

@@ -73,12 +73,27 @@ void write_histogram(const std::vector<RequestSeries>& requests, MetricFamily ma
     write({std::move(made)}, out);
 }
 
+/// Only series that have any: gRPC's.
+void write_messages(const std::vector<RequestSeries>& requests, MetricFamily made, uint64_t RequestTotals::* member,
+                    std::ostream& out) {
+    for (const RequestSeries& series : requests) {
+        if (series.totals.*member > 0)
+            made.metric.push_back(sample(istio_label_set(series.labels), MetricType::Counter,
+                                         static_cast<double>(series.totals.*member)));
+    }
+    write({std::move(made)}, out);
+}
+
 void write_requests(const std::vector<RequestSeries>& requests, std::ostream& out) {
     MetricFamily total = family("istio_requests_total", "Requests handled.", MetricType::Counter);
     for (const RequestSeries& series : requests)
         total.metric.push_back(
             sample(istio_label_set(series.labels), MetricType::Counter, static_cast<double>(series.totals.requests)));
     write({std::move(total)}, out);
+    write_messages(requests, family("istio_request_messages_total", "gRPC messages of clients.", MetricType::Counter),
+                   &RequestTotals::request_messages, out);
+    write_messages(requests, family("istio_response_messages_total", "gRPC messages of servers.", MetricType::Counter),
+                   &RequestTotals::response_messages, out);
     using enum MetricType;
     write_histogram(requests, family("istio_request_duration_milliseconds", "Duration of requests.", Histogram),
                     &RequestTotals::duration_ms, out);

@@ -59,6 +59,8 @@ struct RequestTotals {
     Histogram duration_ms;
     Histogram request_bytes;
     Histogram response_bytes;
+    uint64_t request_messages = 0; ///< gRPC only
+    uint64_t response_messages = 0;
 };
 /// The Istio TCP metrics of one label set.
 struct TcpTotals {

@@ -17,6 +17,8 @@ void add(RequestTotals& to, const RequestTotals& from) {
     add(to.duration_ms, from.duration_ms);
     add(to.request_bytes, from.request_bytes);
     add(to.response_bytes, from.response_bytes);
+    to.request_messages += from.request_messages;
+    to.response_messages += from.response_messages;
 }
 
 void add(TcpTotals& to, const TcpTotals& from) {

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "l7engine/proxy/active_exchange.hpp"
 
-#include "l7engine/http/grpc.hpp"
 #include "l7engine/tls/websocket_key.hpp"
 #include "l7engine/proxy/wire_bytes.hpp"
 
@@ -29,6 +28,8 @@ ActiveExchange::ActiveExchange(Connection& connection, Arrival& arrival)
     describe(connection.accepted_);
     touch();
     arm_deadline();
+    for (const Slice& piece : request_body_.waiting())
+        count_messages(request_messages_, piece);
     ++connection.proxy_.exchanges();
     connection.exchanges_now_.push_back(this);
     if (arrival.gone)
@@ -378,6 +379,7 @@ void ActiveExchange::on_data(StreamId, Slice&& data, bool last) {
         return;
     touch();
     wake();
+    count_messages(reply_messages_, data);
     reply_body_.push(std::move(data), last);
 }
 
@@ -415,8 +417,14 @@ void ActiveExchange::touch() {
 
 // ------------------------------------------------------------------ the request's body
 
+void ActiveExchange::count_messages(GrpcMessages& messages, const Slice& data) const {
+    if (grpc_)
+        messages.pass(data.bytes());
+}
+
 void ActiveExchange::body_came(Slice&& data, bool last) {
     touch();
+    count_messages(request_messages_, data);
     x.request_bytes += connection_.is_http2() ? data.size() + h2_frame_head_bytes : 0;
     if (body_lost_)
         connection_.codec_->consumed(stream_, data.size());
@@ -616,6 +624,8 @@ void ActiveExchange::record() {
     record.duration_ms = static_cast<double>(connection_.proxy_.worker().now_ms() - x.times.start_ms);
     record.request_bytes = x.request_bytes;
     record.response_bytes = x.response_bytes;
+    record.request_messages = request_messages_.begun();
+    record.response_messages = reply_messages_.begun();
     connection_.proxy_.stats().record(x.view.snapshot(), record);
 }
 

@@ -4,6 +4,7 @@
 #include <optional>
 #include <vector>
 
+#include "l7engine/http/grpc.hpp"
 #include "l7engine/io/cancel.hpp"
 #include "l7engine/proxy/connection.hpp"
 #include "l7engine/proxy/session.hpp"
@@ -117,6 +118,7 @@ private:
     void describe(const Accepted& accepted);
     void arm_deadline();
     void time_out(ResponseFlag flag);
+    void count_messages(GrpcMessages& messages, const Slice& data) const;
     void endpoint_failed(EndpointFailure failure);
     void reply_with(const LocalReply& reply);
     [[nodiscard]] bool has_upstream() const { return upstream_ != nullptr || session_ != nullptr; }
@@ -137,6 +139,8 @@ private:
     ViewPtr view_;
     std::vector<Head> informational_;
     std::string websocket_key_; ///< of an HTTP/1 side
+    GrpcMessages request_messages_;
+    GrpcMessages reply_messages_;
     size_t gathered_bytes_ = 0;
     uint32_t tries_ = 0; ///< that failed before a byte reached a backend
     uint32_t full_sessions_ = 0; ///< had no stream for it after all

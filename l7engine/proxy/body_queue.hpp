@@ -2,6 +2,7 @@
 #pragma once
 
 #include <optional>
+#include <span>
 #include <vector>
 
 #include "l7engine/http/codec.hpp"
@@ -21,6 +22,7 @@ public:
     /// Of what is not yet taken.
     [[nodiscard]] size_t bytes() const { return bytes_; }
     [[nodiscard]] bool empty() const { return data_.empty(); }
+    [[nodiscard]] std::span<const Slice> waiting() const { return data_; }
 
     // to the receiver
     /// There is something to give: data, trailers or the end.

@@ -222,7 +222,8 @@ void Connection::read_ended() {
     ActiveExchange* active = only_exchange();
     if (active == nullptr)
         return;
-    if (!is_http2() && (!ended || !active->request_body_.complete()))
+    // Without window updates and acknowledgements HTTP/2 is over: who sends FIN wants no reply.
+    if (is_http2() || !ended || !active->request_body_.complete())
         read_failed({.code = Code::eof, .side = Side::downstream, .during = "request"});
     else
         enter(Phase::exchange); // a half-close: the reply is still wanted, under a shorter limit

@@ -14,6 +14,14 @@ namespace weft::l7 {
 /// Listeners of one kind in one pod: an agent that could not take back the one in use makes another. The oldest goes.
 inline constexpr ptrdiff_t listeners_per_kind_max = 2;
 
+/// A session to a backend is shared by clients that do not know of each other: each stream's window must be all that
+/// holds it back, or those who do not read would hold up the others.
+[[nodiscard]] inline H2Settings shared_session() {
+    H2Settings settings;
+    settings.connection_window_bytes = settings.streams_max * settings.stream_window_bytes;
+    return settings;
+}
+
 /// Every time and every limit of the proxy, in one place. The limits are per worker.
 struct ProxySettings {
     // downstream
@@ -61,7 +69,7 @@ struct ProxySettings {
 
     H1Settings h1;
     H2Settings h2_downstream;
-    H2Settings h2_upstream;
+    H2Settings h2_upstream = shared_session();
     TcpSettings tcp;
     FilterSettings filters;
 };

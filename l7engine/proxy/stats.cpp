@@ -19,6 +19,8 @@ void SeriesCounts::add(const SeriesCounts& other) {
     duration_ms.add(other.duration_ms);
     request_bytes.add(other.request_bytes);
     response_bytes.add(other.response_bytes);
+    request_messages += other.request_messages;
+    response_messages += other.response_messages;
 }
 
 std::vector<std::string> overflow_labels(size_t count) {
@@ -84,6 +86,8 @@ void StatsShard::record(const config::Snapshot& snapshot, const RequestRecord& r
     counts.duration_ms.observe(record.duration_ms);
     counts.request_bytes.observe(static_cast<double>(record.request_bytes));
     counts.response_bytes.observe(static_cast<double>(record.response_bytes));
+    counts.request_messages += record.request_messages;
+    counts.response_messages += record.response_messages;
 }
 
 std::vector<StatsSeries> StatsShard::collect() {

@@ -26,6 +26,8 @@ struct SeriesCounts {
     HistogramCounts duration_ms;
     HistogramCounts request_bytes;
     HistogramCounts response_bytes;
+    uint64_t request_messages = 0; ///< gRPC
+    uint64_t response_messages = 0;
 
     void add(const SeriesCounts& other);
 };
@@ -41,6 +43,8 @@ struct RequestRecord {
     double duration_ms = 0;
     uint64_t request_bytes = 0;
     uint64_t response_bytes = 0;
+    uint64_t request_messages = 0; ///< gRPC
+    uint64_t response_messages = 0;
 };
 
 /// The label set that takes what exceeds the limit.

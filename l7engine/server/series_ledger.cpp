@@ -51,6 +51,8 @@ void SeriesLedger::write(proto::EngineReport& out) const {
             series.add_labels(label);
         const SeriesCounts& counts = entry.series.counts;
         series.set_requests_total(counts.requests);
+        series.set_request_messages(counts.request_messages);
+        series.set_response_messages(counts.response_messages);
         write_histogram(counts.duration_ms, *series.mutable_duration_ms());
         write_histogram(counts.request_bytes, *series.mutable_request_bytes());
         write_histogram(counts.response_bytes, *series.mutable_response_bytes());
