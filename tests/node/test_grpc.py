@@ -24,7 +24,7 @@ class Mesh:
     def __init__(self, world):
         self.world, self.agent, self.lab = world, world.agent, world.lab
         serve(world.a, tool("interop"), "--port", PORT)
-        self.agent.apply("grpc.yaml", service("grpc", [ADDRESS], PORT, {"only": "a"}, "waypoint"))
+        self.agent.apply("grpc.yaml", service("grpc", [ADDRESS], PORT, {"only": "a"}, "waypoint", port_name="grpc"))
         for way in WAYS:
             wait_until(lambda: self.call(way, "call").get("code") == "OK", f"the server answers {way}", seconds=20)
 
@@ -111,14 +111,12 @@ def test_status_of_the_trailers_is_in_the_metrics(mesh, name, status):
         mesh.call("through the engine", name)
 
 
-@pytest.mark.xfail(strict=True, reason="the engine counts no messages yet")
 def test_messages_are_counted_in_both_directions(mesh):
     with mesh.agent.rises("istio_request_messages_total", by=1000, seconds=2, **GRPC), \
             mesh.agent.rises("istio_response_messages_total", by=1, seconds=2, **GRPC):
         mesh.call("through the engine", "client_stream")
 
 
-@pytest.mark.xfail(strict=True, reason="the status of the engine's own replies is not in the metrics yet")
 def test_status_of_a_refusal_is_in_the_metrics(mesh):
     mesh.world.policy("DENY", [{}])
     with mesh.agent.rises(REQUESTS, seconds=2, **GRPC, grpc_response_status=7):
@@ -137,8 +135,8 @@ def test_policy_by_method_name_refuses_one_call_of_a_connection(mesh):
 
 
 def test_service_without_endpoints_is_unavailable(mesh):
-    mesh.agent.apply("grpc.yaml", service("grpc", [ADDRESS], PORT, {"only": "nobody"}, "waypoint"))
+    mesh.agent.apply("grpc.yaml", service("grpc", [ADDRESS], PORT, {"only": "nobody"}, "waypoint", port_name="grpc"))
     try:
         assert mesh.call("through the engine", "call")["code"] == "UNAVAILABLE"
     finally:
-        mesh.agent.apply("grpc.yaml", service("grpc", [ADDRESS], PORT, {"only": "a"}, "waypoint"))
+        mesh.agent.apply("grpc.yaml", service("grpc", [ADDRESS], PORT, {"only": "a"}, "waypoint", port_name="grpc"))

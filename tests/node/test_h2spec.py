@@ -31,7 +31,7 @@ OTHERWISE = {
 def h2_world(lab):
     world = World(lab)
     serve(world.a, tool("h2echo"), "--name", "a", "--port", PORT)
-    world.agent.apply("h2.yaml", service("h2", [ADDRESS], PORT, {"only": "a"}, "waypoint"))
+    world.agent.apply("h2.yaml", service("h2", [ADDRESS], PORT, {"only": "a"}, "waypoint", port_name="http2"))
     wait_until(lambda: world.client.run("curl", "-sS", "--http2-prior-knowledge", "--max-time", "5",
                                         f"http://{ADDRESS}:{PORT}/").returncode == 0, "the service answers")
     return world
