@@ -91,7 +91,7 @@ def test_a_burst_that_makes_malloc_give_memory_back_is_survived(world):
         for _ in range(300):
             sock = stack.enter_context(world.client.connect(world.ip("web"), PORT))
             sock.sendall(half_a_head)
-        wait_until(lambda: resident(engine) - before > 8 * MEGABYTE, lambda: "the engine holds the heads")
+        wait_until(lambda: resident(engine) - before > 4 * MEGABYTE, lambda: "the engine holds the heads")
     assert [world.get().status for _ in range(20)] == [200] * 20 and world.agent.engine_pid() == engine
 
 
