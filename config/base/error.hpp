@@ -30,7 +30,8 @@ enum class Side : uint8_t { self, downstream, upstream };
 struct [[nodiscard]] Error {
     Code code = Code::invalid;
     Side side = Side::self;
-    bool retryable = false;
+    bool retryable = false;  ///< the peer has not processed the request
+    bool unanswered = false; ///< nothing came back since it went out: it may have been processed, or not
     int32_t detail = 0;
     const char* during = "";
 };

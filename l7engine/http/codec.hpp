@@ -27,7 +27,7 @@ public:
     virtual void on_trailers(StreamId stream, Trailers&& trailers) = 0;
     /// The stream is over, nothing more comes or goes on it. Without an on_head before: the codec refused the head.
     /// `detail` of the Error is the HTTP/2 error code, or from 400 on the status that the codec has answered itself;
-    /// `retryable`: the peer says that it did not process the request.
+    /// `retryable`: the peer says that it did not process the request. `unanswered`: it says nothing at all.
     virtual void on_reset(StreamId stream, Error error) = 0;
     /// The peer serves no stream above `last`.
     virtual void on_goaway(StreamId last) = 0;
@@ -52,6 +52,8 @@ public:
     virtual Result<void> receive_eof(Events& events) = 0;
     /// Client side: the id for the next request. Code::unavailable if the connection takes no more.
     virtual Result<StreamId> open() = 0;
+    /// Client side: open() would succeed now.
+    [[nodiscard]] virtual bool has_room() const { return true; }
     /// The peer has said what it takes (HTTP/2: its first SETTINGS): before that an extended CONNECT is Code::unavailable.
     [[nodiscard]] virtual bool knows_peer() const { return true; }
     virtual Result<void> send_head(StreamId stream, const Head& head, bool last) = 0;

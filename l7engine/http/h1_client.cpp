@@ -82,7 +82,7 @@ Result<size_t> H1Client::receive(const Slice& bytes, Events& events) {
             break;
         }
         if (request_ == Request::unsent)
-            return std::unexpected(give_up({.code = Code::malformed, .retryable = true, .during = "unasked reply"}));
+            return std::unexpected(give_up({.code = Code::malformed, .unanswered = true, .during = "unasked reply"}));
         reply_begun_ = true;
         if (const Result<void> step = receive_step(bytes, offset, events); !step)
             return std::unexpected(give_up(step.error()));
@@ -170,7 +170,7 @@ Result<void> H1Client::receive_eof(Events& events) {
     }
     if (!reader_.ends_at_close()) {
         // Nothing came: the server may have closed an idle connection before it saw the request.
-        return std::unexpected(give_up({.code = Code::eof, .retryable = !reply_begun_, .during = "reply"}));
+        return std::unexpected(give_up({.code = Code::eof, .unanswered = !reply_begun_, .during = "reply"}));
     }
     const StreamId stream = stream_;
     reader_.begin_body(Framing::none, 0);

@@ -34,7 +34,7 @@ struct H1Settings {
 
 /// Client side: sends requests, receives responses. Not reusable (finished()) whenever its state is in doubt: an early
 /// reply, bytes that nobody asked for, a body where there is none. Errors of receive() have Side::upstream;
-/// `retryable` if no byte of a reply had come. After an early reply the rest of the request is refused:
+/// `unanswered` if no byte of a reply had come. After an early reply the rest of the request is refused:
 /// Code::canceled.
 [[nodiscard]] std::unique_ptr<Codec> make_h1_client_codec(const H1Settings& settings);
 

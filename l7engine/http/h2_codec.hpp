@@ -61,9 +61,9 @@ struct H2Settings {
 [[nodiscard]] std::unique_ptr<Codec> make_h2_server_codec(const H2Settings& settings);
 
 /// Client side: sends requests. Code::unavailable from open() or send_head(): at the peer's MAX_CONCURRENT_STREAMS,
-/// after its GOAWAY, at the end of the stream numbers; the stream of a refused head is over. A Head with upgrade
-/// "websocket" becomes an extended CONNECT, or Code::unavailable if the peer has not announced it; other upgrades are
-/// left out.
+/// after its GOAWAY, at the end of the stream numbers, while more than `backlog_bytes_max` are not written; the stream
+/// of a refused head is over. A Head with upgrade "websocket" becomes an extended CONNECT, or Code::refused if the peer
+/// has not announced it; other upgrades are left out.
 [[nodiscard]] std::unique_ptr<Codec> make_h2_client_codec(const H2Settings& settings);
 
 } // namespace weft::l7

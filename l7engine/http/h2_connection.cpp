@@ -98,8 +98,10 @@ Result<void> H2Connection::receive_eof(Events& events) {
         if (stream == nullptr)
             continue;
         // Nothing came since the request went out: the server may have closed an idle connection before it saw it.
-        const bool unseen = !is_server() && (stream->wire == 0 || stream->received_before == received_bytes_);
-        const Error error{.code = Code::eof, .side = peer(), .retryable = unseen, .during = "connection"};
+        const bool unsent = !is_server() && stream->wire == 0;
+        const bool unanswered = !is_server() && stream->received_before == received_bytes_;
+        const Error error{
+            .code = Code::eof, .side = peer(), .retryable = unsent, .unanswered = unanswered, .during = "connection"};
         reset(id, error);
         events.on_reset(id, error);
     }

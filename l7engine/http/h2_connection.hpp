@@ -29,6 +29,7 @@ public:
     Result<size_t> receive(const Slice& bytes, Events& events) override;
     Result<void> receive_eof(Events& events) override;
     Result<StreamId> open() override;
+    [[nodiscard]] bool has_room() const override { return no_room() == nullptr; }
     [[nodiscard]] bool knows_peer() const override { return peer_known_; }
     Result<void> send_head(StreamId stream, const Head& head, bool last) override;
     Result<size_t> send_data(StreamId stream, Slice data, bool last) override;
@@ -103,6 +104,7 @@ private:
     nghttp2_ssize read_data(int32_t wire, size_t length, uint32_t* flags);
     int write_data(const nghttp2_frame& frame, const uint8_t* header, size_t length);
     [[nodiscard]] uint32_t streams_max() const;
+    [[nodiscard]] const char* no_room() const;
 
     const Role role_;
     const H2Settings settings_;

@@ -27,15 +27,23 @@ uint32_t H2Connection::streams_max() const {
     return std::min(peer, settings_.streams_max);
 }
 
+/// Why another request cannot go out now; nullptr: it can. A peer that does not read gets no more of them: their heads
+/// and resets are what no window bounds.
+const char* H2Connection::no_room() const {
+    if (failed_ || leaving())
+        return "connection takes no request";
+    if (opened_ >= settings_.streams_per_connection_max)
+        return "no stream number left";
+    if (open_ >= streams_max())
+        return "streams at a time";
+    return unwritten() > settings_.backlog_bytes_max ? "unwritten output" : nullptr;
+}
+
 Result<StreamId> H2Connection::open() {
     if (is_server())
         return fail(Code::invalid, "open on a server connection");
-    if (failed_ || leaving())
-        return unavailable("connection takes no request");
-    if (opened_ >= settings_.streams_per_connection_max)
-        return unavailable("no stream number left");
-    if (open_ >= streams_max())
-        return unavailable("streams at a time");
+    if (const char* why = no_room(); why != nullptr)
+        return unavailable(why);
     return add_stream(static_cast<StreamId>(2 * opened_++ + 1)).id;
 }
 
@@ -87,7 +95,7 @@ Result<void> H2Connection::submit_request(Stream& stream, const Head& head, bool
     stream.tunnel = head.upgrade == "websocket" && !last;
     if (stream.tunnel &&
         nghttp2_session_get_remote_settings(session_.get(), NGHTTP2_SETTINGS_ENABLE_CONNECT_PROTOCOL) == 0)
-        return unavailable("extended connect");
+        return std::unexpected(Error{.code = Code::refused, .side = Side::upstream, .during = "extended connect"});
     if (const Result<void> set = fields_.set_request(head, stream.tunnel, last); !set)
         return set;
     const uint8_t flags = last ? NGHTTP2_FLAG_END_STREAM : NGHTTP2_FLAG_NONE;

@@ -25,6 +25,8 @@ constexpr LocalReply connect_failure{503, "UF", WEFT_RESET "connection failure"}
 constexpr LocalReply connect_timeout{503, "UF", WEFT_RESET "connection timeout"};
 constexpr LocalReply terminated{503, "UC", WEFT_RESET "connection termination"};
 constexpr LocalReply protocol_error{502, "UPE", WEFT_RESET "protocol error"};
+constexpr LocalReply remote_reset{503, "UR", WEFT_RESET "remote reset"};
+constexpr LocalReply remote_refused{503, "UR", WEFT_RESET "remote refused stream reset"};
 constexpr LocalReply overflow{503, "UO", WEFT_RESET "overflow"};
 constexpr LocalReply local_reset{503, "LR", WEFT_RESET "local reset"};
 #undef WEFT_RESET
@@ -45,11 +47,14 @@ constexpr Row table[] = {
 
     {Code::unavailable, Side::upstream, any_detail, "connect", connect_failure},
     {Code::unavailable, Side::upstream, any_detail, {}, {503, "UH", "no healthy upstream"}},
+    {Code::refused, Side::upstream, any_detail, "stream", remote_refused},
     {Code::refused, Side::upstream, any_detail, {}, connect_failure},
     {Code::tls, Side::upstream, any_detail, {}, connect_failure},
     {Code::timeout, Side::upstream, any_detail, "connect", connect_timeout},
+    {Code::timeout, Side::upstream, any_detail, "silence", {504, "SI", "stream timeout"}},
     {Code::timeout, Side::upstream, any_detail, {}, {504, "UT", "upstream request timeout"}},
     {Code::reset, Side::upstream, any_detail, "connect", connect_failure},
+    {Code::reset, Side::upstream, any_detail, "stream", remote_reset},
     {Code::reset, Side::upstream, any_detail, {}, terminated},
     {Code::eof, Side::upstream, any_detail, {}, terminated},
     {Code::kernel, Side::upstream, any_detail, {}, connect_failure},

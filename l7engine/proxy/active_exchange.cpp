@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "l7engine/proxy/active_exchange.hpp"
 
-#include "l7engine/tls/websocket_key.hpp"
 #include "l7engine/proxy/wire_bytes.hpp"
+#include "l7engine/tls/websocket_key.hpp"
 
 namespace weft::l7 {
 
@@ -187,7 +187,10 @@ void ActiveExchange::begin(SessionPtr session) {
         opened();
         return;
     }
-    if (stream.error().code != Code::unavailable)
+    connection_.proxy_.sessions().pass_on(session->key());
+    if (stream.error().code == Code::refused) // it does not speak RFC 8441
+        reply_with(local_reply({.code = Code::malformed, .side = Side::upstream, .during = "extended connect"}));
+    else if (stream.error().code != Code::unavailable)
         reply_with(local_reply({.code = Code::invalid, .side = Side::downstream, .detail = 400}));
     else if (++full_sessions_ > connection_.proxy_.settings().sessions_per_key_max) // else another one is looked for
         reply_with(local_reply({.code = Code::unavailable, .side = Side::self, .during = "stream"}));
@@ -259,7 +262,18 @@ bool ActiveExchange::may_repeat() const {
     // Only where the backend closed an idle connection as we used it: the body can be sent again, and doing it twice is
     // harmless.
     return upstream_ != nullptr && upstream_->reused && !stale_retried_ && is_idempotent(x.request.method) &&
-           !pumping_ && (!body_begun_ || request_body_.can_rewind());
+           !pumping_ && !body_lost_ && (!body_begun_ || request_body_.can_rewind());
+}
+
+/// The same of a session. That its peer has not processed the request is good for any; that it was closed without a
+/// word may also mean that the request broke it.
+bool ActiveExchange::may_ask_again(const Error& error) const {
+    if (session_ == nullptr || head_ready_ || body_lost_ || !request_body_.can_rewind())
+        return false;
+    if (error.retryable)
+        return tries_ < connection_.proxy_.settings().connect_tries_max;
+    const bool reused = upstream_stream_ > 1;
+    return error.unanswered && reused && !stale_retried_ && is_idempotent(x.request.method);
 }
 
 bool ActiveExchange::is_stale(const Error& error) const {
@@ -270,7 +284,7 @@ bool ActiveExchange::is_stale(const Error& error) const {
 
 /// Nothing reached the backend, or nothing that matters: the exchange is where it was before it had one.
 void ActiveExchange::try_again() {
-    body_allowed_ = body_begun_ = body_blocked_ = false;
+    body_allowed_ = body_begun_ = body_blocked_ = body_stopped_ = false;
     if (request_body_.can_rewind())
         request_body_.rewind();
     drop_reply();
@@ -294,14 +308,18 @@ void ActiveExchange::upstream_failed(Error error) {
         stale_retried_ = true;
         return try_again();
     }
-    // A session's peer says that it has not processed the request, or was gone before it could.
-    if (session_ != nullptr && error.retryable && !head_ready_ && request_body_.can_rewind() &&
-        tries_ < connection_.proxy_.settings().connect_tries_max) {
-        connection_.proxy_.counters().add(Counter::retries_refused);
-        (void)choose_another(); // where there is only one, the same again on another connection
+    if (may_ask_again(error)) {
+        connection_.proxy_.counters().add(error.retryable ? Counter::retries_refused : Counter::retries_stale);
+        if (error.retryable)
+            (void)choose_another(); // where there is only one, the same again on another connection
+        else
+            stale_retried_ = true;
         return try_again();
     }
-    if (!head_ready_ && (error.code == Code::reset || error.code == Code::eof))
+    if (body_stopped_)
+        lose_body();
+    const bool connection_lost = session_ == nullptr || session_->is_lost(); // a stream's reset is its own matter
+    if (!head_ready_ && connection_lost && (error.code == Code::reset || error.code == Code::eof))
         endpoint_failed(EndpointFailure::reset);
     if (!head_given_) {
         drop_reply();
@@ -362,6 +380,8 @@ void ActiveExchange::on_head(StreamId, Head&& head, bool last) {
         return;
     }
     request_body_.forget();
+    if (body_stopped_)
+        lose_body();
     x.picker->endpoint_worked(x.choice.address);
     x.response = std::move(head);
     x.times.upstream_head_ms = connection_.proxy_.worker().now_ms();
@@ -456,6 +476,10 @@ Result<BodyQueue::Given> ActiveExchange::give_request_body() {
     if (connection_.is_http2())
         connection_.writer_->kick();
     return given;
+}
+
+void ActiveExchange::stop_body() {
+    body_stopped_ = true;
 }
 
 void ActiveExchange::lose_body() {
@@ -563,18 +587,20 @@ void ActiveExchange::request_failed(Error error) {
 }
 
 void ActiveExchange::timed_out() {
+    if (is_over())
+        return;
     connection_.proxy_.counters().add(Counter::exchange_timeouts);
     time_out(ResponseFlag::SI);
 }
 
 void ActiveExchange::expired() {
+    if (is_over())
+        return;
     connection_.proxy_.counters().add(Counter::request_timeouts);
     time_out(ResponseFlag::UT);
 }
 
 void ActiveExchange::time_out(ResponseFlag flag) {
-    if (is_over())
-        return;
     // After a reply has begun, and when the first time had no effect: the client does not take what is sent to it.
     if (head_given_ || std::exchange(timed_out_, true)) {
         x.flags.add(flag);
@@ -583,7 +609,8 @@ void ActiveExchange::time_out(ResponseFlag flag) {
         cut_ = true;
         return abandon("timeout");
     }
-    const Error late{.code = Code::timeout, .side = Side::upstream, .during = "reply"};
+    const char* during = flag == ResponseFlag::SI ? "silence" : "reply";
+    const Error late{.code = Code::timeout, .side = Side::upstream, .during = during};
     if (upstream_ != nullptr) {
         upstream_->stream->abort(late, true); // wakes the exchange with that error: 504
         return;

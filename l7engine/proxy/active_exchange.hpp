@@ -57,11 +57,14 @@ public:
     void body_came(Slice&& data, bool last);
     void body_ended(Trailers&& trailers);
     [[nodiscard]] bool may_send_body() const {
-        return body_allowed_ && !body_lost_ && !gone_ && has_upstream() && !request_body_.given();
+        return body_allowed_ && takes_body() && !gone_ && has_upstream() && !request_body_.given();
     }
+    [[nodiscard]] bool takes_body() const { return !body_lost_ && !body_stopped_; }
     /// The client's side is bounded by reading no further (HTTP/1).
     [[nodiscard]] bool body_is_full() const;
     Result<BodyQueue::Given> give_request_body();
+    /// A write to the backend failed: what its reading tells decides whether the body is lost, or sent again.
+    void stop_body();
     void lose_body();
 
     // talking to the client
@@ -98,6 +101,7 @@ public:
     bool pumping_ = false;
     bool body_allowed_ = false;  ///< it may go to the backend
     bool body_lost_ = false;     ///< the backend takes no more of it: dropped as it comes
+    bool body_stopped_ = false;  ///< this connection takes no more of it
     bool body_blocked_ = false;  ///< the backend's window is used up
     bool reply_blocked_ = false; ///< the client's window is used up
     bool cut_ = false;           ///< the client must see a reset, never a clean end
@@ -129,6 +133,7 @@ private:
     void tunnel_opened();
     bool choose_another();
     [[nodiscard]] bool may_repeat() const;
+    [[nodiscard]] bool may_ask_again(const Error& error) const;
     [[nodiscard]] bool is_stale(const Error& error) const;
     void try_again();
     void drop_reply();

@@ -47,7 +47,7 @@ void Connection::on_data(StreamId stream, Slice&& data, bool last) {
     if (ActiveExchange* active = exchange_of(stream))
         active->body_came(std::move(data), last);
     else if (Arrival* arrival = arrival_of(stream)) {
-        arrival->request_bytes += is_http2() ? data.size() : 0;
+        arrival->request_bytes += is_http2() ? data.size() + h2_frame_head_bytes : 0;
         arrival->body.push(std::move(data), last);
     } else {
         codec_->consumed(stream, data.size());
@@ -200,9 +200,10 @@ Result<size_t> Connection::take(Slice& bytes) {
 
 /// Behind receive(): what runs now may use the codec.
 void Connection::begin_arrivals() {
-    enter(Phase::exchange);
-    for (size_t index = 0; index < arrivals_.size(); ++index)
+    for (size_t index = 0; index < arrivals_.size(); ++index) {
+        enter(Phase::exchange);                       // also after one that was over at once
         exchanges_.spawn(exchange(arrivals_[index])); // takes it over before it first waits
+    }
     arrivals_.clear();
 }
 
@@ -212,6 +213,11 @@ void Connection::read_failed(const Error& error) {
     for (ActiveExchange* active : exchanges_now_)
         active->client_gone(error);
     turn_.notify_all();
+}
+
+void Connection::write_failed(const Error& error) {
+    read_failed(error); // whoever notices first: the client is gone
+    stream_->abort(error, true);
 }
 
 void Connection::read_ended() {

@@ -80,7 +80,7 @@ private:
     void close_if_finished();
     void connection_failed(const Error& error);
     void written(size_t bytes) override;
-    void write_failed(const Error& error) override { read_failed(error); }
+    void write_failed(const Error& error) override;
 
     // reader, both
     [[nodiscard]] bool is_http2() const { return writer_ != nullptr; }

@@ -41,7 +41,6 @@ Task<void> Connection::serve_http2(Slice bytes) {
 /// False: the codec takes nothing until more is written.
 bool Connection::take_http2(Slice& bytes) {
     const Result<size_t> used = codec_->receive(bytes, *this);
-    touch();
     if (!arrivals_.empty())
         begin_arrivals();
     if (!used) {
@@ -61,6 +60,8 @@ void Connection::connection_failed(const Error& error) {
     proxy_.counters().add(Counter::http2_errors);
     for (ActiveExchange* active : exchanges_now_)
         active->client_gone(error);
+    if (exchanges_now_.empty())
+        enter(Phase::idle); // under the limit of one that is finished
 }
 
 void Connection::name_writable() {
@@ -73,7 +74,9 @@ void Connection::name_writable() {
 }
 
 void Connection::written(size_t) {
-    touch();
+    // Answers to PINGs are no sign of use.
+    if (phase_ != Phase::idle || !codec_->pending().empty())
+        touch();
     name_writable();
     turn_.notify_all();
     close_if_finished();

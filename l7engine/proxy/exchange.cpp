@@ -27,9 +27,13 @@ Task<void> Connection::exchange(Arrival& arrival) {
                     break;
                 }
             }
-            if (active.asks_for_tunnel() && !co_await session->settled(active.dial_)) {
-                active.connect_failed({.code = Code::reset, .side = Side::upstream, .during = "connect"});
-                continue;
+            if (active.asks_for_tunnel()) {
+                const Deadline deadline = proxy_.worker().in_ms(proxy_.settings().connect_timeout_ms);
+                if (const Result<void> settled = co_await session->settled(Until(deadline, &active.dial_)); !settled) {
+                    proxy_.sessions().pass_on(session->key());
+                    active.connect_failed({.code = settled.error().code, .side = Side::upstream, .during = "connect"});
+                    continue;
+                }
             }
             active.begin(std::move(session));
         } else {
@@ -145,7 +149,7 @@ Task<void> Connection::pump(ActiveExchange& active) {
             const Result<size_t> wrote = co_await upstream.stream->write(upstream.codec->pending());
             // The backend may have answered before it closed: the exchange reads on and finds out.
             if (!wrote) {
-                active.lose_body();
+                active.stop_body();
                 break;
             }
             upstream.codec->sent(*wrote);
@@ -153,7 +157,7 @@ Task<void> Connection::pump(ActiveExchange& active) {
         }
         turn_.notify_all();
     }
-    if (active.is_tunnel() && active.request_body_.given() && active.upstream_ != nullptr && !active.body_lost_)
+    if (active.is_tunnel() && active.request_body_.given() && active.upstream_ != nullptr && active.takes_body())
         active.upstream_->stream->shutdown_write(); // HTTP/2 has said so on the stream
     active.pumping_ = false;
     active.wake_.notify_all();
@@ -165,7 +169,7 @@ Task<void> Connection::flush() {
     while (!codec_->pending().empty() && !client_gone_) {
         const Result<size_t> wrote = co_await stream_->write(codec_->pending());
         if (!wrote) {
-            read_failed(wrote.error()); // whoever notices first: the client is gone
+            write_failed(wrote.error());
             co_return;
         }
         codec_->sent(*wrote);

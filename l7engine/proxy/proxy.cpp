@@ -205,14 +205,23 @@ Task<Result<UpstreamPtr>> Proxy::connect(UpstreamKey key, Direction direction, S
 
 Task<Result<SessionPtr>> Proxy::session(UpstreamKey key, Direction direction, SocketAddress client, Cancel& cancel) {
     const Until until(worker_.in_ms(settings_.connect_timeout_ms), &cancel);
+    bool waited = false;
     for (;;) {
-        if (SessionPtr session = sessions_.take(key))
+        if (SessionPtr session = sessions_.take(key)) {
+            if (waited) // one is woken at a time: there may be room for the next
+                sessions_.pass_on(key);
             co_return session;
+        }
         switch (sessions_.next_turn(key)) {
         case SessionPool::Turn::refused: co_return fail(Code::unavailable, "session");
         case SessionPool::Turn::wait:
-            if (const Result<void> woken = co_await sessions_.wait(key, until); !woken)
-                co_return std::unexpected(connect_failed(woken.error()));
+            if (const Result<void> woken = co_await sessions_.wait(key, until); !woken) {
+                // Streams are what is missing, not the endpoint: it is not to blame.
+                counters_.add(woken.error().code == Code::timeout ? Counter::sessions_overflow
+                                                                  : Counter::connects_canceled);
+                co_return fail(Code::unavailable, "session");
+            }
+            waited = true;
             break;
         case SessionPool::Turn::connect: {
             Result<std::unique_ptr<ByteStream>> stream = co_await dial(key, direction, client, until);

@@ -9,7 +9,7 @@ namespace weft::l7 {
 
 namespace {
 
-constexpr uint64_t goodbye_ms = 1'000; ///< a GOAWAY that says why may take so long to go out
+constexpr uint64_t goodbye_ms = 1'000; ///< a GOAWAY may take so long to go out
 
 Error upstream_fault(Error error) {
     error.side = Side::upstream;
@@ -19,10 +19,9 @@ Error upstream_fault(Error error) {
 } // namespace
 
 UpstreamSession::UpstreamSession(Worker& worker, const UpstreamKey& key, std::unique_ptr<ByteStream> stream,
-                                 std::unique_ptr<Codec> codec, size_t streams_max, Watcher& watcher)
-    : worker_(worker), key_(key), stream_(std::move(stream)), codec_(std::move(codec)), room_(streams_max),
-      watcher_(watcher), writer_(worker, *stream_, *codec_, *this), progress_(worker),
-      idle_since_ms_(worker.now_ms()) {}
+                                 std::unique_ptr<Codec> codec, Watcher& watcher)
+    : worker_(worker), key_(key), stream_(std::move(stream)), codec_(std::move(codec)), watcher_(watcher),
+      writer_(worker, *stream_, *codec_, *this), progress_(worker), idle_since_ms_(worker.now_ms()) {}
 
 UpstreamSession::~UpstreamSession() { watcher_.session_gone(key_.pod_id); }
 
@@ -36,25 +35,26 @@ void UpstreamSession::start() {
 Result<StreamId> UpstreamSession::open(StreamUser& user, const Head& head, bool last) {
     const Result<StreamId> stream = codec_->open();
     if (!stream) {
-        // The peer allows fewer streams than we thought; a session that takes none at all is of no use.
-        room_ = users_.size();
-        if (users_.empty())
+        if (users_.empty()) // it takes none at all
             leave();
         return std::unexpected(upstream_fault(stream.error()));
     }
     if (const Result<void> sent = codec_->send_head(*stream, head, last); !sent)
         return std::unexpected(sent.error());
     users_.push_back({.stream = *stream, .user = &user});
+    full_ = !has_room();
     kick();
     return stream;
 }
 
-Task<bool> UpstreamSession::settled(Cancel& cancel) {
+Task<Result<void>> UpstreamSession::settled(Until until) {
     while (!codec_->knows_peer() && !lost_) {
-        if (const Result<void> woken = co_await progress_.wait(Until(never, &cancel)); !woken)
-            co_return false;
+        if (const Result<void> woken = co_await progress_.wait(until); !woken)
+            co_return woken;
     }
-    co_return !lost_;
+    if (lost_)
+        co_return fail(Code::reset, "settings");
+    co_return Result<void>{};
 }
 
 void UpstreamSession::forget(StreamId stream, const Error& why) {
@@ -103,6 +103,8 @@ void UpstreamSession::on_trailers(StreamId stream, Trailers&& trailers) {
 }
 
 void UpstreamSession::on_reset(StreamId stream, Error error) {
+    if (!lost_ && (error.code == Code::reset || error.code == Code::refused))
+        error.during = "stream";
     if (StreamUser* user = take_user(stream)) {
         user->on_reset(stream, upstream_fault(error));
         stream_ended();
@@ -155,7 +157,17 @@ Result<size_t> UpstreamSession::receive(const Slice& bytes) {
     name_writable();
     writer_.kick();
     end_if_idle();
+    tell_room();
     return used;
+}
+
+/// The peer has said what it allows, allows more, or has taken what was unwritten: who waits for a stream looks again.
+void UpstreamSession::tell_room() {
+    const bool first_settings = !std::exchange(settled_, knows_peer()) && settled_;
+    if (first_settings || (full_ && has_room())) {
+        full_ = !has_room();
+        watcher_.session_changed(key_);
+    }
 }
 
 void UpstreamSession::name_writable() {
@@ -168,6 +180,7 @@ void UpstreamSession::name_writable() {
 void UpstreamSession::written(size_t) {
     name_writable();
     progress_.notify_all();
+    tell_room();
 }
 
 void UpstreamSession::write_failed(const Error& error) { lost(error); }
@@ -193,6 +206,15 @@ void UpstreamSession::end_if_idle() {
     codec_->drain();
     writer_.kick();
     writer_.stop();
+    if (!armed())
+        worker_.timers().arm(*this, worker_.in_ms(goodbye_ms));
+}
+
+void UpstreamSession::expired() {
+    const std::shared_ptr<UpstreamSession> self = shared_from_this();
+    const Error error{.code = Code::canceled, .side = Side::upstream, .during = "session ended"};
+    lost(error);
+    stream_->abort(error, true);
 }
 
 void UpstreamSession::leave() {
@@ -200,11 +222,6 @@ void UpstreamSession::leave() {
         return;
     end_if_idle();
     watcher_.session_changed(key_);
-}
-
-void UpstreamSession::close() {
-    lost({.code = Code::canceled, .during = "closed"});
-    stream_->abort({.code = Code::canceled, .side = Side::upstream, .during = "closed"}, true);
 }
 
 } // namespace weft::l7

@@ -5,6 +5,7 @@
 #include <utility>
 #include <vector>
 
+#include "l7engine/io/timer.hpp"
 #include "l7engine/proxy/codec_writer.hpp"
 #include "l7engine/proxy/upstream.hpp"
 
@@ -27,11 +28,12 @@ protected:
 /// One worker's thread.
 class UpstreamSession final : public std::enable_shared_from_this<UpstreamSession>,
                               private Events,
-                              private CodecWriter::Owner {
+                              private CodecWriter::Owner,
+                              private Timer {
 public:
     class Watcher {
     public:
-        /// A stream has ended, or the session takes no more.
+        /// A stream has ended, there is room again, or the session takes no more.
         virtual void session_changed(const UpstreamKey& key) = 0;
         virtual void session_gone(uint32_t pod_id) = 0;
 
@@ -40,8 +42,8 @@ public:
     };
 
     UpstreamSession(Worker& worker, const UpstreamKey& key, std::unique_ptr<ByteStream> stream,
-                    std::unique_ptr<Codec> codec, size_t streams_max, Watcher& watcher);
-    ~UpstreamSession();
+                    std::unique_ptr<Codec> codec, Watcher& watcher);
+    ~UpstreamSession() override;
     UpstreamSession(const UpstreamSession&) = delete;
     UpstreamSession& operator=(const UpstreamSession&) = delete;
 
@@ -53,20 +55,23 @@ public:
     [[nodiscard]] Result<StreamId> open(StreamUser& user, const Head& head, bool last);
     /// The user hears no more; a stream that has not ended is reset for `why`.
     void forget(StreamId stream, const Error& why);
-    /// Waits until it is known whether the peer takes an extended CONNECT. False: it was lost, or the wait canceled.
-    [[nodiscard]] Task<bool> settled(Cancel& cancel);
+    /// Waits until it is known whether the peer takes an extended CONNECT. Error: Code::timeout, Code::canceled, or
+    /// Code::reset: it was lost.
+    [[nodiscard]] Task<Result<void>> settled(Until until);
     [[nodiscard]] Codec& codec() { return *codec_; }
     void kick() { writer_.kick(); }
 
     [[nodiscard]] const UpstreamKey& key() const { return key_; }
-    [[nodiscard]] bool has_room() const { return !leaving_ && users_.size() < room_; }
+    /// The first request does not wait for the peer's SETTINGS; the next ones do, or it might refuse them.
+    [[nodiscard]] bool has_room() const { return !leaving_ && codec_->has_room() && (users_.empty() || knows_peer()); }
+    [[nodiscard]] bool knows_peer() const { return codec_->knows_peer(); }
     [[nodiscard]] bool is_leaving() const { return leaving_; }
+    /// The connection itself is over, not only a stream.
+    [[nodiscard]] bool is_lost() const { return lost_; }
     [[nodiscard]] size_t streams() const { return users_.size(); }
     [[nodiscard]] uint64_t idle_since_ms() const { return idle_since_ms_; }
-    /// Takes no new stream; ends when the last one has.
+    /// Takes no new stream; ends when the last one has, and soon: a peer that does not read cannot hold it.
     void leave();
-    /// Ends now; every stream is reset.
-    void close();
 
 private:
     struct Open {
@@ -79,6 +84,9 @@ private:
     Result<size_t> receive(const Slice& bytes);
     void lost(const Error& error);
     void end_if_idle();
+    /// The peer has not taken our last words in time.
+    void expired() override;
+    void tell_room();
     void name_writable();
     [[nodiscard]] StreamUser* user_of(StreamId stream) const;
     StreamUser* take_user(StreamId stream);
@@ -98,12 +106,13 @@ private:
     const UpstreamKey key_;
     const std::unique_ptr<ByteStream> stream_;
     const std::unique_ptr<Codec> codec_;
-    size_t room_; ///< streams at a time
     Watcher& watcher_;
     CodecWriter writer_;
     Signal progress_; ///< something was written, or received
     std::vector<Open> users_; ///< few: a search is a look at one cache line or two
     uint64_t idle_since_ms_;
+    bool settled_ = false; ///< its peer is known, and who waits was told
+    bool full_ = false;    ///< had no room for another stream
     bool leaving_ = false; ///< takes no new stream
     bool lost_ = false;    ///< the connection is over
 };

@@ -43,7 +43,9 @@ SessionPtr SessionPool::take(const UpstreamKey& key) {
 
 SessionPool::Turn SessionPool::next_turn(const UpstreamKey& key) {
     Entry& entry = entry_of(key);
-    if (entry.connecting == 0 && entry.sessions.size() < settings_.sessions_per_key_max) {
+    // One that is new may have room for all who wait; that is known in a moment.
+    const bool none_new = entry.connecting == 0 && std::ranges::all_of(entry.sessions, &UpstreamSession::knows_peer);
+    if (none_new && entry.sessions.size() < settings_.sessions_per_key_max) {
         ++entry.connecting;
         return Turn::connect;
     }
@@ -63,8 +65,7 @@ SessionPtr SessionPool::connected(const UpstreamKey& key, std::unique_ptr<ByteSt
         ++by_pod_[key.pod_id];
         UpstreamSession::Watcher& watcher = *this;
         session = std::make_shared<UpstreamSession>(worker_, key, std::move(stream),
-                                                    make_h2_client_codec(settings_.h2_upstream),
-                                                    settings_.h2_upstream.streams_max, watcher);
+                                                    make_h2_client_codec(settings_.h2_upstream), watcher);
         entry.sessions.push_back(session);
         session->start();
     }

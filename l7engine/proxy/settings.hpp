@@ -47,7 +47,7 @@ struct ProxySettings {
     size_t pool_per_key_max = 256;
     size_t pool_max = 8'192;
     size_t relay_bytes_max = 64 * 1024; ///< gathered from one side before it is written to the other
-    size_t sessions_per_key_max = 4;    ///< HTTP/2 connections to one endpoint
+    size_t sessions_per_key_max = 16;   ///< HTTP/2 connections to one endpoint
     size_t session_waiters_max = 4'096; ///< requests waiting for a stream of one; above: 503 UO
     /// Of a request's body, kept until the backend answers: a stream that it refuses is tried again elsewhere.
     size_t replay_bytes_max = 64 * 1024;

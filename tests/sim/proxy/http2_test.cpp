@@ -219,7 +219,7 @@ TEST(ProxyHttp2, waits_for_a_stream_where_the_backend_allows_few) {
     ASSERT_TRUE(stage.until([&] { return client.ended() == 30; }));
     for (const auto& [stream, message] : client.messages())
         EXPECT_EQ(message.head.status, 200) << stream;
-    EXPECT_LE(backends.connections.size(), 4U);
+    EXPECT_LE(backends.connections.size(), ProxySettings().sessions_per_key_max);
 }
 
 TEST(ProxyHttp2, judges_each_stream) {

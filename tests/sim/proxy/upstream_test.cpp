@@ -124,5 +124,39 @@ TEST(ProxyUpstream, gives_no_inbound_client_the_connection_of_another_and_closes
     EXPECT_EQ(stage.proxy->pool().size(), 1U);
 }
 
+TEST(ProxyUpstream, a_body_whose_first_backend_connection_was_stale_arrives_whole_or_not_at_all) {
+    size_t whole = 0, asked_again = 0;
+    for (uint64_t seed = 0; seed < 200; ++seed) {
+        Stage stage(seed);
+        std::optional<sim::Peer> warm;
+        std::vector<std::string> bodies;
+        stage.world.serve(address_of("10.0.1.1:8080"), http_server([&](std::string_view request, sim::Peer peer) {
+                              if (request.starts_with("PUT"))
+                                  bodies.emplace_back(request.substr(request.find("\r\n\r\n") + 4));
+                              else
+                                  warm = peer;
+                              return reply("");
+                          }));
+        stage.add_endpoint("10.0.1.1:8080");
+        const sim::Peer client = stage.client();
+        client.send(get);
+        ASSERT_TRUE(stage.until([&] { return replies_of(client) == 1; }));
+        const std::string body(1 + stage.world.random(60'000), 'b');
+        stage.world.after(stage.world.random(30), [&] { warm->reset(); });
+        stage.world.after(stage.world.random(30), [&] {
+            client.send("PUT / HTTP/1.1\r\nhost: plain\r\ncontent-length: " + std::to_string(body.size()) + "\r\n\r\n");
+            client.send(body);
+        });
+        ASSERT_TRUE(stage.until([&] { return replies_of(client) == 2 || client.over(); }, 60'000)) << "seed " << seed;
+        for (const std::string& got : bodies)
+            EXPECT_EQ(got.size(), body.size()) << "seed " << seed;
+        whole += status_of(client) == 200 ? 1 : 0;
+        asked_again += counted(stage, Counter::retries_stale);
+        stage.end();
+    }
+    EXPECT_GT(whole, 100U);
+    EXPECT_GT(asked_again, 0U);
+}
+
 } // namespace
 } // namespace weft::l7::test

@@ -151,7 +151,7 @@ TEST(H1Response, Informational) {
 
 TEST(H1Response, EndOfStream) {
     expect_all({
-        {"nothing came", "", "!502 retryable\nclosed", "GET", true},
+        {"nothing came", "", "!502 unanswered\nclosed", "GET", true},
         {"in the head", "HTTP/1.1 200", refused, "GET", true},
         {"in the body", ok("Content-Length: 5\r\n", "hi"), "[1] 200 cl=5\n[1] 'hi'\n!502\nclosed", "GET", true},
         {"in the chunks", ok("Transfer-Encoding: chunked\r\n", "2\r\nhi\r\n"), "[1] 200\n[1] 'hi'\n!502\nclosed", "GET",
@@ -232,7 +232,7 @@ TEST_F(H1Client, ReplyBeforeTheRequestIsAnError) {
     const Result<size_t> used = give(more);
     ASSERT_FALSE(used);
     EXPECT_EQ(used.error().side, Side::upstream);
-    EXPECT_TRUE(used.error().retryable);
+    EXPECT_TRUE(used.error().unanswered);
     EXPECT_TRUE(codec->finished());
 }
 
@@ -323,7 +323,7 @@ TEST_F(H1Client, RetryOnlyIfNoByteCame) {
     const Result<void> ended = codec->receive_eof(seen);
     ASSERT_FALSE(ended);
     EXPECT_EQ(ended.error().code, Code::eof);
-    EXPECT_FALSE(ended.error().retryable);
+    EXPECT_FALSE(ended.error().unanswered);
 }
 
 } // namespace

@@ -199,7 +199,7 @@ TEST(H2Client, WebsocketOnlyIfAnnounced) {
     Client client;
     Head request = request_head("GET", "/");
     request.upgrade = "websocket";
-    EXPECT_EQ(client.codec->send_head(client.codec->open().value(), request, false).error().code, Code::unavailable);
+    EXPECT_EQ(client.codec->send_head(client.codec->open().value(), request, false).error().code, Code::refused);
     client.give(settings_frame({{NGHTTP2_SETTINGS_ENABLE_CONNECT_PROTOCOL, 1}}));
     const StreamId stream = client.codec->open().value();
     EXPECT_TRUE(client.codec->send_head(stream, request, false));
@@ -235,7 +235,7 @@ TEST(H2Client, ConnectionEnds) {
     client.give(headers(1, status("200"), 0));
     client.ask();
     EXPECT_TRUE(client.codec->receive_eof(client.events));
-    EXPECT_EQ(client.events.trace(), "[1] 200\n[1] reset eof 0 (connection)\n[3] reset eof 0 (connection) retryable")
+    EXPECT_EQ(client.events.trace(), "[1] 200\n[1] reset eof 0 (connection)\n[3] reset eof 0 (connection) unanswered")
         << "nothing came since the second request";
     EXPECT_TRUE(client.codec->finished());
 }

@@ -22,6 +22,7 @@ TEST(Reply, Table) {
     const std::string failure = start + "connection failure", too_slow = start + "connection timeout";
     const std::string termination = start + "connection termination", protocol = start + "protocol error";
     const std::string overflow = start + "overflow", local = start + "local reset";
+    const std::string remote = start + "remote reset", remote_refused = start + "remote refused stream reset";
     using enum Code;
     const Side down = Side::downstream, up = Side::upstream, self = Side::self;
     const Case cases[] = {
@@ -30,28 +31,31 @@ TEST(Reply, Table) {
         {"no route", no_route(), 404, "NR", ""},
         {"invalid backend", invalid_backend(), 500, "-", ""},
         {"no endpoint", no_healthy_upstream(), 503, "UH", "no healthy upstream"},
-        {"bad request", {malformed, down, false, 400, ""}, 400, "DPE", ""},
-        {"too large", {too_large, down, false, 431, ""}, 431, "DPE", ""},
-        {"version", {invalid, down, false, 505, ""}, 505, "DPE", ""},
-        {"errno is no status", {malformed, down, false, 32, ""}, 400, "DPE", ""},
-        {"no status at all", {malformed, down, false, 999, ""}, 400, "DPE", ""},
-        {"slow client", {timeout, down, false, 0, ""}, 408, "SI", "stream timeout"},
-        {"client gone", {reset, down, false, 104, "read"}, 0, "DC", ""},
-        {"client half gone", {eof, down, false, 400, "request"}, 0, "DC", ""},
-        {"connect refused", {refused, up, true, 111, "connect"}, 503, "UF", failure},
-        {"connect reset", {reset, up, true, 104, "connect"}, 503, "UF", failure},
-        {"no route to host", {kernel, up, true, 113, "connect"}, 503, "UF", failure},
-        {"host unreachable", {unavailable, up, true, 113, "connect"}, 503, "UF", failure},
-        {"connect timeout", {timeout, up, true, 0, "connect"}, 503, "UF", too_slow},
-        {"reply timeout", {timeout, up, false, 0, "reply"}, 504, "UT", "upstream request timeout"},
-        {"cut", {reset, up, false, 104, "read"}, 503, "UC", termination},
-        {"closed", {eof, up, true, 502, "reply"}, 503, "UC", termination},
-        {"garbage", {malformed, up, false, 502, "head"}, 502, "UPE", protocol},
-        {"garbage of an unknown kind", {invalid, up, false, 502, ""}, 502, "UPE", protocol},
-        {"too much", {too_large, up, false, 502, ""}, 502, "UPE", protocol},
-        {"no socket", {unavailable, self, false, 24, "socket"}, 503, "UO", overflow},
-        {"shutting down", {canceled, self, false, 0, ""}, 503, "LR", local},
-        {"a fault of ours", {invalid, self, false, 0, "header to send"}, 500, "-", ""},
+        {"bad request", {malformed, down, false, false, 400, ""}, 400, "DPE", ""},
+        {"too large", {too_large, down, false, false, 431, ""}, 431, "DPE", ""},
+        {"version", {invalid, down, false, false, 505, ""}, 505, "DPE", ""},
+        {"errno is no status", {malformed, down, false, false, 32, ""}, 400, "DPE", ""},
+        {"no status at all", {malformed, down, false, false, 999, ""}, 400, "DPE", ""},
+        {"slow client", {timeout, down, false, false, 0, ""}, 408, "SI", "stream timeout"},
+        {"client gone", {reset, down, false, false, 104, "read"}, 0, "DC", ""},
+        {"client half gone", {eof, down, false, false, 400, "request"}, 0, "DC", ""},
+        {"connect refused", {refused, up, true, false, 111, "connect"}, 503, "UF", failure},
+        {"connect reset", {reset, up, true, false, 104, "connect"}, 503, "UF", failure},
+        {"no route to host", {kernel, up, true, false, 113, "connect"}, 503, "UF", failure},
+        {"host unreachable", {unavailable, up, true, false, 113, "connect"}, 503, "UF", failure},
+        {"connect timeout", {timeout, up, true, false, 0, "connect"}, 503, "UF", too_slow},
+        {"reply timeout", {timeout, up, false, false, 0, "reply"}, 504, "UT", "upstream request timeout"},
+        {"silence", {timeout, up, false, false, 0, "silence"}, 504, "SI", "stream timeout"},
+        {"stream reset", {reset, up, false, false, 8, "stream"}, 503, "UR", remote},
+        {"stream refused", {refused, up, true, false, 7, "stream"}, 503, "UR", remote_refused},
+        {"cut", {reset, up, false, false, 104, "read"}, 503, "UC", termination},
+        {"closed", {eof, up, true, false, 502, "reply"}, 503, "UC", termination},
+        {"garbage", {malformed, up, false, false, 502, "head"}, 502, "UPE", protocol},
+        {"garbage of an unknown kind", {invalid, up, false, false, 502, ""}, 502, "UPE", protocol},
+        {"too much", {too_large, up, false, false, 502, ""}, 502, "UPE", protocol},
+        {"no socket", {unavailable, self, false, false, 24, "socket"}, 503, "UO", overflow},
+        {"shutting down", {canceled, self, false, false, 0, ""}, 503, "LR", local},
+        {"a fault of ours", {invalid, self, false, false, 0, "header to send"}, 500, "-", ""},
     };
     for (const Case& c : cases) {
         const LocalReply reply = local_reply(c.error);

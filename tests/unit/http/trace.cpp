@@ -60,7 +60,7 @@ void Recorder::on_trailers(StreamId stream, Trailers&& trailers) {
 
 void Recorder::on_reset(StreamId stream, Error error) {
     note("[" + std::to_string(stream) + "] reset " + name(error.code) + " " + std::to_string(error.detail) + " (" +
-         error.during + ")" + (error.retryable ? " retryable" : ""));
+         error.during + ")" + (error.retryable ? " retryable" : "") + (error.unanswered ? " unanswered" : ""));
 }
 
 void Recorder::on_goaway(StreamId last) {
@@ -111,7 +111,8 @@ std::vector<Pieces> ways_to_cut(std::string_view input, size_t splits_max) {
 namespace {
 
 std::string describe(const Error& error) {
-    return "!" + std::to_string(error.detail) + (error.retryable ? " retryable" : "");
+    return "!" + std::to_string(error.detail) + (error.retryable ? " retryable" : "") +
+           (error.unanswered ? " unanswered" : "");
 }
 
 /// Gives all of `rest` that the codec takes; answers requests as they end. False: an error, noted.
