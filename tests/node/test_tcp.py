@@ -227,9 +227,9 @@ def test_trailers_arrive_both_ways(world):
     assert received.lower().count(b"x-checksum:") >= 1  # and we its
 
 
-def test_upgrade_is_not_offered_to_the_application(world):
+def test_upgrade_other_than_websocket_is_not_offered_to_the_application(world):
     world.route(to("a"))
     with world.session() as session:
-        reply = session.request(headers={"Connection": "Upgrade", "Upgrade": "websocket"})
+        reply = session.request(headers={"Connection": "Upgrade", "Upgrade": "h2c"})
         assert reply.status == 200  # as a plain request: the application is not asked to switch
         assert not any(name.lower() == "upgrade" for name, _ in reply.saw["headers"])

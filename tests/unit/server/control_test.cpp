@@ -61,13 +61,15 @@ protected:
         std::string answer;
         std::atomic<bool> done = false;
         std::jthread client([&] { answer = talk(address, text), done = true; });
-        while (!done) {
-            proto::ToEngine wanted;
-            wanted.mutable_stats_wanted()->set_request_id(++stats_id);
-            agent.send(wanted);
-            last_report = agent.receive(proto::ToAgent::kReport).report();
-        }
+        while (!done)
+            ask_report();
         return answer;
+    }
+    void ask_report() {
+        proto::ToEngine wanted;
+        wanted.mutable_stats_wanted()->set_request_id(++stats_id);
+        agent.send(wanted);
+        last_report = agent.receive(proto::ToAgent::kReport).report();
     }
     uint64_t counted(std::string_view name, std::string_view reason) const {
         for (const proto::Counter& counter : last_report.counters()) {
@@ -277,6 +279,9 @@ TEST_F(ControlTest, a_pod_that_comes_back_while_it_is_released_is_served_again) 
     const socklen_t size = code_address.to_sockaddr(storage);
     const UniqueFd idle(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)); // the release waits for it
     ASSERT_EQ(connect(idle.get(), reinterpret_cast<sockaddr*>(&storage), size), 0);
+    do
+        ask_report();
+    while (counted("weft_l7_connections_total", "outbound") != 1);
     proto::ToEngine message;
     message.mutable_release_pod()->set_pod_id(1);
     for (int twice = 0; twice < 2; ++twice)
