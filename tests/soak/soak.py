@@ -3,10 +3,13 @@
 """make soak MINUTES=n: clients of every kind, changes of the configuration and new engines, as long as asked for.
 
 An engine lives for one phase: a short warm load, a look at it, the long load, another look. What it holds in files,
-memory and coroutine frames must be the same then; so must the agent's from the first look to the last.
+memory and coroutine frames must be the same then; so must the agent's from the first look to the last. A client may
+find its connection cut, since engines end; a wrong answer is a fault, and so is a kind of client that never succeeds.
 """
 import argparse
+import collections
 import dataclasses
+import http.client
 import os
 import pathlib
 import signal
@@ -20,16 +23,21 @@ import time
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 sys.path[:0] = [str(ROOT / "tests" / "support"), str(ROOT / "tests" / "bench")]
 
+from echo_server import pattern  # noqa: E402
 from http1 import Session  # noqa: E402
 from http2 import Connection  # noqa: E402
 from lab import Lab  # noqa: E402
-from manifests import service  # noqa: E402
+from manifests import service, service_target  # noqa: E402
 from measure import private_bytes  # noqa: E402
-from tools import serve, tool  # noqa: E402
+from tools import VENV_PYTHON, serve, tool  # noqa: E402
 from waiting import Late, wait_until  # noqa: E402
-from world import PORT, World, split, to  # noqa: E402
+from world import PORT, TCP_PORT, World, split, to  # noqa: E402
 
 H2_PORT, H2_ADDRESS = 9085, "10.96.0.22"
+GRPC_PORT, GRPC_ADDRESS = 9086, "10.96.0.23"
+TCP_ADDRESS = "10.96.0.24"
+GRPC_CLIENT = ROOT / "tests" / "interop" / "python" / "grpc_client.py"
+WRONG_MAX = 5  # told of each kind of client
 PHASE_SECONDS, WARM_SECONDS = 120, 15
 QUIET_SECONDS = 60  # that connections, pools and caches may take to go
 FILES_SLACK = 16
@@ -55,32 +63,48 @@ class Look:
         return found
 
 
+class Wrong(Exception):
+    """An answer that no cut connection explains."""
+
+
+def expect(condition, what):
+    if not condition:
+        raise Wrong(what)
+
+
 class Soak:
     def __init__(self, lab):
         self.world = World(lab)
         self.agent, self.client = self.world.agent, self.world.client
         for pod in (self.world.a, self.world.b):
             serve(pod, tool("h2echo"), "--name", pod.name, "--port", H2_PORT)
-        self.agent.apply("h2.yaml", service("h2", [H2_ADDRESS], H2_PORT, {"app": "web"}, "waypoint"))
+        serve(self.world.a, tool("interop"), "--port", GRPC_PORT)
+        self.agent.apply("services.yaml",
+                         service("h2", [H2_ADDRESS], H2_PORT, {"app": "web"}, "waypoint", port_name="http2"),
+                         service("grpc", [GRPC_ADDRESS], GRPC_PORT, {"only": "a"}, "waypoint", port_name="grpc"),
+                         service("tcp", [TCP_ADDRESS], TCP_PORT, {"app": "web"}, "waypoint", port_name="data"))
         self.world.route(split(a=1, b=1))
-        self.stop, self.counts, self.faults = threading.Event(), {}, []
+        self.stop, self.counts, self.faults = threading.Event(), collections.Counter(), []
 
     # ---- what clients do, over and over
     def plain(self):
         with self.world.session() as session:
             for _ in range(50):
-                assert session.request(path="/?bytes=20000").status in (200, 403)
+                reply = session.request(path="/?bytes=20000")
+                expect(reply.status == 200 and reply.body == pattern(0, 20000), f"{reply.status} {reply.body[:80]}")
 
     def streams(self):
         with Connection(self.client, H2_ADDRESS, H2_PORT) as connection:
             for number in [connection.open("/?bytes=20000") for _ in range(50)]:
-                connection.reply(number)
+                reply = connection.reply(number)
+                expect(reply.status == 200 and len(reply.body) == 20000, f"{reply.status} {len(reply.body)} bytes")
 
     def cancels(self):
         with Connection(self.client, H2_ADDRESS, H2_PORT) as connection:
             for _ in range(20):
                 connection.cancel(connection.open("/?hang=head"))
-            connection.get("/")
+            status = connection.get("/").status
+            expect(status == 200, status)
 
     def resets(self):
         sock = self.client.connect(self.world.ip("web"), PORT)
@@ -103,27 +127,68 @@ class Soak:
 
     def broken_replies(self):
         with Session(self.client, self.world.ip("web"), PORT) as session:
-            session.request(path="/?bytes=100000&reset=body")
+            try:
+                reply = session.request(path="/?bytes=100000&reset=body")
+            except (OSError, http.client.HTTPException):
+                return  # as it must
+            expect(reply.status != 200, "a reply that was cut looked whole")
+
+    def tunnels(self):
+        sent = os.urandom(1 + int.from_bytes(os.urandom(3)) // 8)
+        cuts = []
+        with self.client.connect(TCP_ADDRESS, TCP_PORT) as sock:
+            def send():
+                try:
+                    sock.sendall(sent)
+                    sock.shutdown(socket.SHUT_WR)
+                except OSError as error:  # who is told first; the other one sees a mere end
+                    cuts.append(error)
+            sender = threading.Thread(target=send)
+            sender.start()
+            received = bytearray()
+            try:
+                while piece := sock.recv(65536):
+                    received += piece
+            finally:
+                sender.join()
+        if cuts:
+            raise cuts[0]
+        expect(received.startswith(sent), f"{len(sent)} bytes went, {len(received)} others came back")
+
+    def silent_tunnels(self):
+        with self.client.connect(TCP_ADDRESS, TCP_PORT) as sock:
+            self.stop.wait(1)
+            sock.sendall(b"late")
+            expect(sock.recv(4) == b"late", "not echoed")
+
+    def calls(self):
+        for name in ("unary", "bidirectional", "cancel"):
+            self.client.run(VENV_PYTHON, GRPC_CLIENT, f"{GRPC_ADDRESS}:{GRPC_PORT}", name, timeout=60).check_returncode()
 
     def changes(self):
         self.world.route(to("a"))
-        self.world.policy("DENY", [{"to": [{"operation": {"paths": ["/secret"]}}]}])
+        # Of one service: for a connection that is no request, this denies all.
+        self.world.policy("DENY", [{"to": [{"operation": {"paths": ["/secret"]}}]}], targets=[service_target("web")])
         self.stop.wait(0.5)
         self.world.route(split(a=1, b=3))
         self.agent.remove("policy-policy.yaml")
 
-    CLIENTS = (plain, streams, cancels, resets, slow_readers, slow_streams, broken_replies, changes)
+    CLIENTS = (plain, streams, cancels, resets, slow_readers, slow_streams, broken_replies, tunnels, silent_tunnels,
+               calls, changes)
 
     def _repeat(self, act):
         while not self.stop.is_set():
             try:
                 act(self)
                 result = "done"
-            except Exception as error:  # a client may fail: an engine ends, a policy changes
+            except Wrong as error:
+                result = "wrong"
+                if self.counts[act.__name__, result] < WRONG_MAX:
+                    self.faults.append(f"{act.__name__}: {error}")
+            except Exception as error:  # a client may be cut: an engine ends
                 result = type(error).__name__
                 self.stop.wait(0.05)
-            key = f"{act.__name__} {result}"
-            self.counts[key] = self.counts.get(key, 0) + 1
+            self.counts[act.__name__, result] += 1
 
     def load(self, seconds):
         self.stop.clear()
@@ -176,9 +241,10 @@ def main():
             if number == 0:
                 agent_before = soak.look(agent_pid)
         soak.expect_no_growth("agent", agent_pid, agent_before)
-    for name, count in sorted(soak.counts.items()):
-        print(f"{count:8} {name}")
-    print("\n".join(soak.faults) or "make soak: no growth")
+    for (name, result), count in sorted(soak.counts.items()):
+        print(f"{count:8} {name} {result}")
+    soak.faults += [f"{act.__name__} never succeeded" for act in Soak.CLIENTS if not soak.counts[act.__name__, "done"]]
+    print("\n".join(soak.faults) or "make soak: no growth, no wrong answer")
     return 1 if soak.faults else 0
 
 
