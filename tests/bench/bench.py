@@ -46,7 +46,8 @@ def arguments():
     parser = argparse.ArgumentParser(
         formatter_class=argparse.RawDescriptionHelpFormatter,
         epilog=f"scenarios, with their time at the defaults, {total / 60:.0f} min in all:\n{listing}")
-    parser.add_argument("--only", default=",".join(SCENARIOS), metavar="NAME,NAME", help="these scenarios; default: all")
+    parser.add_argument("--only", default=",".join(SCENARIOS), metavar="NAME,NAME",
+                        help="these scenarios (default: all)")
     parser.add_argument("--rounds", type=int, default=3, help="rounds of every table (default: %(default)s)")
     parser.add_argument("--latency-rounds", type=int, default=5,
                         help="rounds where latencies count: fixed rates, fairness (default: %(default)s)")

@@ -10,7 +10,8 @@ from rows import DIRECT, FLOOR, WEFT
 from scenarios import connect, fairness
 from scenarios.routes import FEW, MANY, title
 
-US, KIB, MIB = "us", 1024, 2**20
+KIB, MIB = 1024, 2**20
+SATURATED = 0.95  # of its core
 
 
 class NotMeasured(Exception):
@@ -85,7 +86,7 @@ def _against(path, theirs, limit, key="cpu"):
     def measured(results):
         table = _table(results, *path)
         ratio = statistics.median(_ratios(table, key, WEFT, theirs))
-        return f"{ratio:.2f}x ({_row(table, WEFT)[key]:.2f} against {_row(table, theirs)[key]:.2f})", ratio <= limit
+        return f"{ratio:.2f}x ({_row(table, WEFT)[key]:.4g} against {_row(table, theirs)[key]:.4g})", ratio <= limit
     return measured
 
 
@@ -103,8 +104,17 @@ def _best_peer(path, key, at_most=1.0, more_is_better=False):
         best = (max if more_is_better else min)(_peers(table), key=lambda name: _row(table, name)[key])
         ratio = statistics.median(_ratios(table, key, WEFT, best))
         met = ratio > 1 if more_is_better else ratio <= at_most
-        return f"{ratio:.2f}x {best} ({_row(table, WEFT)[key]:.2f}, {_row(table, best)[key]:.2f})", met
+        found = f"{ratio:.2f}x {best} ({_row(table, WEFT)[key]:.5g} against {_row(table, best)[key]:.5g})"
+        return found + (_unsaturated(table, best) if key == "rate" else ""), met
     return measured
+
+
+def _unsaturated(table, best):
+    """A rate tells what a proxy can do only if its core was busy; else it is what the load's core can do."""
+    busy = {name: _row(table, name)["busy"] for name in (WEFT, best)}
+    if min(busy.values()) >= SATURATED:
+        return ""
+    return f"; their cores were busy {busy[WEFT]:.0%} and {busy[best]:.0%}: the load's core is the limit"
 
 
 def _memory(key, figure):

@@ -35,33 +35,35 @@ class Run:
 @dataclasses.dataclass
 class Usage:
     """Seconds since some moment; only differences mean something."""
-    user: float
+    user: float  # in ticks of the kernel, as system: they tell how cpu divides
     system: float
+    cpu: float
     bpf: float
     node: float
+    lab: float
     wall: float
 
     def __sub__(self, earlier):
         return Usage(*(a - b for a, b in zip(dataclasses.astuple(self), dataclasses.astuple(earlier))))
 
 
-def usage(pid=None, programs=()):
-    """Of a process with its children (None: no process), of BPF programs (ids), and of the node."""
-    user, system = cpu_seconds(pid) if pid else (0, 0)
-    return Usage(user, system, bpf_seconds(programs), node_seconds(), time.monotonic())
+def usage(pid, programs, cgroups):
+    """Of a process with its children (None: no process), of BPF programs (ids), of the node, of the lab's cgroups."""
+    return Usage(*(cpu_seconds(pid) if pid else (0, 0, 0)), bpf_seconds(programs), node_seconds(),
+                 sum(map(cgroup_seconds, cgroups)), time.monotonic())
 
 
 def cpu_seconds(pid):
-    """(user, system) of all threads, and of all children that live."""
-    user = system = 0.0
+    """(user, system, both to the nanosecond) of all threads that live, and of all children that live."""
+    user = system = cpu = 0.0
     for process in [pid, *children(pid)]:
-        try:
-            fields = open(f"/proc/{process}/stat").read().rsplit(")", 1)[1].split()
-        except OSError:
-            continue
-        user += int(fields[11]) / TICKS
-        system += int(fields[12]) / TICKS
-    return user, system
+        for thread in pathlib.Path(f"/proc/{process}/task").glob("*"):
+            with contextlib.suppress(OSError):
+                fields = (thread / "stat").read_text().rsplit(")", 1)[1].split()
+                cpu += int((thread / "schedstat").read_text().split()[0]) / 1e9
+                user += int(fields[11]) / TICKS
+                system += int(fields[12]) / TICKS
+    return user, system, cpu
 
 
 def children(pid):
@@ -83,10 +85,14 @@ def node_seconds():
     return time.monotonic() * len(cores) - unused / TICKS
 
 
+def cgroup_seconds(folder):
+    return int(re.search(r"^usage_usec (\d+)", (folder / "cpu.stat").read_text(), re.MULTILINE)[1]) / 1e6
+
+
 @contextlib.contextmanager
 def bpf_statistics():
-    """The kernel keeps the run time of BPF programs for the time of the block. It costs each run of one some 50 ns, which
-    are in the figures of our rows."""
+    """The kernel keeps the run time of BPF programs for the time of the block. That costs each run of one some 50 ns,
+    which are in our rows' figures."""
     before = BPF_STATISTICS.read_text()
     BPF_STATISTICS.write_text("1")
     try:

@@ -9,6 +9,7 @@ from waiting import Late
 PEERS = pathlib.Path(__file__).resolve().parent / "peers"
 ENVOY = "lib/python3*/site-packages/envoy/_bin/envoy"
 RULES = 10
+NOISE = 0.1  # share of the node's CPU time that may be others' in a run that is worth keeping
 DIRECT, WEFT, FLOOR = "direct", "weft", "byte relay (floor)"
 
 
@@ -36,7 +37,7 @@ class Missing:
 
 
 def fill(template, words, repeats):
-    """Replaces @WORD@; lines that begin with %%WHAT| come once for each of range(repeats[WHAT]), with @I@ its number."""
+    """Replaces @WORD@; lines that begin with %%WHAT| come once for each of range(repeats[WHAT]), @I@ is its number."""
     out, block, what = [], [], None
 
     def end_block():
@@ -60,8 +61,8 @@ def fill(template, words, repeats):
 
 
 def rate_rows(bench, rows, load, rounds=None, warm=True, unit=1e6):
-    """Interleaved rounds: each measures every row once, after one warm second. A table {"rows": ..., "missing": ...} with
-    the medians and every round. CPU is per request, in `unit` of a second."""
+    """Interleaved rounds: each measures every row once, after one warm second. A table {"rows": ..., "missing": ...} of
+    medians and every round. CPU is per request, in `unit` of a second."""
     runs = {row.name: [] for row in rows if isinstance(row, Row)}
     missing = {row.name: row.reason for row in rows if isinstance(row, Missing)}
     with measure.bpf_statistics():
@@ -70,9 +71,10 @@ def rate_rows(bench, rows, load, rounds=None, warm=True, unit=1e6):
                 try:
                     if warm:
                         load(row, 1)
-                    before = measure.usage(row.pid, row.programs)
+                    looked_at = (row.pid, row.programs, bench.cgroups)
+                    before = measure.usage(*looked_at)
                     run = load(row, bench.options.seconds)
-                    runs[row.name].append(_figures(run, measure.usage(row.pid, row.programs) - before, unit))
+                    runs[row.name].append(_figures(run, measure.usage(*looked_at) - before, unit))
                 except (measure.LoadError, Late) as error:
                     missing[row.name] = str(error)
                     del runs[row.name]
@@ -84,9 +86,10 @@ def _figures(run, used, unit):
     """Of one round."""
     def each(seconds):
         return seconds / run.amount * unit
-    figures = {"user": each(used.user), "system": each(used.system), "bpf": each(used.bpf),
-               "cpu": each(used.user + used.system + used.bpf), "node": each(used.node),
-               "busy": (used.user + used.system) / used.wall, "rate": run.rate}
+    user = used.cpu * used.user / max(used.user + used.system, 1 / measure.TICKS)
+    figures = {"user": each(user), "system": each(used.cpu - user), "bpf": each(used.bpf),
+               "cpu": each(used.cpu + used.bpf), "node": each(used.node), "busy": used.cpu / used.wall,
+               "rate": run.rate, "others": (used.node - used.lab) / used.node}
     if run.p50 is not None:
         figures |= {"p50_ms": run.p50, "p99_ms": run.p99}
     return figures
@@ -118,7 +121,14 @@ def show_rates(title, table, unit="us", rate="requests/s"):
         cells.append(f"{row['busy']:.0%}" if proxied else "-")
         cells += [f"{row[key]:.3f}" if key in row else "-" for key in ("p50_ms", "p99_ms")]
         lines.append(f"| {name} | {' | '.join(cells)} |")
-    return "\n".join(lines + show_missing(table))
+    return "\n".join(lines + show_missing(table) + _show_others(table))
+
+
+def _show_others(table):
+    """Kernel threads and interrupts are in it, so it is never nothing."""
+    shares = [run["others"] for row in table["rows"].values() for run in row["rounds"]]
+    return ["", f"of the node's CPU time, others than the lab's processes had {min(shares):.0%} to {max(shares):.0%}"
+            f"{': NOT QUIET' if max(shares) > NOISE else ''}"] if shares else []
 
 
 def show_missing(table):

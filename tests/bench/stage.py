@@ -19,16 +19,17 @@ from waiting import Late, wait_until
 PORT, PORT_B, H2_PORT, STREAM_PORT = 9080, 9081, 9082, 9083
 ADDRESSES = {"reviews": "10.96.0.1", "plain": "10.96.0.2", "ruled": "10.96.0.3", "part-a": "10.96.0.4",
              "part-b": "10.96.0.5", "h2": "10.96.0.6", "many": "10.96.0.7", "few": "10.96.0.8", "stream": "10.96.0.9"}
-PRINCIPALS = [f"cluster.local/ns/other/sa/c{n}" for n in range(rows.RULES - 1)] + ["cluster.local/ns/default/sa/default"]
+PRINCIPALS = [*[f"cluster.local/ns/other/sa/c{n}" for n in range(rows.RULES - 1)],
+              "cluster.local/ns/default/sa/default"]
 NGINX_STREAM = pathlib.Path("/usr/lib/nginx/modules/ngx_stream_module.so")
 
 
 class Stage:
-    """The lab of all scenarios: a client, a hostile one, a server, and another server whose services have policies; and a
-    second lab to which no program is ever attached, with a client and a server of its own."""
+    """The lab of all scenarios: a client, a hostile one, a server, and another server whose services have policies.
+    Beside it a lab to which no program is ever attached, with its own client and server."""
 
     def __init__(self, lab, bare_lab, options):
-        self.lab, self.options = lab, options
+        self.lab, self.options, self.cgroups = lab, options, [lab.cgroup, bare_lab.cgroup]
         self.client, self.server = lab.pod("client"), lab.pod("reviews", labels={"app": "reviews"})
         self.ruled = lab.pod("ruled", labels={"app": "ruled"})
         self.hostile = lab.pod("hostile")
@@ -41,8 +42,10 @@ class Stage:
         for pod in (self.server, self.bare_server):
             pod.start("taskset", "-c", measure.LOAD_CORE, "iperf3", "-s", "-B", pod.ip4, "-p", STREAM_PORT,
                       stdout=subprocess.DEVNULL)
-            self._start(pod, measure.LOAD_CORE, "nginx", "h2backend", f"h2backend-{pod.name}", words={"SERVER": pod.ip4})
-            wait_until(lambda: self.answers(rows.Row("h2", pod, pod.ip4, H2_PORT), http2=True), "the h2 backend answers")
+            self._start(pod, measure.LOAD_CORE, "nginx", "h2backend", f"h2backend-{pod.name}",
+                        words={"SERVER": pod.ip4})
+            wait_until(lambda: self.answers(rows.Row("h2", pod, pod.ip4, H2_PORT), http2=True),
+                       "the h2 backend answers")
         lab.apply("base.yaml", namespace("default", waypoint="waypoint"), namespace("other", ambient=False),
                   waypoint_gateway(), *[pod.manifest() for pod in lab.pods.values()], *self._services(),
                   policy("rules", "ALLOW", [
@@ -115,8 +118,8 @@ class Stage:
 
     # ---- other proxies, where Weft's engine sits: the client's leg on loopback, the server's over veth
     def peer(self, program, config, repeats=None, http2=False, target=PORT, name=None, **options):
-        """A running peer; it is started once for each configuration and ends with the lab, or by stop_peers(). Or why it
-        cannot be had."""
+        """A running peer, or why it cannot be had. Started once for each configuration; ends with the lab, or by
+        stop_peers()."""
         name, key = name or program, f"{program}-{config}-{repeats}-{target}"
         if key not in self._peers:
             port = self._next_port()
