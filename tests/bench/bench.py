@@ -18,7 +18,7 @@ import measure  # noqa: E402
 import netns  # noqa: E402
 from lab import Lab  # noqa: E402
 from scenarios import connect, fairness, http1, http2, l4, memory, routes  # noqa: E402
-from stage import Stage  # noqa: E402
+from stage import Stage, envoy  # noqa: E402
 
 # --only's words, in the order in which they run: what is measured, and the seconds that it takes at the defaults.
 SCENARIOS = {
@@ -37,7 +37,6 @@ SCENARIOS = {
     "memory": (memory.memory, "10,000 idle connections, and after they went", 100),
     "fairness": (fairness.fairness, "a client beside a hostile pod", 110),
 }
-VERSIONS = {"nginx": ("nginx", "-v"), "haproxy": ("haproxy", "-v")}
 
 
 def arguments():
@@ -62,9 +61,11 @@ def arguments():
 
 
 def machine(options):
-    said = {name: netns.run(*command) for name, command in VERSIONS.items()}
+    said = {name: netns.run(*command) for name, command in
+            (("nginx", ("nginx", "-v")), ("haproxy", ("haproxy", "-v")), ("envoy", (envoy(), "--version")))
+            if command[0] is not None}
     return {"cores": os.cpu_count(), "kernel": os.uname().release, "options": vars(options),
-            "peers": {name: (done.stdout + done.stderr).splitlines()[0] for name, done in said.items()}}
+            "peers": {name: (done.stdout + done.stderr).strip().splitlines()[0] for name, done in said.items()}}
 
 
 def one(stage, name):

@@ -7,7 +7,6 @@ import measure
 from waiting import Late
 
 PEERS = pathlib.Path(__file__).resolve().parent / "peers"
-ENVOY = "lib/python3*/site-packages/envoy/_bin/envoy"
 RULES = 10
 NOISE = 0.1  # share of the node's CPU time that may be others' in a run that is worth keeping
 DIRECT, WEFT, FLOOR = "direct", "weft", "byte relay (floor)"

