@@ -53,6 +53,9 @@ def arguments():
     parser.add_argument("--seconds", type=int, default=4, help="of one row in one round (default: %(default)s)")
     parser.add_argument("--settle", type=int, default=60,
                         help="seconds from the last close to the last look at memory (default: %(default)s)")
+    parser.add_argument("--noise", type=float, default=0.1,
+                        help="share of the cores that others may have before a run is repeated, once (default: "
+                             "%(default)s)")
     options = parser.parse_args()
     options.wanted = options.only.split(",")
     if unknown := set(options.wanted) - set(SCENARIOS):

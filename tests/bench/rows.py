@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What is measured side by side: a row is an address to load and the process whose CPU and memory count."""
 import dataclasses
+import os
 import pathlib
 
 import measure
@@ -8,7 +9,6 @@ from waiting import Late
 
 PEERS = pathlib.Path(__file__).resolve().parent / "peers"
 RULES = 10
-NOISE = 0.1  # share of the node's CPU time that may be others' in a run that is worth keeping
 DIRECT, WEFT, FLOOR = "direct", "weft", "byte relay (floor)"
 
 
@@ -70,10 +70,7 @@ def rate_rows(bench, rows, load, rounds=None, warm=True, unit=1e6):
                 try:
                     if warm:
                         load(row, 1)
-                    looked_at = (row.pid, row.programs, bench.cgroups)
-                    before = measure.usage(*looked_at)
-                    run = load(row, bench.options.seconds)
-                    runs[row.name].append(_figures(run, measure.usage(*looked_at) - before, unit))
+                    runs[row.name].append(_quiet_run(bench, row, load, unit))
                 except (measure.LoadError, Late) as error:
                     missing[row.name] = str(error)
                     del runs[row.name]
@@ -81,14 +78,26 @@ def rate_rows(bench, rows, load, rounds=None, warm=True, unit=1e6):
     return {"rows": {name: _median(_above(of, direct)) for name, of in runs.items()}, "missing": missing}
 
 
-def _figures(run, used, unit):
-    """Of one round."""
+def _quiet_run(bench, row, load, unit):
+    """Once more if others had too much of the cores; the quieter run counts, whatever it says."""
+    run = _one_run(bench, row, load, unit)
+    if run["others"] > bench.options.noise:
+        run = min(run, _one_run(bench, row, load, unit), key=lambda one: one["others"])
+    return run
+
+
+def _one_run(bench, row, load, unit):
+    looked_at = (row.pid, row.programs, bench.cgroups)
+    before = measure.usage(*looked_at)
+    run = load(row, bench.options.seconds)
+    used = measure.usage(*looked_at) - before
+
     def each(seconds):
         return seconds / run.amount * unit
     user = used.cpu * used.user / max(used.user + used.system, 1 / measure.TICKS)
     figures = {"user": each(user), "system": each(used.cpu - user), "bpf": each(used.bpf),
                "cpu": each(used.cpu + used.bpf), "node": each(used.node), "busy": used.cpu / used.wall,
-               "rate": run.rate, "others": (used.node - used.lab) / used.node}
+               "rate": run.rate, "others": (used.node - used.lab) / used.wall / os.cpu_count()}
     if run.p50 is not None:
         figures |= {"p50_ms": run.p50, "p99_ms": run.p99}
     return figures
@@ -126,8 +135,7 @@ def show_rates(title, table, unit="us", rate="requests/s"):
 def _show_others(table):
     """Kernel threads and interrupts are in it, so it is never nothing."""
     shares = [run["others"] for row in table["rows"].values() for run in row["rounds"]]
-    return ["", f"of the node's CPU time, others than the lab's processes had {min(shares):.0%} to {max(shares):.0%}"
-            f"{': NOT QUIET' if max(shares) > NOISE else ''}"] if shares else []
+    return ["", f"not the lab's: {min(shares):.0%} to {max(shares):.0%} of the cores"] if shares else []
 
 
 def show_missing(table):
