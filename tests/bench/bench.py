@@ -22,20 +22,20 @@ from stage import Stage, envoy  # noqa: E402
 
 # --only's words, in the order in which they run: what is measured, and the seconds that it takes at the defaults.
 SCENARIOS = {
-    "connect": (connect.connect, "what one connect() costs", 20),
-    "l4": (l4.connections, "one request per connection, no proxy in the path", 75),
+    "connect": (connect.connect, "what one connect() costs", 25),
+    "l4": (l4.connections, "one request per connection, no proxy in the path", 77),
     "plain": (http1.plain, "A: HTTP/1.1, 32 keep-alive connections", 90),
-    "rules": (http1.rules, "B: A with ten rules, a match and a split", 95),
+    "rules": (http1.rules, "B: A with ten rules, a match and a split", 99),
     "fixed": (http1.fixed, "A at 1,000 requests/s", 150),
     "short": (http1.short, "A with one request per client connection", 75),
     "h2": (http2.wide, "D: HTTP/2, 32 connections of 1 stream", 75),
     "h2-streams": (http2.deep, "D: HTTP/2, 4 connections of 32 streams", 75),
     "h2-fixed": (http2.fixed, "D at 1,000 requests/s", 125),
-    "streams": (l4.streams, "one opaque TCP stream, each way", 145),
-    "routes": (routes.last_one, "A through the last of 10 and of 10,000 routes", 130),
+    "streams": (l4.streams, "one opaque TCP stream, each way", 155),
+    "routes": (routes.last_one, "A through the last of 10 and of 10,000 routes", 134),
     "apply": (routes.apply, "routes coming into force", 10),
     "memory": (memory.memory, "10,000 idle connections, and after they went", 100),
-    "fairness": (fairness.fairness, "a client beside a hostile pod", 110),
+    "fairness": (fairness.fairness, "a client beside a hostile pod", 172),
 }
 
 
@@ -53,7 +53,7 @@ def arguments():
     parser.add_argument("--seconds", type=int, default=4, help="of one row in one round (default: %(default)s)")
     parser.add_argument("--settle", type=int, default=60,
                         help="seconds from the last close to the last look at memory (default: %(default)s)")
-    parser.add_argument("--noise", type=float, default=0.1,
+    parser.add_argument("--noise", type=float, default=0.2,
                         help="share of the cores that others may have before a run is repeated, once (default: "
                              "%(default)s)")
     options = parser.parse_args()

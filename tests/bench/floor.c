@@ -8,6 +8,7 @@
 #include <fcntl.h>
 #include <liburing.h>
 #include <netinet/tcp.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -102,6 +103,10 @@ static void pump(struct conn *a) {
         if (a->piped)
             out = splice(a->pipe[0], NULL, a->peer->fd, NULL, a->piped, SPLICE_F_MOVE | SPLICE_F_NONBLOCK);
         a->piped -= out > 0 ? out : 0;
+        if (out < 0 && errno != EAGAIN) { // nobody reads any more
+            a->ended = 1;
+            a->piped = 0;
+        }
         if (a->ended && !a->piped)
             shutdown(a->peer->fd, SHUT_WR);
         if (in <= 0 && out <= 0)
@@ -246,6 +251,7 @@ int main(int c, char **v) {
     backend.sin_family = AF_INET;
     inet_pton(AF_INET, v[4], &backend.sin_addr);
     backend.sin_port = htons(atoi(v[5]));
+    signal(SIGPIPE, SIG_IGN); // splice has no MSG_NOSIGNAL
     int l = lis(v[2], atoi(v[3]));
     if (!strcmp(v[1], "uring"))
         run_uring(l);

@@ -18,6 +18,10 @@ class NotMeasured(Exception):
     """Why there is no figure."""
 
 
+class NotAsked(NotMeasured):
+    """Its scenario did not run."""
+
+
 @dataclasses.dataclass
 class Verdict:
     """One line of the table. `met` is None where nothing was measured, or where the issue sets no goal."""
@@ -25,6 +29,7 @@ class Verdict:
     found: str
     met: bool | None
     goal: str
+    asked: bool = True
 
 
 def verdicts(results):
@@ -36,20 +41,24 @@ def verdict(results, figure, goal, measured):
     try:
         return Verdict(figure, *measured(results), goal)
     except NotMeasured as reason:
-        return Verdict(figure, f"not measured: {reason}", None, goal)
+        return Verdict(figure, f"not measured: {reason}", None, goal, not isinstance(reason, NotAsked))
 
 
 def show(lines):
+    """Without those of scenarios that were not asked for."""
     words = {True: "met", False: "**missed**", None: "-"}
     return "\n".join(["\n## Goals\n", "| figure | Weft | goal | |", "|---|---|---|---|",
-                      *[f"| {line.figure} | {line.found} | {line.goal} | {words[line.met]} |" for line in lines]])
+                      *[f"| {line.figure} | {line.found} | {line.goal} | {words[line.met]} |"
+                        for line in lines if line.asked]])
 
 
 # ---- looking at tables
 def _table(results, *path):
     for part in path:
-        if not isinstance(results, dict) or part not in results:
-            raise NotMeasured(f"{' '.join(path)} did not run")
+        if "error" in results:
+            break
+        if part not in results:
+            raise NotAsked(f"{path[0]} did not run")
         results = results[part]
     if "error" in results:
         raise NotMeasured(results["error"])

@@ -46,7 +46,7 @@ class Stage:
             wait_until(lambda: self.answers(rows.Row("backend", pod, pod.ip4, PORT)), "the backend answers")
         for pod in (self.server, self.bare_server):
             pod.start("taskset", "-c", measure.LOAD_CORE, "iperf3", "-s", "-B", pod.ip4, "-p", STREAM_PORT,
-                      stdout=subprocess.DEVNULL)
+                      stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
             self._start(pod, measure.LOAD_CORE, "nginx", "h2backend", f"h2backend-{pod.name}",
                         words={"SERVER": pod.ip4})
             wait_until(lambda: self.answers(rows.Row("h2", pod, pod.ip4, H2_PORT), http2=True),

@@ -15,7 +15,7 @@ def _rows(bench):
 
 def _measured(bench, connections, streams):
     table = rate_rows(bench, _rows(bench), lambda row, seconds: measure.h2load(row, seconds, connections, streams))
-    return table, show_rates(f"D: HTTP/2, {connections} connections of {streams} streams", table)
+    return table, show_rates(f"D: HTTP/2, {connections} connections of {streams} stream{'s' * (streams > 1)}", table)
 
 
 def wide(bench):
