@@ -7,9 +7,8 @@ What is itself a difference ("added") can be nothing in one round: there the med
 import dataclasses
 import statistics
 
-from rows import DIRECT, FLOOR, WEFT
-from scenarios import connect, fairness
-from scenarios.routes import FEW, MANY, title
+import names
+from names import DIRECT, FLOOR, WEFT
 
 KIB, MIB = 1024, 2**20
 
@@ -165,7 +164,8 @@ def _l4_connections(results):
 def _many_routes(name, limit):
     def measured(results):
         table = _table(results, "routes")
-        ratio = _ratio(table, "cpu", title(name, MANY), title(name, FEW))
+        many, few = (names.with_routes(name, count) for count in (names.MANY_ROUTES, names.FEW_ROUTES))
+        ratio = _ratio(table, "cpu", many, few)
         return f"{ratio:.2f}x", None if limit is None else ratio < limit
     return measured
 
@@ -173,7 +173,7 @@ def _many_routes(name, limit):
 def _beside_hostile(name):
     def measured(results):
         table = _table(results, "fairness")
-        quiet = statistics.median(run["p99_ms"] for row in (fairness.QUIET, fairness.QUIET_AFTER)
+        quiet = statistics.median(run["p99_ms"] for row in (names.QUIET, names.QUIET_AFTER)
                                   for run in _row(table, row)["rounds"])
         ratio = _row(table, name)["p99_ms"] / quiet
         return f"{ratio:.2f}x ({_row(table, name)['p99_ms']:.3f} against {quiet:.3f} ms)", ratio <= 1.1
@@ -183,7 +183,7 @@ def _beside_hostile(name):
 def _peer_beside_hostile(name):
     def measured(results):
         table = _table(results, "fairness")
-        ratio = _ratio(table, "p99_ms", fairness.peer_flood(name), fairness.peer_quiet(name))
+        ratio = _ratio(table, "p99_ms", names.peer_flooded(name), names.peer_quiet(name))
         return f"{ratio:.2f}x", None
     return measured
 
@@ -217,14 +217,14 @@ def goals():
     yield "D at 1,000/s: p99 against the best peer", "<= every peer", _best_peer(h2_fixed, "p99_ms")
     yield "one request per client connection: CPU", "<= the best peer", _best_peer(("short",), "cpu")
     yield "L4 only: node's CPU per connection against direct", "<= 1.1x", _l4_connections
-    yield "L4 only: CPU of a connect, translated in the kernel", "<= 1.1x", _connect(connect.TRANSLATED, 1.1)
-    yield "connect: attached, not enrolled, p50", "<= 1.1x", _connect(connect.BESIDE, 1.1, "ratio_p50")
-    yield "connect: enrolled, not redirected, p50", "<= 1.1x", _connect(connect.ENROLLED, 1.1, "ratio_p50")
-    yield "connect: redirected, p50", "<= 1.4x", _connect(connect.REDIRECTED, 1.4, "ratio_p50")
+    yield "L4 only: CPU of a connect, translated in the kernel", "<= 1.1x", _connect(names.TRANSLATED, 1.1)
+    yield "connect: attached, not enrolled, p50", "<= 1.1x", _connect(names.BESIDE, 1.1, "ratio_p50")
+    yield "connect: enrolled, not redirected, p50", "<= 1.1x", _connect(names.ENROLLED, 1.1, "ratio_p50")
+    yield "connect: redirected, p50", "<= 1.4x", _connect(names.REDIRECTED, 1.4, "ratio_p50")
     for way in ("up", "down"):
         path = ("streams", way)
         yield f"opaque TCP stream {way}: CPU per GiB against haproxy with splice", "<= 1.00x", \
-            _against(path, "haproxy, splice-auto", 1.0)
+            _against(path, names.HAPROXY_SPLICE, 1.0)
         yield f"opaque TCP stream {way}: against the floor (splice)", "none set", _no_goal(_against(path, FLOOR, 0))
     yield "private memory per idle connection, 10,000 of them", "< 1 KiB", \
         _memory("bytes_per_connection", lambda value, _: (f"{value} bytes", value < KIB))
@@ -234,9 +234,9 @@ def goals():
     yield "RSS after 10,000 connections came and went", "within 10 % of idle", \
         _memory("settled_rss", lambda value, row: (f"{value / row['idle_rss']:.2f}x", value <= 1.1 * row["idle_rss"]))
     yield "p99 of a client beside 10,000 idle connections of another pod", "<= 1.1x quiet", \
-        _beside_hostile(fairness.IDLE)
-    yield "p99 of a client beside these and a rapid-reset flood", "<= 1.1x quiet", _beside_hostile(fairness.FLOOD)
-    for name in fairness.PEERS:
+        _beside_hostile(names.IDLE)
+    yield "p99 of a client beside these and a rapid-reset flood", "<= 1.1x quiet", _beside_hostile(names.FLOOD)
+    for name in names.FLOODED_PEERS:
         yield f"the flood alone: p99 of a client of {name}", "none set", _peer_beside_hostile(name)
 
 

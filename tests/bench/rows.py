@@ -5,11 +5,11 @@ import os
 import pathlib
 
 import measure
+from names import DIRECT
 from waiting import Late
 
 PEERS = pathlib.Path(__file__).resolve().parent / "peers"
 RULES = 10
-DIRECT, WEFT, FLOOR = "direct", "weft", "byte relay (floor)"
 
 
 @dataclasses.dataclass

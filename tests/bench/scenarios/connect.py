@@ -4,17 +4,16 @@ import json
 
 import measure
 from lab import binary
+from names import BESIDE, ENROLLED, NO_PROGRAMS, REDIRECTED, TO_POD, TRANSLATED
 from netns import LabError
 from stage import PORT
 
 CONNECTS = 30000
 LOCAL_PORT = 9999
-NONE, TO_POD, TRANSLATED = "no programs", "to another pod, no programs", "plain service, translated in the kernel"
-BESIDE, ENROLLED, REDIRECTED = "attached, not enrolled", "enrolled, not redirected", "redirected to the engine"
 
 
 def connect(bench):
-    cases = {NONE: (bench.bare_client, "127.0.0.1", LOCAL_PORT, True),
+    cases = {NO_PROGRAMS: (bench.bare_client, "127.0.0.1", LOCAL_PORT, True),
              BESIDE: (bench.outsider, "127.0.0.1", LOCAL_PORT, True),
              ENROLLED: (bench.client, "127.0.0.1", LOCAL_PORT, True),
              REDIRECTED: (bench.client, bench.weft().address, PORT, False),
@@ -24,7 +23,7 @@ def connect(bench):
     for _ in range(bench.options.rounds):
         for name, case in cases.items():
             runs[name].append(_one(*case))
-    table = {name: _row(of, runs[TO_POD if name in (TO_POD, TRANSLATED) else NONE]) for name, of in runs.items()}
+    table = {name: _row(of, runs[TO_POD if name in (TO_POD, TRANSLATED) else NO_PROGRAMS]) for name, of in runs.items()}
     return table, _show(table)
 
 

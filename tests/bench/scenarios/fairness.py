@@ -7,23 +7,12 @@ import subprocess
 
 import measure
 from lab import binary
+from names import FLOOD, FLOODED_PEERS, IDLE, QUIET, QUIET_AFTER, peer_flooded, peer_quiet
 from rows import Missing, Row, rate_rows, show_rates
 from scenarios.memory import CONNECTIONS, open_sessions
 from stage import H2_PORT
 
-# Whose port speaks both HTTP/1.1 and HTTP/2, as a plain one of nginx 1.22 does not.
-PEERS = ("haproxy", "envoy")
 NO_NGINX = Missing("nginx", "a cleartext port of nginx 1.22 speaks either HTTP/1.1 or HTTP/2")
-QUIET, QUIET_AFTER = "quiet", "quiet, afterwards"
-IDLE, FLOOD = "10,000 idle connections of another pod", "these and its flood of reset streams"
-
-
-def peer_quiet(name):
-    return f"{name}, quiet"
-
-
-def peer_flood(name):
-    return f"{name}, beside the flood"
 
 
 def fairness(bench):
@@ -47,10 +36,10 @@ def fairness(bench):
         session.close()
     measured(latency_rounds, bench.weft(name=QUIET_AFTER))
     peers = []
-    for row in [bench.peer(name, "plain") for name in PEERS]:
+    for row in [bench.peer(name, "plain") for name in FLOODED_PEERS]:
         if isinstance(row, Row):
-            floods[peer_flood(row.name)] = (row, {})
-            peers += [dataclasses.replace(row, name=of(row.name)) for of in (peer_quiet, peer_flood)]
+            floods[peer_flooded(row.name)] = (row, {})
+            peers += [dataclasses.replace(row, name=of(row.name)) for of in (peer_quiet, peer_flooded)]
         else:
             peers.append(row)
     measured(bench.options.rounds, *peers, NO_NGINX)

@@ -3,10 +3,11 @@
 import dataclasses
 
 import measure
+from names import HAPROXY_SPLICE
 from rows import rate_rows, show_rates
 from stage import STREAM_PORT
 
-PEERS = {"nginx": "nginx stream", "haproxy": "haproxy, splice-auto", "envoy": "envoy"}
+PEERS = {"nginx": "nginx stream", "haproxy": HAPROXY_SPLICE, "envoy": "envoy"}
 
 
 def connections(bench):

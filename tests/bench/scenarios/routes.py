@@ -4,28 +4,24 @@ import time
 
 import measure
 from manifests import backend, dump, http_route, namespace, service_parent
+from names import FEW_ROUTES, MANY_ROUTES, WEFT, with_routes
 from rows import rate_rows, show_rates
 from stage import PORT
 from waiting import wait_until
 
 PEERS = ("nginx", "haproxy", "envoy")
-FEW, MANY = 10, 10000
-STEPS = (FEW, 1000, MANY)
-
-
-def title(name, count):
-    return f"{name}, {count:,} routes"
+STEPS = (FEW_ROUTES, 1000, MANY_ROUTES)
 
 
 def last_one(bench):
     """Few and many side by side: two services for Weft, two processes for each peer."""
     rows = []
-    for service, count in (("few", FEW), ("many", MANY)):
+    for service, count in (("few", FEW_ROUTES), ("many", MANY_ROUTES)):
         _write(bench, service, count)
         path = f"/route-{count - 1}/x"
-        weft = bench.weft(service, name=title("weft", count), path=path)
+        weft = bench.weft(service, name=with_routes(WEFT, count), path=path)
         wait_until(lambda: bench.answers(weft), "the last route answers")
-        rows += [weft, *[bench.peer(name, "routes", count, name=title(name, count), path=path) for name in PEERS]]
+        rows += [weft, *[bench.peer(name, "routes", count, name=with_routes(name, count), path=path) for name in PEERS]]
     table = rate_rows(bench, rows, measure.wrk)
     bench.stop_peers("routes")
     bench.agent.remove("few.yaml", "many.yaml")
