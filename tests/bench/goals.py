@@ -91,6 +91,10 @@ def _peers(table):
     return found
 
 
+def _absent(table):
+    return f"; not measured: {', '.join(table['missing'])}" if table["missing"] else ""
+
+
 # ---- kinds of goals; each is results -> (what was found, whether it meets the goal)
 def _value(path, key, limit, unit):
     def measured(results):
@@ -120,7 +124,8 @@ def _best_peer(path, key):
         table = _table(results, *path)
         best = min(_peers(table), key=lambda name: _row(table, name)[key])
         ratio = _ratio(table, key, WEFT, best)
-        return f"{ratio:.2f}x {best} ({_row(table, WEFT)[key]:.4g} against {_row(table, best)[key]:.4g})", ratio <= 1
+        found = f"{ratio:.2f}x {best} ({_row(table, WEFT)[key]:.4g} against {_row(table, best)[key]:.4g})"
+        return found + _absent(table), ratio <= 1
     return measured
 
 
@@ -136,7 +141,8 @@ def _saturation(path):
         best = _row(table, name)
         ratio = full_core(ours) / full_core(best)
         seen = ", ".join(f"{row['rate']:.0f} at {row['busy']:.0%}" for row in (ours, best))
-        return f"{ratio:.2f}x {name} ({full_core(ours):.0f} against {full_core(best):.0f}; seen: {seen})", ratio > 1
+        found = f"{ratio:.2f}x {name} ({full_core(ours):.0f} against {full_core(best):.0f}; seen: {seen})"
+        return found + _absent(table), ratio > 1
     return measured
 
 

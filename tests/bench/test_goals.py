@@ -59,6 +59,11 @@ class Goals(unittest.TestCase):
         self.expect("one request per client connection: CPU", short(20.0), short(20.1))
         self.assertIn("haproxy", judged(short(20.0), "one request per client connection: CPU").found)
 
+    def test_a_peer_that_the_best_could_not_be_compared_with_is_said(self):
+        found = judged({"short": table({"envoy": "no wheel"}, **{WEFT: [{"cpu": 1.0}], "nginx": [{"cpu": 2.0}]})},
+                       "one request per client connection: CPU").found
+        self.assertIn("not measured: envoy", found)
+
     def test_saturation_compares_full_cores(self):
         def plain(rate, busy):
             return {"plain": rows({"rate": rate, "busy": busy}, nginx={"rate": 100.0, "busy": 1.0})}
