@@ -12,7 +12,7 @@ build_packages=(
     libspdlog-dev libfmt-dev libcli11-dev prometheus-cpp-dev libcivetweb-dev libssl-dev libseccomp-dev libcap-dev libgtest-dev libgmock-dev
 )
 test_packages=(python3 python3-h2 python3-pytest python3-venv python3-yaml curl wrk nghttp2-client iproute2 procps util-linux libcap2-bin)
-bench_packages=(nginx-light haproxy linux-perf)
+bench_packages=(nginx-light libnginx-mod-stream haproxy iperf3 linux-perf)
 # Too old (liburing, llhttp, nghttp2) in Debian 12; linux-libc-dev is for the compat header of the newer liburing.
 next_release_packages=(liburing-dev liburing2 libllhttp-dev libllhttp9.2 libnghttp2-dev libnghttp2-14 linux-libc-dev)
 

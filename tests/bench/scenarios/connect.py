@@ -1,37 +1,30 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What one connect() costs: before any program is attached, then beside and through Weft."""
+"""What one connect() costs: without any program, then beside and through Weft."""
 import json
 
 import measure
 from lab import binary
+from names import BESIDE, ENROLLED, NO_PROGRAMS, REDIRECTED, TO_POD, TRANSLATED
 from netns import LabError
+from stage import PORT
 
 CONNECTS = 30000
-PORT, LOCAL_PORT = 9080, 9999
-NONE, TO_POD = "no programs", "to another pod, no programs"
+LOCAL_PORT = 9999
 
 
 def connect(bench):
-    assert bench.agent is None, "connect has to be measured before Weft runs"
-    before = {NONE: (bench.client, "127.0.0.1", LOCAL_PORT, True), TO_POD: (bench.client, bench.server.ip4, PORT, False)}
-    runs = {name: [] for name in before}
-    _measure(bench, before, runs)
-    redirected, plain = bench.weft().address, bench.weft("plain").address
-    after = {"attached, not enrolled": (bench.outsider, "127.0.0.1", LOCAL_PORT, True),
-             "enrolled, not redirected": (bench.client, "127.0.0.1", LOCAL_PORT, True),
-             "redirected to the engine": (bench.client, redirected, PORT, False),
-             "plain service, translated in the kernel": (bench.client, plain, PORT, False)}
-    runs |= {name: [] for name in after}
-    _measure(bench, after, runs)
-    table = {name: _row(of, runs[TO_POD if name == TO_POD or "translated" in name else NONE])
-             for name, of in runs.items()}
-    return table, _show(table)
-
-
-def _measure(bench, cases, runs):
+    cases = {NO_PROGRAMS: (bench.bare_client, "127.0.0.1", LOCAL_PORT, True),
+             BESIDE: (bench.outsider, "127.0.0.1", LOCAL_PORT, True),
+             ENROLLED: (bench.client, "127.0.0.1", LOCAL_PORT, True),
+             REDIRECTED: (bench.client, bench.weft().address, PORT, False),
+             TO_POD: (bench.bare_client, bench.bare_server.ip4, PORT, False),
+             TRANSLATED: (bench.client, bench.weft("plain").address, PORT, False)}
+    runs = {name: [] for name in cases}
     for _ in range(bench.options.rounds):
         for name, case in cases.items():
             runs[name].append(_one(*case))
+    table = {name: _row(of, runs[TO_POD if name in (TO_POD, TRANSLATED) else NO_PROGRAMS]) for name, of in runs.items()}
+    return table, _show(table)
 
 
 def _one(pod, address, port, local_listener):
@@ -45,13 +38,14 @@ def _one(pod, address, port, local_listener):
 def _row(runs, base):
     row = {key: measure.median([run[key] for run in runs]) for key in runs[0]}
     for ratio, key in (("ratio_p50", "p50_ns"), ("ratio_cpu", "cpu_ns")):
-        row[ratio] = round(row[key] / measure.median([run[key] for run in base]), 2)
+        row[ratio] = round(measure.median([run[key] / other[key] for run, other in zip(runs, base)]), 3)
     return row
 
 
 def _show(table):
-    lines = ["\n## One connect\n", "| case | p50 us | p99 us | CPU us | p50 ratio | CPU ratio |", "|---|---|---|---|---|---|"]
+    lines = ["\n## One connect\n", "| case | p50 us | p99 us | CPU us | p50 ratio | CPU ratio |",
+             "|---|---|---|---|---|---|"]
     for name, row in table.items():
-        lines.append(f"| {name} | {row['p50_ns'] / 1000:.1f} | {row['p99_ns'] / 1000:.1f} | {row['cpu_ns'] / 1000:.1f} | "
-                     f"{row['ratio_p50']} | {row['ratio_cpu']} |")
+        absolute = " | ".join(f"{row[key] / 1000:.1f}" for key in ("p50_ns", "p99_ns", "cpu_ns"))
+        lines.append(f"| {name} | {absolute} | {row['ratio_p50']:.2f} | {row['ratio_cpu']:.2f} |")
     return "\n".join(lines)

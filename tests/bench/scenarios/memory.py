@@ -4,6 +4,7 @@ import time
 
 import measure
 from http1 import Session
+from rows import Missing, Row, show_missing
 
 PEERS = ("nginx", "haproxy", "envoy")
 CONNECTIONS = 10000
@@ -11,37 +12,47 @@ WARM = 64
 
 
 def memory(bench):
+    """Every proxy is a new process: what earlier load left behind would hide what these connections take."""
+    bench.fresh_engine()
+    bench.stop_peers("plain")
     rows = [bench.weft(), *[bench.peer(name, "plain") for name in PEERS]]
-    table = {row.name: _with_connections(bench, row) for row in rows}
+    table = {row.name: _with_connections(row) for row in rows if isinstance(row, Row)}
     time.sleep(bench.options.settle)
     for row in rows:
-        table[row.name]["settled_rss"] = measure.resident_bytes(row.pid)
+        if isinstance(row, Row):
+            table[row.name]["settled_rss"] = measure.resident_bytes(row.pid)
     frames = {f"{name}{dict(fields) or ''}": value for name, fields, value in bench.agent.metrics().samples
               if "frame" in name and name.endswith("_bytes")}
-    return {"rows": table, "frames": frames}, _show(table, frames)
+    result = {"rows": table, "frames": frames,
+              "missing": {row.name: row.reason for row in rows if isinstance(row, Missing)}}
+    return result, _show(result)
 
 
-def _with_connections(bench, row):
-    warm = _connect(bench, row, WARM)
+def _with_connections(row):
+    fresh = measure.resident_bytes(row.pid)
+    warm = open_sessions(row, WARM)
     idle, before = measure.resident_bytes(row.pid), measure.private_bytes(row.pid)
-    sessions = _connect(bench, row, CONNECTIONS)
+    sessions = open_sessions(row, CONNECTIONS)
     after = measure.private_bytes(row.pid)
     for session in warm + sessions:
         session.close()
-    return {"idle_rss": idle, "bytes_per_connection": round((after - before) / CONNECTIONS)}
+    return {"fresh_rss": fresh, "idle_rss": idle, "bytes_per_connection": round((after - before) / CONNECTIONS)}
 
 
-def _connect(bench, row, count):
-    sessions = [Session(bench.client, row.address, row.port) for _ in range(count)]
+def open_sessions(row, count):
+    """Connections that have made one request each."""
+    sessions = [Session(row.pod, row.address, row.port) for _ in range(count)]
     for session in sessions:
         session.request()
     return sessions
 
 
-def _show(table, frames):
+def _show(result):
     lines = [f"\n## Memory, {CONNECTIONS} connections\n",
-             "| row | RSS idle, MiB | bytes per idle connection | RSS after they went, MiB |", "|---|---|---|---|"]
-    for name, row in table.items():
-        lines.append(f"| {name} | {row['idle_rss'] / 2**20:.1f} | {row['bytes_per_connection']} | "
-                     f"{row['settled_rss'] / 2**20:.1f} |")
-    return "\n".join([*lines, "", *[f"{name}: {value:g}" for name, value in frames.items()]])
+             "| row | RSS at start, MiB | RSS idle, MiB | bytes per idle connection | RSS after they went, MiB |",
+             "|---|---|---|---|---|"]
+    for name, row in result["rows"].items():
+        lines.append(f"| {name} | {row['fresh_rss'] / 2**20:.1f} | {row['idle_rss'] / 2**20:.1f} | "
+                     f"{row['bytes_per_connection']} | {row['settled_rss'] / 2**20:.1f} |")
+    return "\n".join([*lines, *show_missing(result), "",
+                      *[f"{name}: {value:g}" for name, value in result["frames"].items()]])

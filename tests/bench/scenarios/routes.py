@@ -4,28 +4,28 @@ import time
 
 import measure
 from manifests import backend, dump, http_route, namespace, service_parent
-from rows import Row, rate_rows, show_rates
+from names import FEW_ROUTES, MANY_ROUTES, WEFT, with_routes
+from rows import rate_rows, show_rates
+from stage import PORT
 from waiting import wait_until
 
 PEERS = ("nginx", "haproxy", "envoy")
-FEW, MANY = 10, 10000
-STEPS = (FEW, 1000, MANY)
-PORT = 9080
+STEPS = (FEW_ROUTES, 1000, MANY_ROUTES)
 
 
 def last_one(bench):
-    result, text = {}, []
-    for count in (FEW, MANY):
-        _write(bench, count)
+    """Few and many side by side: two services for Weft, two processes for each peer."""
+    rows = []
+    for service, count in (("few", FEW_ROUTES), ("many", MANY_ROUTES)):
+        _write(bench, service, count)
         path = f"/route-{count - 1}/x"
-        weft = bench.weft("many", path=path)
+        weft = bench.weft(service, name=with_routes(WEFT, count), path=path)
         wait_until(lambda: bench.answers(weft), "the last route answers")
-        all_rows = [weft, *[bench.peer(name, "routes", count, path=path) for name in PEERS]]
-        result[count] = rate_rows(bench, all_rows, lambda row, seconds: measure.wrk(bench.client, row, seconds))
-        bench.stop_peers("routes")
-        text.append(show_rates(f"{count} prefix routes, the last one hit", result[count]))
-    bench.agent.remove("many.yaml")
-    return result, "\n".join(text)
+        rows += [weft, *[bench.peer(name, "routes", count, name=with_routes(name, count), path=path) for name in PEERS]]
+    table = rate_rows(bench, rows, measure.wrk)
+    bench.stop_peers("routes")
+    bench.agent.remove("few.yaml", "many.yaml")
+    return table, show_rates("Prefix routes, the last one hit", table)
 
 
 def apply(bench):
@@ -33,8 +33,8 @@ def apply(bench):
     steps, lines = {}, ["\n## Routes coming into force\n", "| routes | file to in force, ms | next small change, ms |",
                         "|---|---|---|"]
     for count in STEPS:
-        first = _timed(lambda: _write(bench, count))
-        assert bench.answers(Row("weft", bench.weft("many").address, PORT, path=f"/route-{count - 1}/x"))
+        first = _timed(lambda: _write(bench, "many", count))
+        assert bench.answers(bench.weft("many", path=f"/route-{count - 1}/x"))
         # One small change on top: what an ordinary day costs at this size.
         small = _timed(lambda: bench.agent.apply("small.yaml", namespace(f"extra-{count}")))
         steps[count] = {"file_to_in_force_ms": first, "next_change_ms": small}
@@ -43,11 +43,12 @@ def apply(bench):
     return steps, "\n".join(lines)
 
 
-def _write(bench, count):
+def _write(bench, service, count):
     bench.start_weft()
-    one = dump(http_route("many-@", [service_parent("many")], [
-        {"matches": [{"path": {"type": "PathPrefix", "value": "/route-@"}}], "backendRefs": [backend("many", PORT)]}]))
-    bench.lab.apply("many.yaml", "---\n".join(one.replace("@", str(number)) for number in range(count)))
+    one = dump(http_route(f"{service}-@", [service_parent(service)], [
+        {"matches": [{"path": {"type": "PathPrefix", "value": "/route-@"}}],
+         "backendRefs": [backend(service, PORT)]}]))
+    bench.lab.apply(f"{service}.yaml", "---\n".join(one.replace("@", str(number)) for number in range(count)))
     bench.agent.ctl("--timeout", 120, "sync")
 
 
