@@ -29,16 +29,15 @@ struct Given {
     uint64_t drain_s, head_s, idle_s, exchange_idle_s, tunnel_idle_s, request_s, connect_s;
     uint64_t trusted_hops;
     uint64_t h2_streams_max;
-    uint64_t splice_pipes_max;
 
 private:
     Given(const Options& options, const ProxySettings& proxy)
         : workers(options.engine.workers), drain_s(options.drain_timeout_ms / 1000),
           head_s(proxy.head_timeout_ms / 1000), idle_s(proxy.idle_timeout_ms / 1000),
-          exchange_idle_s(proxy.exchange_idle_timeout_ms / 1000), tunnel_idle_s(proxy.tunnel_idle_timeout_ms / 1000),
-          request_s(proxy.request_timeout_ms / 1000), connect_s(proxy.connect_timeout_ms / 1000),
-          trusted_hops(proxy.filters.trusted_hops), h2_streams_max(proxy.h2_downstream.streams_max),
-          splice_pipes_max(proxy.pipes.pipes_max) {}
+          exchange_idle_s(proxy.exchange_idle_timeout_ms / 1000),
+          tunnel_idle_s(proxy.tunnel_idle_timeout_ms / 1000), request_s(proxy.request_timeout_ms / 1000),
+          connect_s(proxy.connect_timeout_ms / 1000), trusted_hops(proxy.filters.trusted_hops),
+          h2_streams_max(proxy.h2_downstream.streams_max) {}
 };
 
 void bind_process(config::Flags& flags, Options& options, Given& given) {
@@ -66,7 +65,7 @@ void bind_limits(config::Flags& flags, ProxySettings& proxy, Given& given) {
                  "milliseconds that a client may be silent at a port of undeclared protocol; then it is TCP");
     flags.number("--connections-max", proxy.connections_max, 1, UINT32_MAX, "connections of clients, per worker");
     flags.number("--connections-per-pod-max", proxy.connections_per_pod_max, 1, UINT32_MAX, "the same of one pod");
-    flags.number("--splice-pipes-max", given.splice_pipes_max, 0, 4096,
+    flags.number("--splice-pipes-max", proxy.pipes.pipes_max, 0, 4096,
                  "bulk directions of opaque connections that the kernel relays, per worker; 0: none");
     flags.number("--h2-streams-max", given.h2_streams_max, 1, INT32_MAX,
                  "requests at a time on an HTTP/2 connection of a client");
@@ -99,7 +98,6 @@ void take_over(const Given& given, Options& options) {
     proxy.request_timeout_ms = given.request_s * 1000;
     proxy.connect_timeout_ms = given.connect_s * 1000;
     proxy.filters.trusted_hops = static_cast<uint32_t>(given.trusted_hops);
-    proxy.pipes.pipes_max = given.splice_pipes_max;
     proxy.h2_downstream.streams_max = static_cast<uint32_t>(given.h2_streams_max);
 }
 
