@@ -125,7 +125,8 @@ void Relay::end(RelayEnd why) {
 // ------------------------------------------------------------------ bulk
 
 bool Relay::begin_splice(Way& way) {
-    if (!way.meter.is_bulk() || way.unspliceable || !splicing_ || !Splice::possible(way.from, way.to))
+    if (!way.meter.is_bulk() || way.unspliceable || way.from.peer_closed() || !splicing_ ||
+        !Splice::possible(way.from, way.to))
         return false;
     Result<Pipe> pipe = splicing_->pipes.take();
     if (!pipe) {
