@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "l7engine/io/ring.hpp"
 
+#include <fcntl.h>
 #include <liburing.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -207,6 +208,14 @@ void Ring::poll_error(int socket, Completion& completion) {
     io_uring_prep_poll_add(state_->next_sqe(completion), socket, POLLERR);
 }
 
+void Ring::poll_receive(int socket, Completion& completion) {
+    io_uring_prep_poll_add(state_->next_sqe(completion), socket, POLLIN);
+}
+
+void Ring::poll_send(int socket, Completion& completion) {
+    io_uring_prep_poll_add(state_->next_sqe(completion), socket, POLLOUT);
+}
+
 void Ring::cancel(Completion& target) {
     io_uring_sqe* sqe = state_->next_sqe();
     io_uring_prep_cancel(sqe, &target, IORING_ASYNC_CANCEL_ALL);
@@ -225,6 +234,22 @@ void Ring::no_delay(int socket) {
 void Ring::reset_on_close(int socket) {
     const linger at_once{.l_onoff = 1, .l_linger = 0};
     setsockopt(socket, SOL_SOCKET, SO_LINGER, &at_once, sizeof at_once);
+}
+
+void Ring::non_blocking(int socket) {
+    fcntl(socket, F_SETFL, O_NONBLOCK);
+}
+
+// The ring would hand a splice to a kernel worker thread, always.
+int32_t Ring::splice(int from, int to, size_t bytes_max) {
+    for (;;) {
+        const ssize_t moved = ::splice(from, nullptr, to, nullptr, std::min<size_t>(bytes_max, INT32_MAX),
+                                       SPLICE_F_MOVE | SPLICE_F_NONBLOCK);
+        if (moved >= 0)
+            return static_cast<int32_t>(moved);
+        if (errno != EINTR)
+            return -errno;
+    }
 }
 
 uint64_t Ring::socket_cookie(int socket) const {

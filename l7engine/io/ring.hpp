@@ -83,6 +83,9 @@ public:
     /// Error of a socket, or the end of both its directions, once. Result: the poll mask; POLLERR stands for the error,
     /// which stays for the next operation.
     void poll_error(int socket, Completion& completion);
+    /// Until a receive or a send on that socket would not wait (also: for its error or its end), once.
+    void poll_receive(int socket, Completion& completion);
+    void poll_send(int socket, Completion& completion);
     /// Asks for cancellation of everything submitted with `target`; its completion still comes (-ECANCELED or another).
     void cancel(Completion& target);
     /// At once, not queued.
@@ -90,6 +93,12 @@ public:
     /// At once: small writes are not held back (TCP_NODELAY); a later close sends a reset (SO_LINGER 0).
     void no_delay(int socket);
     void reset_on_close(int socket);
+    /// At once: plain calls on the socket do not wait from now on (O_NONBLOCK). Operations of the ring still do.
+    void non_blocking(int socket);
+    /// At once: moves bytes between a pipe and a socket, one of them `from`, the other `to`, without copying them
+    /// (splice(2)). Bytes, at most `bytes_max`; 0: the end of `from`; or a negative errno, never -EINTR. -EAGAIN:
+    /// nothing to move, no room, or the next byte is one that cannot be spliced (urgent data). Both do not block.
+    [[nodiscard]] int32_t splice(int from, int to, size_t bytes_max);
     /// At once: the kernel's name for a socket (SO_COOKIE); 0, which no socket has: unknown.
     [[nodiscard]] uint64_t socket_cookie(int socket) const;
     /// Fire and forget, with the next submission; counted if it fails.

@@ -12,6 +12,8 @@
 
 namespace weft::l7 {
 
+class TcpSocket;
+
 /// Hears that a stream's peer is lost (ByteStream::watch_peer).
 class PeerWatcher {
 public:
@@ -101,6 +103,9 @@ public:
     /// then the error. An awaited read returns the error itself, and an abort() of ours is no loss: neither is told.
     /// To be set before the first read; nullptr ends it. peer_lost() may call anything of the stream, and destroy it.
     virtual void watch_peer(PeerWatcher* watcher) = 0;
+    /// The socket whose bytes are the stream's, for those who move them in the kernel (Splice). nullptr: they are not
+    /// (TLS, a script).
+    [[nodiscard]] virtual TcpSocket* tcp_socket() { return nullptr; }
 
 protected:
     virtual bool try_read(Result<Slice>& out) = 0;

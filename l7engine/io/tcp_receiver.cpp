@@ -63,6 +63,8 @@ void TcpReceiver::wait(std::coroutine_handle<> reader, Deadline deadline, Result
 void TcpReceiver::complete(int32_t result, bool more, Slice buffer) {
     if (!more)
         armed_ = canceling_ = false;
+    if (!armed_ && reader_ && out_ == nullptr) // waits for just that
+        hand_over(reader_);
     if (stopped_) {
         buffer = Slice(); // gives the buffer back before the ring can go
         return socket_.settle();
@@ -116,7 +118,7 @@ void TcpReceiver::fail_with(int error_number) {
 
 /// Gives the waiting reader what there is now.
 void TcpReceiver::wake() {
-    if (!reader_ || (queue_.empty() && !ended_))
+    if (out_ == nullptr || (queue_.empty() && !ended_))
         return;
     const std::coroutine_handle<> reader = std::exchange(reader_, nullptr);
     take(*out_);
@@ -138,11 +140,12 @@ void TcpReceiver::regulate() {
         paused_ = false;
     if (ended_)
         return;
-    if (paused_ && armed_)
+    const bool rests = paused_ || held_;
+    if (rests && armed_)
         cancel();
-    else if (!paused_ && !armed_ && !BufferWaiter::waiting())
+    else if (!rests && !armed_ && !BufferWaiter::waiting())
         arm();
-    if (paused_ && !armed_ && watcher_ != nullptr && !poll_.in_flight && !poll_.used_up) {
+    if (rests && !armed_ && watcher_ != nullptr && !poll_.in_flight && !poll_.used_up) {
         poll_.in_flight = true;
         socket_.ring().poll_error(socket_.descriptor(), poll_);
     }
@@ -156,6 +159,19 @@ void TcpReceiver::arm() {
 void TcpReceiver::cancel() {
     if (!std::exchange(canceling_, true))
         socket_.ring().cancel(*this);
+}
+
+bool TcpReceiver::hold() {
+    assert(!reader_ && "one reader at a time");
+    held_ = true;
+    regulate();
+    return !armed_;
+}
+
+void TcpReceiver::end_with(int32_t result) {
+    ended_ = true;
+    if (result < 0)
+        fail_with(-result);
 }
 
 void TcpReceiver::buffers_are_back() { regulate(); }
@@ -178,6 +194,8 @@ void TcpReceiver::stop(Error why) {
         cancel();
     if (poll_.in_flight)
         socket_.ring().cancel(poll_);
+    if (ready != nullptr)
+        ready->stop(why);
 }
 
 } // namespace weft::l7

@@ -87,10 +87,15 @@ Result<size_t> TcpSender::outcome(int32_t result) {
         return static_cast<size_t>(result);
     if (expired_)
         return fail_with(Error{.code = Code::timeout, .during = "write"});
-    Error error = from_errno(-result, "write");
-    if (result == -ETIMEDOUT || result == -ENOTCONN || result == -EHOSTUNREACH || result == -ENETUNREACH)
+    return fail_with(send_error(-result));
+}
+
+Error TcpSender::send_error(int error_number) {
+    Error error = from_errno(error_number, "write");
+    if (error_number == ETIMEDOUT || error_number == ENOTCONN || error_number == EHOSTUNREACH ||
+        error_number == ENETUNREACH)
         error.code = Code::reset; // the kernel gave up on the peer: not one of our deadlines
-    return fail_with(error);
+    return error;
 }
 
 std::unexpected<Error> TcpSender::fail_with(Error error) {
@@ -105,7 +110,7 @@ void TcpSender::expired() {
 }
 
 void TcpSender::cancel() {
-    if (in_flight() && !std::exchange(canceling_, true))
+    if (message_ != nullptr && !std::exchange(canceling_, true))
         socket_.ring().cancel(*this);
 }
 
@@ -114,6 +119,8 @@ void TcpSender::stop(Error why) {
     failed_ = true;
     error_ = why;
     cancel();
+    if (ready != nullptr)
+        ready->stop(why);
 }
 
 void TcpSender::shutdown() {

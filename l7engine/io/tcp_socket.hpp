@@ -5,6 +5,7 @@
 #include <sys/uio.h>
 
 #include <coroutine>
+#include <optional>
 #include <span>
 
 #include "l7engine/io/buffer_waiters.hpp"
@@ -17,12 +18,46 @@ namespace weft::l7 {
 
 class TcpSocket;
 
+/// One wait until a socket could be received from or sent to, for a coroutine that moves the bytes itself (Splice).
+/// Lives in its frame; one of each kind per socket.
+class TcpReady final : public Completion, public Timer {
+public:
+    enum class For : uint8_t { receive, send };
+    TcpReady(TcpSocket& socket, For what, Deadline deadline) : socket_(socket), what_(what), deadline_(deadline) {}
+    TcpReady(const TcpReady&) = delete;
+    TcpReady& operator=(const TcpReady&) = delete;
+    ~TcpReady() override;
+
+    bool await_ready();
+    void await_suspend(std::coroutine_handle<> waiter);
+    /// Errors: Code::timeout, or the reason of an abort. The end of the socket is none: moving bytes tells it.
+    Result<void> await_resume();
+
+    /// The waiter gets `why` with the completion.
+    void stop(Error why);
+    void complete(int32_t result, bool more, Slice buffer) override;
+    void expired() override;
+
+private:
+    void cancel();
+    [[nodiscard]] TcpReady*& place();
+
+    TcpSocket& socket_;
+    For what_;
+    bool expired_ = false;
+    bool canceling_ = false;
+    Deadline deadline_;
+    std::coroutine_handle<> waiter_;
+    Result<void> result_; ///< an error: stopped
+};
+
 /// The receiving half: one multishot receive, the queue behind it, one waiting reader with its deadline.
 ///
 ///   idle ──arm──▶ armed ──above high──▶ pausing ──last completion──▶ idle ──below low──▶ armed
 ///                   └─────-ENOBUFS──▶ waiting for buffers ──▶ armed
 ///
-/// While it is paused it would not see a reset: for a watcher it polls for one then.
+/// While it is paused it would not see a reset: for a watcher it polls for one then. While it is held, somebody else
+/// receives (Splice).
 class TcpReceiver final : public Completion, public Timer, public BufferWaiter {
 public:
     TcpReceiver(TcpSocket& socket, const TcpSettings& settings);
@@ -33,9 +68,20 @@ public:
     void stop(Error why);
     [[nodiscard]] size_t buffered() const { return queue_.bytes(); }
     [[nodiscard]] bool ended() const { return ended_; }
-    [[nodiscard]] bool in_flight() const { return armed_ || poll_.in_flight; }
+    [[nodiscard]] bool in_flight() const { return armed_ || poll_.in_flight || ready != nullptr; }
     [[nodiscard]] bool waiting() const { return reader_ != nullptr; }
     void watch(PeerWatcher* watcher) { watcher_ = watcher; }
+
+    /// No more is received into buffers until release(); what is queued can be read. False: the receive in flight has
+    /// yet to end; then wait_quiet(). A reset is told to the watcher meanwhile.
+    bool hold();
+    void wait_quiet(std::coroutine_handle<> waiter) { reader_ = waiter; }
+    void release() { held_ = false; } ///< the next read arms
+    /// What somebody else's receive said (0: FIN, or a negative errno): later reads say the same.
+    void end_with(int32_t result);
+    /// Set once reading has failed or was stopped.
+    [[nodiscard]] std::optional<Error> failure() const { return failed_ ? std::optional(error_) : std::nullopt; }
+    TcpReady* ready = nullptr; ///< who waits for bytes while it is held
 
     void complete(int32_t result, bool more, Slice buffer) override;
     void expired() override;
@@ -71,6 +117,7 @@ private:
     bool armed_ = false;   ///< the last completion of the receive is still to come
     bool canceling_ = false;
     bool paused_ = false;  ///< above the high watermark and not yet below the low one
+    bool held_ = false;    ///< somebody else receives
     bool ended_ = false;   ///< FIN or error: nothing follows the queued bytes
     bool failed_ = false;
     bool stopped_ = false;
@@ -84,7 +131,12 @@ public:
     void wait(std::coroutine_handle<> writer, std::span<const Slice> slices, Deadline deadline, Result<size_t>& out);
     void shutdown();
     void stop(Error why);
-    [[nodiscard]] bool in_flight() const { return message_ != nullptr; }
+    [[nodiscard]] bool in_flight() const { return message_ != nullptr || ready != nullptr; }
+    /// What somebody else's send said: a negative errno, which every later write gives.
+    void end_with(int32_t result) { static_cast<void>(fail_with(send_error(-result))); }
+    /// Set once writing has failed or was stopped.
+    [[nodiscard]] std::optional<Error> failure() const { return failed_ ? std::optional(error_) : std::nullopt; }
+    TcpReady* ready = nullptr; ///< who waits for room
 
     void complete(int32_t result, bool more, Slice buffer) override;
     void expired() override;
@@ -93,6 +145,7 @@ private:
     struct Message;
     void cancel();
     Result<size_t> outcome(int32_t result);
+    static Error send_error(int error_number);
     std::unexpected<Error> fail_with(Error error);
     void send_fin();
 

@@ -26,6 +26,7 @@ public:
     [[nodiscard]] size_t buffered() const override { return socket_.receiver.buffered(); }
     [[nodiscard]] bool peer_closed() const override { return socket_.receiver.ended(); }
     void watch_peer(PeerWatcher* watcher) override { socket_.receiver.watch(watcher); }
+    [[nodiscard]] TcpSocket* tcp_socket() override { return &socket_; }
 
 protected:
     bool try_read(Result<Slice>& out) override { return socket_.receiver.take(out); }

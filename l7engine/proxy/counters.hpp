@@ -34,6 +34,13 @@
     X(tunnels_finished, "weft_l7_tunnels_total", "finished")                                                           \
     X(tunnels_reset, "weft_l7_tunnels_total", "reset")                                                                 \
     X(tunnels_unconnected, "weft_l7_tunnels_total", "unconnected")                                                     \
+    X(splices_begun, "weft_l7_splices_total", "begun")                                                                 \
+    X(splices_ended_idle, "weft_l7_splices_total", "ended_idle")                                                       \
+    X(splices_ended_small, "weft_l7_splices_total", "ended_small")                                                     \
+    X(splices_ended_unsupported, "weft_l7_splices_total", "ended_unsupported")                                         \
+    X(splice_refused_limit, "weft_l7_splices_total", "refused_pipes_max")                                              \
+    X(splice_refused_kernel, "weft_l7_splices_total", "refused_no_pipe")                                               \
+    X(spliced_bytes, "weft_l7_spliced_bytes_total", "")                                                                \
     X(tunnels_denied_frontend, "weft_l7_denied_tunnels_total", "service_policy")                                       \
     X(tunnels_denied_pod, "weft_l7_denied_tunnels_total", "pod_policy")                                                \
     X(sniffed_http, "weft_l7_sniffed_connections_total", "http")                                                       \

@@ -47,7 +47,7 @@ Proxy::Proxy(Worker& worker, const ProxySettings& settings, uint32_t workers,
     : worker_(worker), settings_(settings), stats_(settings_.series_max, counters_),
       tcp_stats_(settings_.series_max, counters_), pool_(settings_, counters_), sessions_(worker, settings_, counters_),
       stock_(worker, settings_, counters_, std::move(ask_sockets)), dial_slots_(worker, workers),
-      picker_(settings_.seed ^ uint64_t{worker.index()} << 32),
+      picker_(settings_.seed ^ uint64_t{worker.index()} << 32), pipes_(worker, settings_.pipes),
       outbound_(make_chain(Direction::outbound, settings_.filters)),
       inbound_(make_chain(Direction::inbound, settings_.filters)), tick_(std::make_unique<Tick>(*this)) {}
 

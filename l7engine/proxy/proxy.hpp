@@ -91,6 +91,7 @@ public:
     [[nodiscard]] SessionPool& sessions() { return sessions_; }
     [[nodiscard]] SocketStock& stock() { return stock_; }
     [[nodiscard]] EndpointPicker& picker() { return picker_; }
+    [[nodiscard]] PipePool& pipes() { return pipes_; }
     [[nodiscard]] StatsShard& stats() { return stats_; }
     [[nodiscard]] TcpStats& tcp_stats() { return tcp_stats_; }
     [[nodiscard]] Counters& counters() { return counters_; }
@@ -131,6 +132,7 @@ private:
     SocketStock stock_;
     DialSlots dial_slots_;
     EndpointPicker picker_;
+    PipePool pipes_;
     Chain outbound_;
     Chain inbound_;
     ViewPtr view_;

@@ -5,9 +5,10 @@
 
 namespace weft::l7 {
 
-Relay::Relay(Worker& worker, RelaySide client, RelaySide server, const RelaySettings& settings)
-    : worker_(worker), settings_(settings), up_(client.stream, server), down_(server.stream, client),
-      limit_ms_(settings.idle_timeout_ms) {}
+Relay::Relay(Worker& worker, RelaySide client, RelaySide server, const RelaySettings& settings,
+             std::optional<RelaySplicing> splicing)
+    : worker_(worker), settings_(settings), splicing_(splicing), up_(client.stream, server, settings_.bulk),
+      down_(server.stream, client, settings_.bulk), limit_ms_(settings.idle_timeout_ms) {}
 
 Task<RelayEnd> Relay::run(Slice early_client, Slice early_server) {
     if (!early_client.empty())
@@ -51,6 +52,14 @@ Task<void> Relay::copy(Way& way, Way& opposite) {
             way.to.shutdown_write();
             break;
         }
+        if (way.splice || begin_splice(way)) {
+            co_await way.splice->quiet();
+            if (way.from.buffered() == 0 && !way.from.peer_closed()) {
+                if (!co_await splice(way, opposite))
+                    break;
+                continue;
+            }
+        }
         size_t gathered = 0;
         do {
             Result<Slice> bytes = co_await way.from.read();
@@ -58,7 +67,9 @@ Task<void> Relay::copy(Way& way, Way& opposite) {
             take(way, std::move(bytes));
         } while (!way.source_fin && !way.source_lost && gathered < settings_.gather_bytes_max &&
                  way.from.buffered() > 0);
+        way.meter.add(gathered, worker_.now_ms());
     }
+    way.splice.reset();
     way.over = true;
     way.held.clear();
 }
@@ -109,6 +120,80 @@ void Relay::end(RelayEnd why) {
     const Error error{.code = Code::canceled, .side = Side::self, .during = "relay"};
     up_.from.abort(error, true);
     down_.from.abort(error, true);
+}
+
+// ------------------------------------------------------------------ bulk
+
+bool Relay::begin_splice(Way& way) {
+    if (!way.meter.is_bulk() || way.unspliceable || way.from.peer_closed() || !splicing_ ||
+        !Splice::possible(way.from, way.to))
+        return false;
+    Result<Pipe> pipe = splicing_->pipes.take();
+    if (!pipe) {
+        const bool limit = pipe.error().code == Code::too_large;
+        splicing_->counters.add(limit ? Counter::splice_refused_limit : Counter::splice_refused_kernel);
+        way.meter.restart();
+        return false;
+    }
+    way.splice.emplace(way.from, way.to, splicing_->pipes, std::move(*pipe));
+    splicing_->counters.add(Counter::splices_begun);
+    return true;
+}
+
+/// Lets the kernel move bytes, a pipe of them per turn of the loop, until there is a reason not to. False: the sink is
+/// lost. Otherwise the pipe is empty then.
+Task<bool> Relay::splice(Way& way, Way& opposite) {
+    while (way.splice && !end_) {
+        if (way.splice->held() > 0) {
+            const Splice::Outcome outcome = drain(way);
+            if (outcome == Splice::Outcome::lost) {
+                sink_lost(opposite);
+                co_return false;
+            }
+            if (outcome == Splice::Outcome::not_now)
+                (void)co_await way.splice->writable(); // an abort: end_ says so
+        } else if (!way.meter.is_bulk()) {
+            end_splice(way, Counter::splices_ended_small);
+        } else if (co_await way.splice->readable(worker_.in_ms(settings_.bulk.idle_ms))) {
+            fill(way);
+        } else if (!end_) {
+            end_splice(way, Counter::splices_ended_idle);
+        }
+    }
+    co_return true;
+}
+
+void Relay::fill(Way& way) {
+    const Splice::Step step = way.splice->fill();
+    touch();
+    switch (step.outcome) {
+    case Splice::Outcome::moved: way.meter.add(step.bytes, worker_.now_ms()); break;
+    case Splice::Outcome::fin:
+    case Splice::Outcome::lost: way.splice.reset(); break; // the stream says it once more
+    case Splice::Outcome::not_now:                         // although it is readable
+    case Splice::Outcome::unsupported:
+        way.unspliceable = true;
+        end_splice(way, Counter::splices_ended_unsupported);
+        break;
+    }
+}
+
+Splice::Outcome Relay::drain(Way& way) {
+    while (way.splice->held() > 0) {
+        const Splice::Step step = way.splice->drain();
+        if (step.outcome != Splice::Outcome::moved)
+            return step.outcome;
+        touch();
+        way.delivered += step.bytes;
+        splicing_->counters.add(Counter::spliced_bytes, step.bytes);
+    }
+    return Splice::Outcome::moved;
+}
+
+void Relay::end_splice(Way& way, Counter why) {
+    splicing_->counters.add(why);
+    way.splice.reset();
+    way.meter.restart();
 }
 
 // ------------------------------------------------------------------ clock

@@ -5,11 +5,15 @@
 #include <optional>
 #include <vector>
 
+#include "l7engine/io/pipe_pool.hpp"
+#include "l7engine/io/splice.hpp"
 #include "l7engine/io/stream.hpp"
 #include "l7engine/io/task.hpp"
 #include "l7engine/io/task_group.hpp"
 #include "l7engine/io/timer.hpp"
 #include "l7engine/io/worker.hpp"
+#include "l7engine/proxy/bulk_meter.hpp"
+#include "l7engine/proxy/counters.hpp"
 
 namespace weft::l7 {
 
@@ -23,6 +27,13 @@ struct RelaySettings {
     uint64_t idle_timeout_ms = never;    ///< no byte in either direction
     uint64_t lost_timeout_ms = 2'000;    ///< one side is lost: nothing of what it said before moves any more
     size_t gather_bytes_max = 64 * 1024; ///< read from one side before it is written to the other
+    BulkRules bulk{};
+};
+
+/// What a relay needs to let the kernel move bulk. Both outlive it.
+struct RelaySplicing {
+    PipePool& pipes;
+    Counters& counters;
 };
 
 enum class RelayEnd : uint8_t { finished, reset, idle, canceled };
@@ -31,10 +42,15 @@ enum class RelayEnd : uint8_t { finished, reset, idle, canceled };
 /// reset. What a lost side had said before it was lost is still delivered, as it would be without us, but only as long
 /// as it moves. Holds at most gather_bytes_max and one read per direction, besides what the streams themselves buffer.
 ///
+/// A direction that proved to be bulk (BulkMeter) is spliced: its bytes stay in the kernel, at most a pipe of them. It
+/// goes back to buffers when it is idle or small again, and stays with them if no pipe is to be had.
+///
 /// Two coroutines, one per direction; both streams outlive run(). One worker's thread.
 class Relay final : private Timer, private PeerWatcher {
 public:
-    Relay(Worker& worker, RelaySide client, RelaySide server, const RelaySettings& settings);
+    /// Without `splicing` every byte goes through buffers.
+    Relay(Worker& worker, RelaySide client, RelaySide server, const RelaySettings& settings,
+          std::optional<RelaySplicing> splicing);
 
     /// Until both directions have ended. The early bytes were read from that side before: they go first. Both streams
     /// are aborted then, hard unless the end is RelayEnd::finished.
@@ -45,20 +61,29 @@ public:
 private:
     /// One direction.
     struct Way {
-        Way(ByteStream& source, RelaySide sink) : from(source), to(sink.stream), delivered(sink.delivered) {}
+        Way(ByteStream& source, RelaySide sink, const BulkRules& bulk)
+            : from(source), to(sink.stream), delivered(sink.delivered), meter(bulk) {}
         ByteStream& from;
         ByteStream& to;
         uint64_t& delivered;
         std::vector<Slice> held; ///< read and not yet written
+        BulkMeter meter;
+        std::optional<Splice> splice;
         bool source_fin = false;
         bool source_lost = false;   ///< read to the error
         bool source_broken = false; ///< it cannot be written to: no end of it is a clean one
+        bool unspliceable = false;  ///< has bytes that only a receive takes
         bool over = false;          ///< its coroutine has ended
     };
 
     Task<void> copy(Way& way, Way& opposite);
     void take(Way& way, Result<Slice> bytes);
     void wrote(Way& way, size_t bytes);
+    bool begin_splice(Way& way);
+    Task<bool> splice(Way& way, Way& opposite);
+    void fill(Way& way);
+    Splice::Outcome drain(Way& way);
+    void end_splice(Way& way, Counter why);
     void sink_lost(Way& opposite);
     void side_lost();
     void end(RelayEnd why);
@@ -69,6 +94,7 @@ private:
 
     Worker& worker_;
     const RelaySettings settings_;
+    const std::optional<RelaySplicing> splicing_;
     Way up_;   ///< client -> server
     Way down_; ///< server -> client
     TaskGroup ways_;

@@ -7,7 +7,9 @@
 #include "l7engine/filter/registry.hpp"
 #include "l7engine/http/h1_codec.hpp"
 #include "l7engine/http/h2_codec.hpp"
+#include "l7engine/io/pipe_pool.hpp"
 #include "l7engine/io/tcp.hpp"
+#include "l7engine/proxy/bulk_meter.hpp"
 
 namespace weft::l7 {
 
@@ -71,6 +73,8 @@ struct ProxySettings {
     H2Settings h2_downstream;
     H2Settings h2_upstream = shared_session();
     TcpSettings tcp;
+    BulkRules bulk;     ///< when a tunnel's direction is spliced
+    PipeSettings pipes; ///< ... and through what
     FilterSettings filters;
 };
 

@@ -69,7 +69,11 @@ Task<void> Tunnel::relay(Slice first) {
     relay_.emplace(proxy_.worker(), RelaySide{*client_, counts.sent_bytes}, RelaySide{*server_, counts.received_bytes},
                    RelaySettings{.idle_timeout_ms = settings.tunnel_idle_timeout_ms,
                                  .lost_timeout_ms = settings.linger_timeout_ms,
-                                 .gather_bytes_max = settings.relay_bytes_max});
+                                 .gather_bytes_max = settings.relay_bytes_max,
+                                 .bulk = settings.bulk},
+                   settings.pipes.pipes_max == 0
+                       ? std::nullopt
+                       : std::optional(RelaySplicing{.pipes = proxy_.pipes(), .counters = proxy_.counters()}));
     const RelayEnd end = co_await relay_->run(std::move(first), {});
     switch (end) {
     case RelayEnd::finished: proxy_.counters().add(Counter::tunnels_finished); break;

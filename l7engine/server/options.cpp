@@ -65,6 +65,8 @@ void bind_limits(config::Flags& flags, ProxySettings& proxy, Given& given) {
                  "milliseconds that a client may be silent at a port of undeclared protocol; then it is TCP");
     flags.number("--connections-max", proxy.connections_max, 1, UINT32_MAX, "connections of clients, per worker");
     flags.number("--connections-per-pod-max", proxy.connections_per_pod_max, 1, UINT32_MAX, "the same of one pod");
+    flags.number("--splice-pipes-max", proxy.pipes.pipes_max, 0, 4096,
+                 "bulk directions of opaque connections that the kernel relays, per worker; 0: none");
     flags.number("--h2-streams-max", given.h2_streams_max, 1, INT32_MAX,
                  "requests at a time on an HTTP/2 connection of a client");
     flags.toggle("--allow-http10", proxy.h1.accept_http_10, "serve requests of HTTP/1.0 instead of answering 426");

@@ -54,7 +54,7 @@ Result<void> clear_capabilities() {
 constexpr int allowed[] = {
     // ring and descriptors of the data path
     SCMP_SYS(io_uring_enter), SCMP_SYS(close), SCMP_SYS(shutdown), SCMP_SYS(getsockname), SCMP_SYS(getpeername),
-    SCMP_SYS(setsockopt), SCMP_SYS(getsockopt), SCMP_SYS(fcntl), SCMP_SYS(dup),
+    SCMP_SYS(setsockopt), SCMP_SYS(getsockopt), SCMP_SYS(fcntl), SCMP_SYS(dup), SCMP_SYS(pipe2), SCMP_SYS(splice),
     // mailboxes (eventfd), log lines
     SCMP_SYS(read), SCMP_SYS(write), SCMP_SYS(writev), SCMP_SYS(fstat), SCMP_SYS(newfstatat), SCMP_SYS(lseek),
     // the agent's socket
@@ -73,7 +73,7 @@ constexpr int allowed[] = {
     // the sanitizers' reports, and their leak check at exit: a tracer thread that stops the others
     SCMP_SYS(openat), SCMP_SYS(readlink), SCMP_SYS(readlinkat), SCMP_SYS(clone), SCMP_SYS(clone3), SCMP_SYS(wait4),
     SCMP_SYS(ptrace), SCMP_SYS(prctl), SCMP_SYS(getdents64), SCMP_SYS(prlimit64), SCMP_SYS(getppid), SCMP_SYS(kill),
-    SCMP_SYS(getuid), SCMP_SYS(geteuid), SCMP_SYS(ioctl), SCMP_SYS(uname), SCMP_SYS(pipe2),
+    SCMP_SYS(getuid), SCMP_SYS(geteuid), SCMP_SYS(ioctl), SCMP_SYS(uname),
     SCMP_SYS(process_vm_readv), SCMP_SYS(access), SCMP_SYS(arch_prctl),
 #endif
 };

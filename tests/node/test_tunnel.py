@@ -2,6 +2,8 @@
 """Connections that are passed through: who speaks first, how they end, who may have one, what is counted."""
 import contextlib
 import hashlib
+import os
+import pathlib
 import socket
 import ssl
 import struct
@@ -13,21 +15,27 @@ import pytest
 from echo_server import pattern
 from manifests import service
 from waiting import wait_until
+from world import World
 
 MEGABYTE = 1024 * 1024
 BIG = 100 * MEGABYTE
 ADDRESSES = {"tcp": "10.96.0.101", "tls": "10.96.0.102", "any": "10.96.0.103"}
 PORTS = {"tcp": 7001, "tls": 7002, "any": 7003}
 SNIFFED = "weft_l7_sniffed_connections_total"
+SPLICES, SPLICED_BYTES = "weft_l7_splices_total", "weft_l7_spliced_bytes_total"
 
 
-@pytest.fixture
-def ports(world):
+def with_ports(world):
     """Three services of pod a: a port declared TCP, one declared TLS, one that declares nothing."""
     world.agent.apply("tunnels.yaml", *[
         service(f"port-{kind}", [ADDRESSES[kind]], PORTS[kind], {"only": "a"}, "waypoint", port_name="data",
                 app_protocol=None if kind == "any" else kind) for kind in PORTS])
     return world
+
+
+@pytest.fixture
+def ports(world):
+    return with_ports(world)
 
 
 @contextlib.contextmanager
@@ -158,32 +166,233 @@ def test_a_reset_of_the_client_is_one_for_the_server(ports):
     assert seen == [True]
 
 
-def test_a_hundred_megabytes_in_both_directions_arrive_whole(ports):
-    block = pattern(0, MEGABYTE)
-    expected = hashlib.sha256(block * (BIG // MEGABYTE)).hexdigest()
-    received = {}
+# ---------------------------------------------------------------- bulk
 
-    def exchange(name, sock):
-        def send():
-            for _ in range(BIG // MEGABYTE):
-                sock.sendall(block)
-            sock.shutdown(socket.SHUT_WR)
-        sender = threading.Thread(target=send, daemon=True)
-        sender.start()
-        digest, total = hashlib.sha256(), 0
-        while piece := sock.recv(MEGABYTE):
-            digest.update(piece)
-            total += len(piece)
-        sender.join(60)
-        received[name] = (total, digest.hexdigest())
+def send_blocks(sock, megabytes, fin=True):
+    block = pattern(0, MEGABYTE)
+    for _ in range(megabytes):
+        sock.sendall(block)
+    if fin:
+        sock.shutdown(socket.SHUT_WR)
+
+
+def digest_of(megabytes):
+    return megabytes * MEGABYTE, hashlib.sha256(pattern(0, MEGABYTE) * megabytes).hexdigest()
+
+
+def read_digest(sock, limit=None):
+    """(bytes, SHA-256) of what comes until the FIN, or until so many bytes have."""
+    digest, total = hashlib.sha256(), 0
+    while (limit is None or total < limit) and (piece := sock.recv(MEGABYTE)):
+        digest.update(piece)
+        total += len(piece)
+    return total, digest.hexdigest()
+
+
+def exchange_blocks(sock, megabytes):
+    """Sends and reads at the same time, each to the end."""
+    sender = threading.Thread(target=send_blocks, args=(sock, megabytes), daemon=True)
+    sender.start()
+    result = read_digest(sock)
+    sender.join(60)
+    return result
+
+
+def tcp_bytes(world):
+    metrics = world.agent.metrics()
+    labels = {"destination_service_name": "port-tcp", "source_workload": "client", "response_flags": "-"}
+    return [metrics.total(f"istio_tcp_{name}_bytes_total", **labels) for name in ("sent", "received")]
+
+
+def splices(world, reason="begun"):
+    return world.agent.metrics().total(SPLICES, reason=reason)
+
+
+def open_files(world):
+    return len(os.listdir(f"/proc/{world.agent.engine_pid()}/fd"))
+
+
+@pytest.mark.smoke
+def test_a_hundred_megabytes_in_both_directions_arrive_whole_and_are_spliced(ports):
+    received = {}
 
     def answer(sock):
         with sock:
-            exchange("server", sock)
-    with serving(ports, "tcp", answer), dial(ports, "tcp") as sock:
-        exchange("client", sock)
-        wait_until(lambda: "server" in received, "the server has all")
-    assert received == {"client": (BIG, expected), "server": (BIG, expected)}
+            received["server"] = exchange_blocks(sock, BIG // MEGABYTE)
+    before = tcp_bytes(ports)
+    with ports.agent.rises(SPLICES, 2, reason="begun"), ports.agent.rises(SPLICED_BYTES, BIG):
+        with serving(ports, "tcp", answer), dial(ports, "tcp") as sock:
+            received["client"] = exchange_blocks(sock, BIG // MEGABYTE)
+            wait_until(lambda: "server" in received, "the server has all")
+    assert received == {"client": digest_of(BIG // MEGABYTE), "server": digest_of(BIG // MEGABYTE)}
+    assert [now - old for now, old in zip(tcp_bytes(ports), before)] == [BIG, BIG]
+
+
+def test_a_half_close_amid_bulk_leaves_the_other_direction_open(ports):
+    def answer(sock):
+        with sock:
+            total, digest = read_digest(sock)
+            sock.sendall(f"{total} {digest} ".encode())
+            send_blocks(sock, 30)
+    with serving(ports, "tcp", answer), dial(ports, "tcp") as sock, ports.agent.rises(SPLICES, 2, reason="begun"):
+        send_blocks(sock, 30)
+        said = b""
+        while said.count(b" ") < 2:
+            said += sock.recv(1)
+        assert read_digest(sock) == digest_of(30)
+    assert said.decode().split() == [str(part) for part in digest_of(30)]
+
+
+@pytest.mark.parametrize("who", ["client", "server"])
+def test_a_reset_amid_bulk_is_a_reset_for_the_other_end(ports, who):
+    """Of the one that sends, behind a part of what it sent; of the one that reads, while the other sends."""
+    ends = []
+    block = pattern(0, MEGABYTE)
+
+    def send_until_reset(sock):
+        try:
+            while True:
+                sock.sendall(block)
+        except (ConnectionResetError, BrokenPipeError):
+            ends.append("reset")
+
+    def read_and_reset(sock):
+        assert read_digest(sock, 20 * MEGABYTE)[0] >= 20 * MEGABYTE
+        reset(sock)
+    with serving(ports, "tcp", send_until_reset if who == "client" else read_and_reset):
+        with ports.agent.rises(SPLICES, reason="begun"), ports.agent.rises("weft_l7_tunnels_total", reason="reset"):
+            sock = dial(ports, "tcp")
+            (read_and_reset if who == "client" else send_until_reset)(sock)
+            wait_until(lambda: ends, "the other end sees it")
+            sock.close()
+    assert ends == ["reset"]
+
+
+def test_what_was_sent_before_a_reset_amid_bulk_is_a_prefix_and_ends_in_a_reset(ports):
+    seen = []
+    whole = pattern(0, MEGABYTE) * 20
+
+    def listen(sock):
+        received = bytearray()
+        try:
+            while piece := sock.recv(MEGABYTE):
+                received += piece
+            seen.append("fin")
+        except ConnectionResetError:
+            seen.append("reset" if whole.startswith(received) else "wrong bytes")
+    with serving(ports, "tcp", listen), ports.agent.rises(SPLICES, reason="begun"):
+        sock = dial(ports, "tcp")
+        sock.sendall(whole)
+        reset(sock)
+        wait_until(lambda: seen, "the server sees the end")
+    assert seen == ["reset"]
+
+
+def test_a_reader_that_stops_amid_bulk_stops_the_sender_and_costs_no_memory(ports):
+    go_on, received = threading.Event(), []
+
+    def read_late(sock):
+        with sock:
+            head = read_digest(sock, 4 * MEGABYTE)[0]
+            go_on.wait(30)
+            received.append(head + read_digest(sock)[0])
+
+    def private_bytes():
+        text = pathlib.Path(f"/proc/{ports.agent.engine_pid()}/smaps_rollup").read_text()
+        return sum(int(line.split()[1]) for line in text.splitlines() if line.startswith("Private_")) * 1024
+    with serving(ports, "tcp", read_late), dial(ports, "tcp") as sock, ports.agent.rises(SPLICES, reason="begun"):
+        block = pattern(0, MEGABYTE)
+        sent = 0
+        sock.settimeout(0.5)  # a send that takes nothing for so long: everything is full
+        before = private_bytes()
+        with contextlib.suppress(TimeoutError):
+            while sent < 200 * MEGABYTE:
+                sent += sock.send(block)
+        assert 4 * MEGABYTE < sent < 100 * MEGABYTE, "the kernel's buffers and one pipe"
+        assert private_bytes() - before < 2 * MEGABYTE
+        go_on.set()
+        sock.settimeout(30)
+        sock.shutdown(socket.SHUT_WR)
+        wait_until(lambda: received, "the server has the rest", 30)
+    assert received == [sent]
+
+
+def test_small_messages_are_not_spliced_however_many_there_are(ports):
+    begun = splices(ports)
+    with serving(ports, "tcp", greet), dial(ports, "tcp") as sock:
+        assert sock.recv(100) == b"220 ready\r\n"
+        for number in range(3000):
+            message = pattern(number, 1000)
+            sock.sendall(message)
+            received = b""
+            while len(received) < len(message):
+                received += sock.recv(len(message) - len(received))
+            assert received == message
+    assert splices(ports) == begun
+
+
+def test_bulk_that_pauses_gives_its_pipe_back_and_goes_on_later(ports):
+    def count(sock):
+        with sock:
+            sock.sendall(str(read_digest(sock)).encode())
+    files = open_files(ports)
+    with serving(ports, "tcp", count), dial(ports, "tcp") as sock:
+        for _ in range(2):
+            with ports.agent.rises(SPLICES, reason="begun"), ports.agent.rises(SPLICES, reason="ended_idle"):
+                send_blocks(sock, 20, fin=False)
+        sock.shutdown(socket.SHUT_WR)
+        assert read_all(sock).decode() == str(digest_of(40))
+    wait_until(lambda: open_files(ports) <= files, "no descriptor is left", 20)
+
+
+def test_urgent_data_amid_bulk_costs_the_splice_and_nothing_else(ports):
+    """splice(2) takes nothing at such a byte, for ever. A receive passes it."""
+    def count(sock):
+        with sock:
+            sock.sendall(str(read_digest(sock)).encode())
+
+    def cpu():
+        fields = pathlib.Path(f"/proc/{ports.agent.engine_pid()}/stat").read_text().rsplit(")", 1)[1].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    with serving(ports, "tcp", count), dial(ports, "tcp") as sock, ports.agent.rises(SPLICES, reason="begun"):
+        with ports.agent.rises(SPLICES, reason="ended_unsupported"):
+            send_blocks(sock, 20, fin=False)
+            sock.send(b"!", socket.MSG_OOB)
+            send_blocks(sock, 20, fin=False)
+        before, start = cpu(), time.monotonic()
+        wait_until(lambda: time.monotonic() - start > 1, "a second of silence")
+        assert cpu() - before < 0.2, "nothing turns"
+        sock.shutdown(socket.SHUT_WR)
+        assert read_all(sock).decode() == str(digest_of(40))
+
+
+def test_a_policy_that_forbids_bulk_cuts_it(ports):
+    def send(sock):
+        with sock, contextlib.suppress(OSError):
+            send_blocks(sock, 100_000)
+    with serving(ports, "tcp", send), dial(ports, "tcp") as sock:
+        with ports.agent.rises(SPLICES, reason="begun"):
+            read_digest(sock, 20 * MEGABYTE)
+        with ports.agent.rises("weft_l7_cut_exchanges_total", reason="policy_changed"):
+            ports.policy("ALLOW", [{"from": [{"source": {"namespaces": ["other"]}}]}])
+        with pytest.raises(ConnectionResetError):
+            read_digest(sock)
+
+
+@pytest.mark.parametrize("pipes, begun, refused", [(1, (1, 2), True), (0, (0,), False)])
+def test_without_a_pipe_bulk_is_copied(own_lab, pipes, begun, refused):
+    world = with_ports(World(own_lab, engine_arguments=[f"--splice-pipes-max={pipes}"]))
+    results = []
+
+    def answer(sock):
+        with sock:
+            results.append(exchange_blocks(sock, 50))
+    with serving(world, "tcp", answer), dial(world, "tcp") as sock:
+        results.append(exchange_blocks(sock, 50))
+        wait_until(lambda: len(results) == 2, "both have all")
+    assert results == [digest_of(50)] * 2
+    assert splices(world) in begun
+    assert (splices(world, "refused_pipes_max") > 0) == refused
 
 
 # ---------------------------------------------------------------- TLS

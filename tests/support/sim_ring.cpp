@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The class Ring of l7engine/io/ring.hpp over a simulated world; linked instead of l7engine/io/ring.cpp.
 #include <poll.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <bit>
@@ -21,7 +22,7 @@ constexpr uint64_t kernel_gives_up_ms = 120'000; ///< a connect that is never an
 constexpr uint64_t idle_step_ms = 1000;          ///< how far time jumps when nothing at all can happen
 constexpr uint32_t kept_free_divisor = 4;        ///< as in ring.cpp
 
-enum class Kind : uint8_t { accept, receive, send, connect, poll, poll_error };
+enum class Kind : uint8_t { accept, receive, send, connect, poll, poll_error, poll_receive, poll_send };
 
 struct Operation {
     Kind kind;
@@ -64,6 +65,8 @@ struct Ring::State final : BufferOwner {
     [[nodiscard]] uint64_t next_ms();
     void post(Operation& operation, int32_t result, bool more, Slice bytes = {});
     bool interrupts(Operation& operation);
+    int32_t splice_in(sim::World::Socket& from, int pipe, size_t bytes_max);
+    int32_t splice_out(int pipe, sim::World::Socket& to, size_t bytes_max);
     void close_now();
     uint64_t later();
     Slice buffer_with(std::string_view bytes);
@@ -135,6 +138,13 @@ void Ring::poll_error(int socket, Completion& completion) {
     state_->submit({.kind = Kind::poll_error, .descriptor = socket, .completion = &completion});
 }
 
+void Ring::poll_receive(int socket, Completion& completion) {
+    state_->submit({.kind = Kind::poll_receive, .descriptor = socket, .completion = &completion});
+}
+void Ring::poll_send(int socket, Completion& completion) {
+    state_->submit({.kind = Kind::poll_send, .descriptor = socket, .completion = &completion});
+}
+
 void Ring::cancel(Completion& target) {
     for (const auto& operation : state_->operations) {
         if (operation->completion == &target && !std::exchange(operation->canceled, true))
@@ -150,6 +160,20 @@ void Ring::shutdown(int socket, int how) {
         state_->world.send_fin(*found);
 }
 void Ring::no_delay(int /*socket*/) {}
+void Ring::non_blocking(int socket) {
+    auto* const found = state_->world.by_descriptor(socket);
+    if (found == nullptr)
+        return state_->world.misuse("O_NONBLOCK of a closed socket");
+    found->non_blocking = true;
+}
+int32_t Ring::splice(int from, int to, size_t bytes_max) {
+    if (auto* const socket = state_->world.by_descriptor(from); socket != nullptr)
+        return state_->splice_in(*socket, to, bytes_max);
+    if (auto* const socket = state_->world.by_descriptor(to); socket != nullptr)
+        return state_->splice_out(from, *socket, bytes_max);
+    state_->world.misuse("a splice without a socket");
+    return -EBADF;
+}
 uint64_t Ring::socket_cookie(int socket) const {
     return static_cast<uint64_t>(socket) + 1;
 }
@@ -262,6 +286,8 @@ void Ring::State::step(Operation& operation) {
     case Kind::poll: return post(operation, POLLIN, false);
     case Kind::poll_error:
         return post(operation, world.by_id(operation.socket).reset_in ? POLLERR | POLLHUP : POLLHUP, false);
+    case Kind::poll_receive: return post(operation, POLLIN, false);
+    case Kind::poll_send: return post(operation, POLLOUT, false);
     }
 }
 
@@ -275,8 +301,10 @@ bool Ring::State::ready(const Operation& operation) {
     const auto& socket = world.by_id(operation.socket);
     switch (operation.kind) {
     case Kind::accept: return !socket.backlog.empty();
+    case Kind::poll_receive:
     case Kind::receive: return !socket.inbox.empty() || socket.fin_in || socket.reset_in || socket.other == 0;
     case Kind::poll_error: return socket.reset_in || (socket.fin_in && socket.fin_out);
+    case Kind::poll_send:
     case Kind::send: return socket.reset_in || socket.fin_out || socket.other == 0 || world.room(socket) > 0;
     default: return true;
     }
@@ -389,6 +417,50 @@ void Ring::State::send(Operation& operation) {
     if (operation.done == total || world.chance(world.faults().short_send))
         return post(operation, static_cast<int32_t>(operation.done), false);
     operation.not_before_ms = later();
+}
+
+/// The pipe is a real one, so it has the kernel's own idea of being full.
+int32_t Ring::State::splice_in(sim::World::Socket& from, int pipe, size_t bytes_max) {
+    const auto receives = [&](const auto& operation) {
+        return operation->kind == Kind::receive && operation->socket == from.id && !operation->over;
+    };
+    if (!from.non_blocking)
+        world.misuse("a splice that may wait");
+    if (std::ranges::any_of(operations, receives))
+        world.misuse("a splice beside a receive");
+    if (from.inbox.empty()) {
+        if (from.reset_in) {
+            from.reset_told = true;
+            return -ECONNRESET;
+        }
+        return from.fin_in ? 0 : from.other == 0 ? -ENOTCONN : -EAGAIN;
+    }
+    if (world.chance(world.faults().unspliceable))
+        return -EAGAIN;
+    size_t size = std::min(from.inbox.size(), bytes_max);
+    if (world.chance(world.faults().short_read))
+        size = 1 + world.random(size);
+    const ssize_t moved = ::write(pipe, from.inbox.data(), size);
+    if (moved < 0)
+        return -errno;
+    from.inbox.erase(0, static_cast<size_t>(moved));
+    return static_cast<int32_t>(moved);
+}
+
+int32_t Ring::State::splice_out(int pipe, sim::World::Socket& to, size_t bytes_max) {
+    if (!to.non_blocking)
+        world.misuse("a splice that may wait");
+    if (to.reset_in || to.fin_out || to.other == 0)
+        return to.reset_in && !std::exchange(to.reset_told, true) ? -ECONNRESET : -EPIPE;
+    const size_t room = std::min({world.room(to), bytes_max, 1 + world.random(world.faults().window_bytes_max)});
+    if (room == 0)
+        return -EAGAIN;
+    std::string bytes(room, '\0');
+    const ssize_t moved = ::read(pipe, bytes.data(), bytes.size());
+    if (moved < 0)
+        return -errno;
+    world.deliver(to, std::string_view(bytes).substr(0, static_cast<size_t>(moved)));
+    return static_cast<int32_t>(moved);
 }
 
 void Ring::State::connect(Operation& operation) {

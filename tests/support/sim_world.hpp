@@ -36,6 +36,7 @@ struct Faults {
     unsigned accept_shortage = 30;  ///< -EMFILE
     unsigned accept_aborted = 30;   ///< -ECONNABORTED: a connection that was reset in the backlog
     unsigned interrupted = 20;      ///< -EINTR or -EAGAIN from a receive, an accept, or a send that took nothing yet
+    unsigned unspliceable = 20;     ///< the next byte is urgent: only a receive takes it
     unsigned connect_refused = 0;
     unsigned canceled_late = 500;   ///< a cancelled operation that could go on completes as if it were not
     unsigned reset_loses_tail = 500;///< a reset overtakes bytes on their way
@@ -132,6 +133,7 @@ public:
         bool fin_out = false;
         bool closed = false;
         bool hard_close = false;
+        bool non_blocking = false;
         bool listening = false;
         std::deque<uint64_t> backlog;
         // scripted end

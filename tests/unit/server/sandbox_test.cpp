@@ -79,7 +79,13 @@ TEST(Sandbox, leaves_what_the_engine_needs) {
                   if (unix_socket < 0)
                       return 1;
                   close(unix_socket);
-                  return dup(1) >= 0 && fcntl(1, F_DUPFD_CLOEXEC, 0) >= 0 ? 0 : 2;
+                  if (dup(1) < 0 || fcntl(1, F_DUPFD_CLOEXEC, 0) < 0)
+                      return 2;
+                  int one[2], other[2];
+                  if (pipe2(one, O_CLOEXEC | O_NONBLOCK) != 0 || pipe2(other, O_CLOEXEC | O_NONBLOCK) != 0)
+                      return 3;
+                  return splice(one[0], nullptr, other[1], nullptr, 1, SPLICE_F_NONBLOCK) < 0 && errno == EAGAIN ? 0
+                                                                                                                 : 4;
               }),
               0);
 }
