@@ -21,6 +21,8 @@ public:
     virtual ~Timer();
     virtual void expired() = 0;
     [[nodiscard]] bool armed() const { return wheel_ != nullptr; }
+    /// While it is armed.
+    [[nodiscard]] Deadline deadline() const { return deadline_; }
 
 private:
     friend class TimerWheel;
