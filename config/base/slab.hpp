@@ -35,4 +35,16 @@ struct InSlab {
     static void operator delete(void* object, size_t size) noexcept { SlabPool::release(object, size); }
 };
 
+/// For short containers that come and go with every request.
+template <class T>
+struct SlabAllocator {
+    using value_type = T;
+    SlabAllocator() = default;
+    template <class Other>
+    SlabAllocator(const SlabAllocator<Other>&) {}
+    [[nodiscard]] T* allocate(size_t count) { return static_cast<T*>(SlabPool::allocate(count * sizeof(T))); }
+    void deallocate(T* first, size_t count) noexcept { SlabPool::release(first, count * sizeof(T)); }
+    bool operator==(const SlabAllocator&) const = default;
+};
+
 } // namespace weft

@@ -55,10 +55,10 @@ public:
 
 OutQueue::Owner OutQueue::Owner::instance;
 
-void clear_slices(std::vector<Slice>& slices) {
+void clear_slices(SliceList& slices) {
     slices.clear();
     if (slices.capacity() > slices_kept_max)
-        std::vector<Slice>().swap(slices);
+        SliceList().swap(slices);
 }
 
 OutQueue::Block* OutQueue::make_block(size_t bytes_max) {

@@ -146,6 +146,8 @@ void TcpReceiver::hand_over(std::coroutine_handle<> reader) {
 
 /// Keeps the receive armed between the watermarks, and only there.
 void TcpReceiver::regulate() {
+    if (armed_ && !paused_ && queue_.bytes() <= high_bytes_)
+        return; // nearly always
     if (queue_.bytes() > high_bytes_)
         paused_ = true;
     else if (queue_.bytes() <= low_bytes_)
