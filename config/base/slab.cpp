@@ -48,8 +48,12 @@ struct Pool {
 };
 constinit thread_local Pool pool{};
 
-size_t class_of(size_t size) { return (size + step_bytes - 1) / step_bytes - 1; }
-size_t bytes_of(size_t index) { return (index + 1) * step_bytes; }
+size_t class_of(size_t size) {
+    return (size + step_bytes - 1) / step_bytes - 1;
+}
+size_t bytes_of(size_t index) {
+    return (index + 1) * step_bytes;
+}
 
 void link(Slab& slab, Slab** head) {
     slab.next = std::exchange(*head, &slab);
@@ -183,6 +187,8 @@ void SlabPool::release(void* block, size_t size) noexcept {
         retire(slab);
 }
 
-size_t SlabPool::mapped_bytes() { return pool.mapped; }
+size_t SlabPool::mapped_bytes() {
+    return pool.mapped;
+}
 
 } // namespace weft

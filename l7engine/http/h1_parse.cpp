@@ -122,7 +122,8 @@ Result<void> parse_head(std::string_view text, bool is_request, const H1Settings
         return line;
     };
     const std::string_view first = next_line();
-    if (const Result<void> begun = is_request ? parse_request_line(first, head) : parse_status_line(first, head); !begun)
+    if (const Result<void> begun = is_request ? parse_request_line(first, head) : parse_status_line(first, head);
+        !begun)
         return begun;
     while (rest.size() > crlf.size()) {
         if (const Result<void> field = parse_field(next_line(), settings, head); !field)

@@ -27,7 +27,11 @@ void FramePool::release(void* frame, size_t size) noexcept {
     SlabPool::release(frame, size);
 }
 
-size_t FramePool::live_bytes() { return counts.live_bytes; }
-size_t FramePool::largest_frame() { return counts.largest_frame; }
+size_t FramePool::live_bytes() {
+    return counts.live_bytes;
+}
+size_t FramePool::largest_frame() {
+    return counts.largest_frame;
+}
 
 } // namespace weft::l7

@@ -109,13 +109,13 @@ struct Ring::State final : BufferOwner {
     io_uring_buf_ring* buffer_ring = nullptr;
     std::byte* memory = nullptr;
     std::vector<uint32_t> references; ///< per buffer
-    uint32_t free_buffers = 0; ///< those offered and the spare ones
-    uint32_t offered = 0;      ///< the kernel takes them in order
+    uint32_t free_buffers = 0;        ///< those offered and the spare ones
+    uint32_t offered = 0;             ///< the kernel takes them in order
     uint32_t offered_max = offered_min;
-    std::vector<uint32_t> spare;   ///< the last one used is offered first
-    std::vector<bool> touched;     ///< per buffer: it may hold memory
-    uint32_t least_offered = 0;    ///< since the last trim(): what the fullest batch left
-    size_t least_spare = 0;        ///< since the last trim()
+    std::vector<uint32_t> spare;      ///< the last one used is offered first
+    std::vector<bool> touched;        ///< per buffer: it may hold memory
+    uint32_t least_offered = 0;       ///< since the last trim(): what the fullest batch left
+    size_t least_spare = 0;           ///< since the last trim()
     std::vector<Collected> collected; ///< taken from the completion queue, not yet run
     size_t in_flight = 0;
     RingCounts counts;
@@ -261,7 +261,9 @@ uint32_t Ring::free_buffers() const { return state_->free_buffers; }
 uint32_t Ring::free_buffers_percent() const { return state_->free_buffers * 100 / state_->settings.buffers; }
 size_t Ring::in_flight() const { return state_->in_flight; }
 const RingCounts& Ring::counts() const { return state_->counts; }
-void Ring::trim() { state_->trim(); }
+void Ring::trim() {
+    state_->trim();
+}
 
 size_t Ring::wait(uint64_t timeout_ms) {
     const bool some_wait = !state_->collected.empty();

@@ -38,7 +38,9 @@ TcpReceiver::TcpReceiver(TcpSocket& socket, const TcpSettings& settings)
     : socket_(socket), high_bytes_(bounded(settings.receive_high_bytes)),
       low_bytes_(std::min(bounded(settings.receive_low_bytes), high_bytes_)) {}
 
-TcpReceiver::~TcpReceiver() { assert(timer_ == nullptr); }
+TcpReceiver::~TcpReceiver() {
+    assert(timer_ == nullptr);
+}
 
 struct TcpReceiver::ReadTimer final : Timer {
     explicit ReadTimer(TcpReceiver& of) : receiver(of) {}

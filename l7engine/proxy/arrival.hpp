@@ -15,8 +15,8 @@ namespace weft::l7 {
 struct Arrival {
     StreamId stream = 0;
     Head head;
-    bool last = false;         ///< the head ends the request
-    BodyQueue body;            ///< what came behind the head already
+    bool last = false; ///< the head ends the request
+    BodyQueue body;    ///< what came behind the head already
     uint64_t request_bytes = 0;
     std::optional<Error> gone; ///< reset meanwhile
     Arrival* next = nullptr;

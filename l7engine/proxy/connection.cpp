@@ -83,7 +83,9 @@ ActiveExchange* Connection::exchange_of(StreamId stream) const {
     return nullptr;
 }
 
-size_t Connection::under_way() const { return exchanges_now_.size(); }
+size_t Connection::under_way() const {
+    return exchanges_now_.size();
+}
 
 // ------------------------------------------------------------------ the reader
 
