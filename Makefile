@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-# make build | tools | demo | test | fuzz | bench | soak | format | lint | clean. What each does: docs/development.md.
+# make build | tools | demo | test | fuzz | bench | profile | soak | format | lint | clean. What each does: docs/development.md.
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DELETE_ON_ERROR:
@@ -18,7 +18,7 @@ TSAN_TESTS := unit_base unit_io unit_source unit_pods unit_engine unit_metrics u
 GO_TOOLS := ./h2client ./h2echo ./interop github.com/summerwind/h2spec/cmd/h2spec github.com/fullstorydev/grpcurl/cmd/grpcurl
 
 
-.PHONY: setup build tools dev demo demo-clean test test-cxx test-node test-tsan test-fuzz fuzz fuzz-nightly bench soak format \
+.PHONY: setup build tools dev demo demo-clean test test-cxx test-node test-tsan test-fuzz fuzz fuzz-nightly bench profile soak format \
 	lint clean
 
 build/.setup: setup.sh
@@ -97,6 +97,10 @@ bench: build build/venv/.bench
 	@./setup.sh --bench
 	@ninja -C build/release -j $(JOBS) --quiet bench_programs
 	@$(PYTHON) tests/bench/bench.py $(BENCH)
+
+# After changes to the engine's hot path; commit what it writes.
+profile: setup
+	@cmake/profile.sh
 
 soak: build tools
 	@$(PYTHON) tests/soak/soak.py --minutes $(or $(MINUTES),10)

@@ -5,6 +5,7 @@
 
 #if __has_feature(address_sanitizer)
 #include <sanitizer/asan_interface.h>
+#include <sanitizer/lsan_interface.h>
 #endif
 
 namespace weft {
@@ -18,6 +19,18 @@ inline void poison([[maybe_unused]] void* memory, [[maybe_unused]] size_t size) 
 inline void unpoison([[maybe_unused]] void* memory, [[maybe_unused]] size_t size) {
 #if __has_feature(address_sanitizer)
     ASAN_UNPOISON_MEMORY_REGION(memory, size);
+#endif
+}
+
+/// Mapped memory whose pointers count: LeakSanitizer looks for them only where it is told to, beyond the heap.
+inline void search_for_leaks([[maybe_unused]] void* memory, [[maybe_unused]] size_t size) {
+#if __has_feature(address_sanitizer)
+    __lsan_register_root_region(memory, size);
+#endif
+}
+inline void forget_for_leaks([[maybe_unused]] void* memory, [[maybe_unused]] size_t size) {
+#if __has_feature(address_sanitizer)
+    __lsan_unregister_root_region(memory, size);
 #endif
 }
 

@@ -12,6 +12,16 @@ namespace weft::l7 {
 
 namespace {
 
+/// "00", "01" ... "ff"
+constexpr std::array<char, 512> hex_pairs = [] {
+    std::array<char, 512> pairs{};
+    for (size_t byte = 0; byte < 256; ++byte) {
+        pairs[2 * byte] = "0123456789abcdef"[byte >> 4];
+        pairs[2 * byte + 1] = "0123456789abcdef"[byte & 15];
+    }
+    return pairs;
+}();
+
 /// A version 4 UUID. It has to be unique, not secret: one seed of the kernel's per thread, then splitmix64.
 std::array<char, 36> make_request_id() {
     thread_local RandomState random = [] {
@@ -26,12 +36,13 @@ std::array<char, 36> make_request_id() {
     raw[6] = static_cast<uint8_t>((raw[6] & 0x0f) | 0x40);
     raw[8] = static_cast<uint8_t>((raw[8] & 0x3f) | 0x80);
     std::array<char, 36> text;
-    size_t at = 0;
-    for (size_t index = 0; index < raw.size(); ++index) {
-        if (index == 4 || index == 6 || index == 8 || index == 10)
-            text[at++] = '-';
-        text[at++] = "0123456789abcdef"[raw[index] >> 4];
-        text[at++] = "0123456789abcdef"[raw[index] & 15];
+    char* at = text.data();
+    const uint8_t* from = raw.data();
+    for (const size_t bytes : {4U, 2U, 2U, 2U, 6U}) {
+        if (from != raw.data())
+            *at++ = '-';
+        for (const uint8_t* const end = from + bytes; from != end; ++from, at += 2)
+            std::memcpy(at, &hex_pairs[2 * size_t{*from}], 2);
     }
     return text;
 }

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+#include "config/base/slab.hpp"
 #include "l7engine/http/h1_codec.hpp"
 #include "l7engine/http/h1_message.hpp"
 #include "l7engine/http/h1_reader.hpp"
@@ -12,7 +13,7 @@ using h1::H1Reader;
 using h1::H1Writer;
 
 /// One stream at a time: the reader holds the request, `reply_` how far its answer is. Both done = the next request.
-class H1Server final : public Codec {
+class H1Server final : public Codec, public InSlab {
 public:
     explicit H1Server(const H1Settings& settings) : settings_(settings), reader_(settings_, true) {}
 

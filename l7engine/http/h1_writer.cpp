@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "l7engine/http/h1_writer.hpp"
 
-#include <algorithm>
 #include <charconv>
 #include <cstring>
 #include <string_view>
@@ -24,7 +23,7 @@ public:
     explicit Pen(char* at) : begin_(at), at_(at) {}
 
     Pen& text(std::string_view text) {
-        at_ = std::ranges::copy(text, at_).out;
+        at_ = copy_text(at_, text);
         return *this;
     }
     Pen& number(uint64_t value, int base = 10) {

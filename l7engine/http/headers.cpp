@@ -94,7 +94,7 @@ void Headers::add_checked(std::string_view name, std::string_view value) {
 void Headers::hold(std::string_view text) {
     assert(block_ == nullptr);
     reserve(small_fields, text.size());
-    std::ranges::copy(text, block_->text());
+    copy_text(block_->text(), text);
     block_->text_size = static_cast<uint32_t>(text.size());
 }
 
@@ -244,10 +244,10 @@ Headers::Field Headers::append(std::string_view name, std::string_view value) {
         old = std::exchange(
             block_, copy_of(block_, block_->field_capacity, std::max(needed, 2 * size_t{block_->text_capacity})));
     char* at = block_->text() + offset;
-    at = std::ranges::copy(name, at).out;
+    at = copy_text(at, name);
     *at++ = ':';
     *at++ = ' ';
-    at = std::ranges::copy(value, at).out;
+    at = copy_text(at, value);
     *at++ = '\r';
     *at++ = '\n';
     block_->text_size = static_cast<uint32_t>(needed);

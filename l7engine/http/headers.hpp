@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 #include <optional>
 #include <span>
 #include <string>
@@ -10,6 +11,13 @@
 #include <utility>
 
 namespace weft::l7 {
+
+/// Returns the end of the copy. (std::ranges::copy of text is a loop over its bytes.)
+inline char* copy_text(char* to, std::string_view text) {
+    if (!text.empty())
+        std::memcpy(to, text.data(), text.size());
+    return to + text.size();
+}
 
 /// ASCII case-insensitive equality: header names, hosts.
 [[nodiscard]] bool equal_ignoring_case(std::string_view left, std::string_view right);

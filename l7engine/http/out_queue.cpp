@@ -18,6 +18,7 @@ constexpr size_t blocks_kept_max = 256;
 /// Sent slices are moved out of the way beyond this many.
 constexpr size_t sent_slices_max = 32;
 constexpr size_t slices_kept_max = 64;
+constexpr size_t slices_min = 4; ///< room that is made at once: head, body, and their ends
 
 } // namespace
 
@@ -54,10 +55,10 @@ public:
 
 OutQueue::Owner OutQueue::Owner::instance;
 
-void clear_slices(std::vector<Slice>& slices) {
+void clear_slices(SliceList& slices) {
     slices.clear();
     if (slices.capacity() > slices_kept_max)
-        std::vector<Slice>().swap(slices);
+        SliceList().swap(slices);
 }
 
 OutQueue::Block* OutQueue::make_block(size_t bytes_max) {
@@ -91,6 +92,8 @@ void OutQueue::commit(size_t bytes) {
         slices_.pop_back();
     }
     ++block_->references;
+    if (slices_.capacity() == 0)
+        slices_.reserve(slices_min);
     slices_.emplace_back(&Owner::instance, block_, as_bytes({begin, size}));
     last_is_ours_ = true;
 }
@@ -103,6 +106,8 @@ void OutQueue::append(std::string_view text) {
 void OutQueue::append(Slice&& data) {
     if (data.empty())
         return;
+    if (slices_.capacity() == 0)
+        slices_.reserve(slices_min);
     slices_.push_back(std::move(data));
     last_is_ours_ = false;
 }

@@ -6,12 +6,15 @@
 #include <string_view>
 #include <vector>
 
+#include "config/base/slab.hpp"
 #include "config/base/slice.hpp"
 
 namespace weft::l7 {
 
+using SliceList = std::vector<Slice, SlabAllocator<Slice>>;
+
 /// Empties a list that is used again and again: the room of one burst of small slices does not stay with it.
-void clear_slices(std::vector<Slice>& slices);
+void clear_slices(SliceList& slices);
 
 /// What a codec wants written: its own small pieces (heads, chunk framing) in reference-counted blocks, and slices of
 /// bodies as they came. The bytes of a piece stay where they are until sent() has passed them, so a write may be under
@@ -42,7 +45,7 @@ private:
     static Block* make_block(size_t bytes_max);
     void release_block();
 
-    std::vector<Slice> slices_;
+    SliceList slices_;
     size_t first_ = 0; ///< slices before it are sent
     Block* block_ = nullptr;
     size_t used_ = 0;           ///< bytes of block_

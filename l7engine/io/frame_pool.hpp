@@ -5,7 +5,7 @@
 
 namespace weft::l7 {
 
-/// Coroutine frames of this thread: free lists by size class, so that a frame costs no malloc once warm.
+/// Coroutine frames of this thread: blocks of its slabs (config/base/slab.hpp), counted.
 class FramePool {
 public:
     static void* allocate(size_t size);

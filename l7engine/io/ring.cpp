@@ -26,6 +26,8 @@ constexpr uint32_t buffers_max = 32768;
 constexpr uint32_t entries_max = 32768;
 constexpr int buffer_group = 0;
 constexpr uint32_t kept_free_divisor = 4; ///< below this share of free buffers, received bytes are copied
+constexpr uint32_t offered_min = 64;      ///< buffers that the kernel is offered when there is little to receive
+constexpr uint32_t trimmed_max = 256;     ///< buffers whose memory one trim() gives back
 
 /// user_data of submissions without a Completion; no object lies at these addresses.
 enum Anonymous : uint64_t { anonymous_cancel = 0, anonymous_close = 1, anonymous_last = anonymous_close };
@@ -91,6 +93,10 @@ struct Ring::State final : BufferOwner {
             give_back(static_cast<uint32_t>(buffer));
     }
     void give_back(uint32_t buffer);
+    void offer(uint32_t buffer);
+    void offer_more();
+    void trim();
+    bool release_memory(uint32_t buffer);
 
     struct Collected {
         uint64_t user_data;
@@ -104,7 +110,13 @@ struct Ring::State final : BufferOwner {
     io_uring_buf_ring* buffer_ring = nullptr;
     std::byte* memory = nullptr;
     std::vector<uint32_t> references; ///< per buffer
-    uint32_t free_buffers = 0;
+    uint32_t free_buffers = 0;        ///< those offered and the spare ones
+    uint32_t offered = 0;             ///< the kernel takes them in order
+    uint32_t offered_max = offered_min;
+    std::vector<uint32_t> spare;      ///< the last one used is offered first
+    std::vector<bool> touched;        ///< per buffer: it may hold memory
+    uint32_t least_offered = 0;       ///< since the last trim(): what the fullest batch left
+    size_t least_spare = 0;           ///< since the last trim()
     std::vector<Collected> collected; ///< taken from the completion queue, not yet run
     size_t in_flight = 0;
     RingCounts counts;
@@ -160,8 +172,13 @@ Result<void> Ring::State::set_up() {
         return std::unexpected(from_errno(-enabled, "io_uring_enable_rings"));
     references.resize(settings.buffers);
     collected.reserve(parameters.cq_entries);
+    spare.reserve(settings.buffers);
+    touched.resize(settings.buffers);
+    offered_max = std::min(offered_min, settings.buffers);
     for (uint32_t buffer = 0; buffer < settings.buffers; ++buffer)
         give_back(buffer);
+    least_offered = offered;
+    least_spare = spare.size();
     return {};
 }
 
@@ -269,6 +286,9 @@ uint32_t Ring::free_buffers() const { return state_->free_buffers; }
 uint32_t Ring::free_buffers_percent() const { return state_->free_buffers * 100 / state_->settings.buffers; }
 size_t Ring::in_flight() const { return state_->in_flight; }
 const RingCounts& Ring::counts() const { return state_->counts; }
+void Ring::trim() {
+    state_->trim();
+}
 
 size_t Ring::wait(uint64_t timeout_ms) {
     const bool some_wait = !state_->collected.empty();
@@ -333,13 +353,22 @@ void Ring::State::collect() {
     io_uring_cqe* cqe = nullptr;
     unsigned head = 0;
     unsigned count = 0;
+    bool short_of_buffers = false;
     io_uring_for_each_cqe(&ring, head, cqe) {
         ++count;
-        if ((cqe->flags & IORING_CQE_F_BUFFER) != 0)
+        if ((cqe->flags & IORING_CQE_F_BUFFER) != 0) {
             --free_buffers;
+            --offered;
+            touched[cqe->flags >> IORING_CQE_BUFFER_SHIFT] = true;
+        }
+        short_of_buffers |= cqe->res == -ENOBUFS;
         collected.push_back({.user_data = cqe->user_data, .result = cqe->res, .flags = cqe->flags});
     }
     io_uring_cq_advance(&ring, count);
+    least_offered = std::min(least_offered, offered);
+    if (short_of_buffers || offered < offered_max / 4)
+        offered_max = std::min(2 * offered_max, settings.buffers);
+    offer_more();
 }
 
 void Ring::State::run_one(size_t index) {
@@ -376,10 +405,54 @@ Slice Ring::State::received(uint32_t buffer, size_t size) {
 }
 
 void Ring::State::give_back(uint32_t buffer) {
+    ++free_buffers;
+    if (offered < offered_max)
+        offer(buffer);
+    else
+        spare.push_back(buffer);
+}
+
+void Ring::State::offer(uint32_t buffer) {
     io_uring_buf_ring_add(buffer_ring, memory + size_t{buffer} * settings.buffer_bytes, settings.buffer_bytes,
                           static_cast<unsigned short>(buffer), io_uring_buf_ring_mask(settings.buffers), 0);
     io_uring_buf_ring_advance(buffer_ring, 1);
-    ++free_buffers;
+    ++offered;
+}
+
+void Ring::State::offer_more() {
+    while (offered < offered_max && !spare.empty()) {
+        offer(spare.back());
+        spare.pop_back();
+    }
+    least_spare = std::min(least_spare, spare.size());
+}
+
+// ---- memory of buffers
+
+void Ring::State::trim() {
+    // Whatever the kernel has filled is known from here on: it fills a buffer only while this thread is in a call.
+    collect();
+    if (offered_max - std::min(offered_max, least_offered) <= offered_max / 4)
+        offered_max = std::max(offered_max / 2, std::min(offered_min, settings.buffers));
+    uint32_t released = 0;
+    for (size_t index = 0; index < least_spare && released < trimmed_max; ++index)
+        released += release_memory(spare[index]) ? 1 : 0;
+    // Those that were offered when there was more to receive are still the kernel's to fill, but need no memory yet.
+    const auto mask = static_cast<uint32_t>(io_uring_buf_ring_mask(settings.buffers));
+    const uint32_t first = buffer_ring->tail - offered;
+    for (uint32_t index = offered_max; index < offered && released < trimmed_max; ++index)
+        released += release_memory(buffer_ring->bufs[(first + index) & mask].bid) ? 1 : 0;
+    least_offered = offered;
+    least_spare = spare.size();
+}
+
+/// Of a free buffer. False: it has none.
+bool Ring::State::release_memory(uint32_t buffer) {
+    if (!touched[buffer])
+        return false;
+    touched[buffer] = false;
+    madvise(memory + size_t{buffer} * settings.buffer_bytes, settings.buffer_bytes, MADV_DONTNEED);
+    return true;
 }
 
 } // namespace weft::l7

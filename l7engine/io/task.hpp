@@ -15,6 +15,7 @@ namespace weft::l7 {
 
 template <class T>
 class Task;
+class TaskGroup;
 
 namespace detail {
 
@@ -57,12 +58,24 @@ private:
     std::optional<T> value_;
 };
 
+/// Its task may be a group's instead of an awaiting coroutine's: then the frame destroys itself at the end, before the
+/// group hears of it, so that whoever waits in TaskGroup::join() finds nothing left.
 template <>
 class Promise<void> : public PromiseBase {
 public:
     Task<void> get_return_object();
+    struct FinalAwaiter {
+        bool await_ready() noexcept { return false; }
+        std::coroutine_handle<> await_suspend(std::coroutine_handle<Promise> self) noexcept;
+        void await_resume() noexcept {}
+    };
+    FinalAwaiter final_suspend() noexcept { return {}; }
     void return_void() {}
     void take() {}
+    void detach_into(TaskGroup& group) { group_ = &group; }
+
+private:
+    TaskGroup* group_ = nullptr;
 };
 
 } // namespace detail
@@ -102,6 +115,7 @@ public:
     [[nodiscard]] bool done() const { return handle_.done(); }
 
 private:
+    friend class TaskGroup;
     void destroy() {
         if (handle_) // a comparison would look into T's operators
             handle_.destroy();

@@ -31,8 +31,7 @@ public:
     [[nodiscard]] Join join() { return Join{*this}; }
 
 private:
-    struct Detached;
-    static Detached run(TaskGroup& group, Task<void> task);
+    friend class detail::Promise<void>;
     /// What runs next: whoever waits in join(), if this was the last task.
     std::coroutine_handle<> ended();
 

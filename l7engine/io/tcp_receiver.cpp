@@ -6,11 +6,14 @@
 #include <cerrno>
 #include <utility>
 
+#include "config/base/free_list.hpp"
 #include "l7engine/io/tcp_socket.hpp"
 #include "l7engine/io/worker.hpp"
 
 namespace weft::l7 {
 namespace {
+
+constexpr size_t timers_kept_max = 256;
 
 uint32_t bounded(size_t bytes) { return static_cast<uint32_t>(std::min<size_t>(bytes, UINT32_MAX)); }
 
@@ -35,6 +38,16 @@ TcpReceiver::TcpReceiver(TcpSocket& socket, const TcpSettings& settings)
     : socket_(socket), high_bytes_(bounded(settings.receive_high_bytes)),
       low_bytes_(std::min(bounded(settings.receive_low_bytes), high_bytes_)) {}
 
+TcpReceiver::~TcpReceiver() {
+    assert(timer_ == nullptr);
+}
+
+struct TcpReceiver::ReadTimer final : Timer {
+    explicit ReadTimer(TcpReceiver& of) : receiver(of) {}
+    void expired() override { receiver.timed_out(); }
+    TcpReceiver& receiver;
+};
+
 bool TcpReceiver::take(Result<Slice>& out) {
     assert(!reader_ && "one reader at a time");
     if (!queue_.empty()) {
@@ -56,8 +69,10 @@ bool TcpReceiver::take(Result<Slice>& out) {
 void TcpReceiver::wait(std::coroutine_handle<> reader, Deadline deadline, Result<Slice>& out) {
     reader_ = reader;
     out_ = &out;
-    if (deadline != never)
-        socket_.worker().timers().arm(*this, deadline);
+    if (deadline == never)
+        return;
+    timer_ = FreeList<ReadTimer, timers_kept_max>::make(*this);
+    socket_.worker().timers().arm(*timer_, deadline);
 }
 
 void TcpReceiver::complete(int32_t result, bool more, Slice buffer) {
@@ -128,12 +143,15 @@ void TcpReceiver::wake() {
 void TcpReceiver::hand_over(std::coroutine_handle<> reader) {
     reader_ = nullptr;
     out_ = nullptr;
-    socket_.worker().timers().disarm(*this);
+    if (timer_ != nullptr)
+        FreeList<ReadTimer, timers_kept_max>::destroy(std::exchange(timer_, nullptr)); // disarms
     socket_.worker().resume_soon(reader);
 }
 
 /// Keeps the receive armed between the watermarks, and only there.
 void TcpReceiver::regulate() {
+    if (armed_ && !paused_ && !held_ && queue_.bytes() <= high_bytes_)
+        return; // nearly always
     if (queue_.bytes() > high_bytes_)
         paused_ = true;
     else if (queue_.bytes() <= low_bytes_)
@@ -177,7 +195,7 @@ void TcpReceiver::end_with(int32_t result) {
 void TcpReceiver::buffers_are_back() { regulate(); }
 
 /// A timeout takes nothing away: the stream can be read again.
-void TcpReceiver::expired() {
+void TcpReceiver::timed_out() {
     *out_ = fail(Code::timeout, "read");
     hand_over(reader_);
 }

@@ -18,15 +18,25 @@ constexpr size_t messages_kept_max = 256;
 
 } // namespace
 
-/// The header and vector of one send, from the thread's free list: an idle connection holds none.
-struct TcpSender::Message {
-    explicit Message(std::span<const Slice> slices);
+/// One send, from the thread's free list: what the kernel reads, who waits for it, and until when.
+struct TcpSender::Message final : Timer {
+    Message(TcpSender& of, std::coroutine_handle<> waiting, std::span<const Slice> slices, Result<size_t>& result);
+    void expired() override {
+        late = true;
+        sender.cancel();
+    }
+    TcpSender& sender;
+    std::coroutine_handle<> writer;
+    Result<size_t>& out;
     msghdr header{};
     size_t bytes = 0;
+    bool late = false;
     std::array<iovec, send_slices_max> parts; // NOLINT: filled up to header.msg_iovlen
 };
 
-TcpSender::Message::Message(std::span<const Slice> slices) {
+TcpSender::Message::Message(TcpSender& of, std::coroutine_handle<> waiting, std::span<const Slice> slices,
+                            Result<size_t>& result)
+    : sender(of), writer(waiting), out(result) {
     size_t count = 0;
     for (const Slice& slice : slices) {
         if (count == send_slices_max || bytes == send_bytes_max)
@@ -58,23 +68,20 @@ bool TcpSender::refuse(std::span<const Slice> slices, Result<size_t>& out) const
 
 void TcpSender::wait(std::coroutine_handle<> writer, std::span<const Slice> slices, Deadline deadline,
                      Result<size_t>& out) {
-    writer_ = writer;
-    out_ = &out;
-    message_ = FreeList<Message, messages_kept_max>::make(slices);
-    expired_ = canceling_ = false;
+    message_ = FreeList<Message, messages_kept_max>::make(*this, writer, slices, out);
+    canceling_ = false;
     socket_.ring().send(socket_.descriptor(), message_->header, *this);
     if (deadline != never)
-        socket_.worker().timers().arm(*this, deadline);
+        socket_.worker().timers().arm(*message_, deadline);
 }
 
 void TcpSender::complete(int32_t result, [[maybe_unused]] bool more, Slice /*buffer*/) {
     assert(!more);
     if ((result == -EAGAIN || result == -EINTR) && !canceling_)
         return socket_.ring().send(socket_.descriptor(), message_->header, *this);
-    socket_.worker().timers().disarm(*this);
-    *std::exchange(out_, nullptr) = outcome(result);
-    FreeList<Message, messages_kept_max>::destroy(std::exchange(message_, nullptr));
-    socket_.worker().resume_soon(std::exchange(writer_, nullptr));
+    message_->out = outcome(result);
+    socket_.worker().resume_soon(message_->writer);
+    FreeList<Message, messages_kept_max>::destroy(std::exchange(message_, nullptr)); // disarms
     if (fin_wanted_ && !failed_)
         send_fin();
     socket_.settle();
@@ -83,9 +90,9 @@ void TcpSender::complete(int32_t result, [[maybe_unused]] bool more, Slice /*buf
 Result<size_t> TcpSender::outcome(int32_t result) {
     if (failed_) // stopped meanwhile
         return std::unexpected(error_);
-    if (result > 0 && (!expired_ || static_cast<size_t>(result) == message_->bytes))
+    if (result > 0 && (!message_->late || static_cast<size_t>(result) == message_->bytes))
         return static_cast<size_t>(result);
-    if (expired_)
+    if (message_->late)
         return fail_with(Error{.code = Code::timeout, .during = "write"});
     return fail_with(send_error(-result));
 }
@@ -102,11 +109,6 @@ std::unexpected<Error> TcpSender::fail_with(Error error) {
     failed_ = true;
     error_ = error;
     return std::unexpected(error);
-}
-
-void TcpSender::expired() {
-    expired_ = true;
-    cancel();
 }
 
 void TcpSender::cancel() {

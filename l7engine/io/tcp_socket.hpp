@@ -8,6 +8,7 @@
 #include <optional>
 #include <span>
 
+#include "config/base/slab.hpp"
 #include "l7engine/io/buffer_waiters.hpp"
 #include "l7engine/io/receive_queue.hpp"
 #include "l7engine/io/ring.hpp"
@@ -58,9 +59,12 @@ private:
 ///
 /// While it is paused it would not see a reset: for a watcher it polls for one then. While it is held, somebody else
 /// receives (Splice).
-class TcpReceiver final : public Completion, public Timer, public BufferWaiter {
+class TcpReceiver final : public Completion, public BufferWaiter {
 public:
     TcpReceiver(TcpSocket& socket, const TcpSettings& settings);
+    TcpReceiver(const TcpReceiver&) = delete;
+    TcpReceiver& operator=(const TcpReceiver&) = delete;
+    ~TcpReceiver();
     /// A result at once, or false: then wait().
     bool take(Result<Slice>& out);
     void wait(std::coroutine_handle<> reader, Deadline deadline, Result<Slice>& out);
@@ -84,7 +88,6 @@ public:
     TcpReady* ready = nullptr; ///< who waits for bytes while it is held
 
     void complete(int32_t result, bool more, Slice buffer) override;
-    void expired() override;
     void buffers_are_back() override;
 
 private:
@@ -96,6 +99,9 @@ private:
         bool in_flight = false;
         bool used_up = false; ///< came back without an error, and would again
     };
+    /// Of a read that may not wait for ever; an idle connection holds none.
+    struct ReadTimer;
+    void timed_out();
     void arm();
     void cancel();
     void regulate();
@@ -109,6 +115,7 @@ private:
     ReceiveQueue queue_;
     std::coroutine_handle<> reader_;
     Result<Slice>* out_ = nullptr;
+    ReadTimer* timer_ = nullptr; ///< only while a reader waits, if it has a deadline
     ErrorPoll poll_{*this};
     PeerWatcher* watcher_ = nullptr; ///< until it was told
     Error error_;          ///< if failed_
@@ -123,8 +130,9 @@ private:
     bool stopped_ = false;
 };
 
-/// The sending half: at most one send, whose slices belong to the waiting writer until the completion.
-class TcpSender final : public Completion, public Timer {
+/// The sending half: at most one send, whose slices belong to the waiting writer until the completion. What belongs to
+/// the send alone is in its message: an idle connection holds none.
+class TcpSender final : public Completion {
 public:
     explicit TcpSender(TcpSocket& socket) : socket_(socket) {}
     bool refuse(std::span<const Slice> slices, Result<size_t>& out) const;
@@ -139,7 +147,6 @@ public:
     TcpReady* ready = nullptr; ///< who waits for room
 
     void complete(int32_t result, bool more, Slice buffer) override;
-    void expired() override;
 
 private:
     struct Message;
@@ -150,20 +157,17 @@ private:
     void send_fin();
 
     TcpSocket& socket_;
-    std::coroutine_handle<> writer_;
-    Result<size_t>* out_ = nullptr;
-    Message* message_ = nullptr; ///< what the kernel reads; only while a send is in flight
+    Message* message_ = nullptr; ///< only while a send is in flight
     Error error_;                ///< if failed_
     bool failed_ = false;
-    bool canceling_ = false;
-    bool expired_ = false;
+    bool canceling_ = false; ///< the send that is in flight
     bool fin_wanted_ = false;
     bool fin_sent_ = false;
 };
 
 /// What the kernel may touch of one connected socket. Made and left by a stream; closes the descriptor, or gives it
 /// back, and goes away after the last completion. Worker's thread.
-class TcpSocket {
+class TcpSocket : public InSlab {
 public:
     TcpSocket(Worker& worker, UniqueFd socket, const TcpSettings& settings, SocketHome home);
     TcpSocket(const TcpSocket&) = delete;

@@ -10,7 +10,7 @@ namespace weft::l7 {
 namespace {
 
 /// The owner's end of a TcpSocket.
-class TcpStream final : public ByteStream {
+class TcpStream final : public ByteStream, public InSlab {
 public:
     explicit TcpStream(TcpSocket* socket) : socket_(*socket) {}
     TcpStream(const TcpStream&) = delete;

@@ -113,7 +113,15 @@ void TimerWheel::insert(Timer& timer) {
         return link(timer, &far_);
     const unsigned slot = (timer.deadline_ >> (level * level_bits)) % slots;
     link(timer, &wheel_[level][slot]);
-    occupied_[level][slot / 64] |= uint64_t{1} << (slot % 64);
+    set_occupied(level, slot, true);
+}
+
+void TimerWheel::set_occupied(unsigned level, unsigned slot, bool is) {
+    uint64_t& word = occupied_[level][slot / 64];
+    const uint64_t bit = uint64_t{1} << (slot % 64);
+    word = is ? word | bit : word & ~bit;
+    const uint32_t of_word = 1U << (level * words + slot / 64);
+    occupied_words_ = word != 0 ? occupied_words_ | of_word : occupied_words_ & ~of_word;
 }
 
 void TimerWheel::unlink(Timer& timer) {
@@ -125,7 +133,7 @@ void TimerWheel::unlink(Timer& timer) {
         Timer** const first = &wheel_[0][0];
         if (timer.previous_ >= first && timer.previous_ < first + levels * slots) {
             const auto index = static_cast<size_t>(timer.previous_ - first);
-            occupied_[index / slots][index % slots / 64] &= ~(uint64_t{1} << (index % 64));
+            set_occupied(static_cast<unsigned>(index / slots), static_cast<unsigned>(index % slots), false);
         }
     }
     timer.next_ = nullptr;
@@ -133,20 +141,19 @@ void TimerWheel::unlink(Timer& timer) {
 }
 
 Timer* TimerWheel::take_slot(unsigned level, unsigned slot) {
-    occupied_[level][slot / 64] &= ~(uint64_t{1} << (slot % 64));
+    set_occupied(level, slot, false);
     return std::exchange(wheel_[level][slot], nullptr);
 }
 
 TimerWheel::Next TimerWheel::next_slot() const {
-    for (unsigned level = 0; level < levels; ++level) {
-        for (unsigned word = 0; word < words; ++word) {
-            if (occupied_[level][word] == 0)
-                continue;
-            const unsigned slot = word * 64 + static_cast<unsigned>(std::countr_zero(occupied_[level][word]));
-            const unsigned shift = level * level_bits;
-            const uint64_t above = now_ms_ >> (shift + level_bits) << (shift + level_bits);
-            return {.at_ms = above + (uint64_t{slot} << shift), .level = level, .slot = slot};
-        }
+    if (occupied_words_ != 0) {
+        const auto first = static_cast<unsigned>(std::countr_zero(occupied_words_));
+        const unsigned level = first / words;
+        const unsigned word = first % words;
+        const unsigned slot = word * 64 + static_cast<unsigned>(std::countr_zero(occupied_[level][word]));
+        const unsigned shift = level * level_bits;
+        const uint64_t above = now_ms_ >> (shift + level_bits) << (shift + level_bits);
+        return {.at_ms = above + (uint64_t{slot} << shift), .level = level, .slot = slot};
     }
     if (far_ == nullptr)
         return {};

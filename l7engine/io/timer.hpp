@@ -21,6 +21,8 @@ public:
     virtual ~Timer();
     virtual void expired() = 0;
     [[nodiscard]] bool armed() const { return wheel_ != nullptr; }
+    /// While it is armed.
+    [[nodiscard]] Deadline deadline() const { return deadline_; }
 
 private:
     friend class TimerWheel;
@@ -56,8 +58,10 @@ private:
     static constexpr unsigned slots = 1U << level_bits;
     static constexpr unsigned levels = 4;
     static constexpr unsigned words = slots / 64;
+    static_assert(levels * words <= 32);
     static void link(Timer& timer, Timer** head);
     void insert(Timer& timer);
+    void set_occupied(unsigned level, unsigned slot, bool is);
     void unlink(Timer& timer);
     Timer* take_slot(unsigned level, unsigned slot);
     void collect_until(uint64_t now_ms, Timer** tail);
@@ -71,6 +75,7 @@ private:
 
     Timer* wheel_[levels][slots] = {};
     uint64_t occupied_[levels][words] = {};
+    uint32_t occupied_words_ = 0; ///< a bit for each word of them, the first level's lowest
     Timer* far_ = nullptr;
     Timer* due_ = nullptr;     ///< armed for the past: the next advance() runs them
     Timer* running_ = nullptr; ///< what the current advance() still has to run

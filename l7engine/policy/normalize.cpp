@@ -25,10 +25,15 @@ bool is_unreserved(char c) {
            c == '_' || c == '~';
 }
 
-/// Nearly all paths: nothing in them could be changed at any level.
+/// Nearly all paths: nothing in them could be refused, or changed at any level. One look at each byte.
 bool is_plain(std::string_view path) {
-    return path.find_first_of("%\\") == std::string_view::npos && path.find("/.") == std::string_view::npos &&
-           path.find("//") == std::string_view::npos;
+    bool behind_slash = false;
+    for (const char c : path) {
+        if (c == '%' || c == '\\' || c == '\0' || (behind_slash && (c == '.' || c == '/')))
+            return false;
+        behind_slash = c == '/';
+    }
+    return true;
 }
 
 /// A `%` that begins no escape could begin one when what stands behind it has been decoded ("%2%65" is "%2e" then), and
@@ -99,9 +104,11 @@ std::string remove_dot_segments(std::string_view path) {
 Result<bool> normalize_target(std::string& target, PathNormalization level) {
     const size_t end = target.find_first_of("?#");
     const std::string_view path = std::string_view(target).substr(0, end);
+    if (is_plain(path))
+        return false;
     if (const Result<void> good = check_escapes(path); !good)
         return std::unexpected(good.error());
-    if (level == PathNormalization::none || !path.starts_with('/') || is_plain(path))
+    if (level == PathNormalization::none || !path.starts_with('/'))
         return false;
     std::string canonical = decode(path, level);
     canonical = remove_dot_segments(canonical);

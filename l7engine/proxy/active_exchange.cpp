@@ -31,14 +31,14 @@ ActiveExchange::ActiveExchange(Connection& connection, Arrival& arrival)
     for (const Slice& piece : request_body_.waiting())
         count_messages(request_messages_, piece);
     ++connection.proxy_.exchanges();
-    connection.exchanges_now_.push_back(this);
+    connection.exchanges_now_.add(*this);
     if (arrival.gone)
         client_gone(*arrival.gone);
 }
 
 ActiveExchange::~ActiveExchange() {
     --connection_.proxy_.exchanges();
-    std::erase(connection_.exchanges_now_, this);
+    LinkedList<ActiveExchange>::remove(*this);
 }
 
 void ActiveExchange::describe(const Accepted& accepted) {

@@ -16,7 +16,7 @@ namespace weft::l7 {
 ///
 /// The backend is a connection of its own (`upstream_`, HTTP/1: the exchange reads it) or a stream of a session
 /// (`session_`, HTTP/2: the session's reader brings the events, and wakes).
-class ActiveExchange final : private StreamUser, private Timer {
+class ActiveExchange final : public Linked<ActiveExchange>, private StreamUser, private Timer {
 public:
     ActiveExchange(Connection& connection, Arrival& arrival);
     ~ActiveExchange() override;

@@ -5,7 +5,6 @@
 #include <cassert>
 #include <iterator>
 
-#include "l7engine/http/out_queue.hpp"
 
 namespace weft::l7 {
 
@@ -33,7 +32,8 @@ Result<BodyQueue::Given> BodyQueue::give(Codec& codec, StreamId stream) {
         const Result<size_t> took = codec.send_data(stream, piece.share(0, size), last);
         if (!took)
             return std::unexpected(took.error());
-        taken(piece.split_front(*took), given);
+        taken(piece.bytes().first(*took), given);
+        piece.remove_prefix(*took);
         given.blocked = *took < size;
         if (!given.blocked) {
             given_ = last;
@@ -56,7 +56,7 @@ Result<BodyQueue::Given> BodyQueue::give(Codec& codec, StreamId stream) {
     return given;
 }
 
-void BodyQueue::taken(const Slice& piece, Given& given) {
+void BodyQueue::taken(Bytes piece, Given& given) {
     const size_t size = piece.size();
     bytes_ -= size;
     const size_t again = std::min(again_bytes_, size);
@@ -66,7 +66,7 @@ void BodyQueue::taken(const Slice& piece, Given& given) {
         return;
     if (kept_bytes_ + size <= keep_max_) {
         kept_bytes_ += size;
-        kept_.push_back(Slice::copy_of(piece.bytes())); // not the receive buffer: this may last
+        kept_.push_back(Slice::copy_of(piece)); // not the receive buffer: this may last
     } else {
         forget();
         taken_for_good_ = true;

@@ -3,9 +3,9 @@
 
 #include <optional>
 #include <span>
-#include <vector>
 
 #include "l7engine/http/codec.hpp"
+#include "l7engine/http/out_queue.hpp"
 
 namespace weft::l7 {
 
@@ -54,10 +54,10 @@ public:
     void forget();
 
 private:
-    void taken(const Slice& piece, Given& given);
+    void taken(Bytes piece, Given& given);
 
-    std::vector<Slice> data_;
-    std::vector<Slice> kept_; ///< taken
+    SliceList data_;
+    SliceList kept_; ///< taken
     std::optional<Trailers> trailers_;
     size_t bytes_ = 0;
     size_t kept_bytes_ = 0;

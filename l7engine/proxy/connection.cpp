@@ -2,6 +2,7 @@
 #include "l7engine/proxy/connection.hpp"
 
 #include <algorithm>
+#include <cassert>
 
 #include "l7engine/filter/sanitize.hpp"
 #include "l7engine/http/sniff.hpp"
@@ -33,7 +34,7 @@ Connection::Connection(Proxy& proxy, std::unique_ptr<ByteStream> stream, const A
 
 void Connection::on_head(StreamId stream, Head&& head, bool last) {
     last_stream_ = stream;
-    Arrival& arrival = arrivals_.emplace_back();
+    Arrival& arrival = arrivals_.add();
     arrival.stream = stream;
     arrival.last = last;
     if (is_http2())
@@ -46,7 +47,7 @@ void Connection::on_head(StreamId stream, Head&& head, bool last) {
 void Connection::on_data(StreamId stream, Slice&& data, bool last) {
     if (ActiveExchange* active = exchange_of(stream))
         active->body_came(std::move(data), last);
-    else if (Arrival* arrival = arrival_of(stream)) {
+    else if (Arrival* arrival = arrivals_.find(stream)) {
         arrival->request_bytes += is_http2() ? data.size() + h2_frame_head_bytes : 0;
         arrival->body.push(std::move(data), last);
     } else {
@@ -58,14 +59,14 @@ void Connection::on_trailers(StreamId stream, Trailers&& trailers) {
     sanitize_trailers(trailers, proxy_.settings().filters.underscore_names);
     if (ActiveExchange* active = exchange_of(stream))
         active->body_ended(std::move(trailers));
-    else if (Arrival* arrival = arrival_of(stream))
+    else if (Arrival* arrival = arrivals_.find(stream))
         arrival->body.push_trailers(std::move(trailers));
 }
 
 void Connection::on_reset(StreamId stream, Error error) {
     if (ActiveExchange* active = exchange_of(stream))
         active->client_gone(error);
-    else if (Arrival* arrival = arrival_of(stream))
+    else if (Arrival* arrival = arrivals_.find(stream))
         arrival->gone = error;
     else if (error.side == Side::downstream) { // a head that the codec refused, and answered if it has a status
         const auto status = static_cast<uint16_t>(error.detail >= 400 && error.detail < 600 ? error.detail : 0);
@@ -75,83 +76,104 @@ void Connection::on_reset(StreamId stream, Error error) {
 }
 
 ActiveExchange* Connection::exchange_of(StreamId stream) const {
-    const auto found = std::ranges::find(exchanges_now_, stream, &ActiveExchange::stream_);
-    return found == exchanges_now_.end() ? nullptr : *found;
+    for (ActiveExchange* active : exchanges_now_) {
+        if (active->stream_ == stream)
+            return active;
+    }
+    return nullptr;
 }
 
-Arrival* Connection::arrival_of(StreamId stream) {
-    const auto found = std::ranges::find(arrivals_, stream, &Arrival::stream);
-    return found == arrivals_.end() ? nullptr : &*found;
+size_t Connection::under_way() const {
+    return exchanges_now_.size();
 }
 
 // ------------------------------------------------------------------ the reader
 
-Task<void> Connection::run(std::unique_ptr<Connection> self, Slice first) {
+void Connection::start(std::unique_ptr<Connection> self, Slice first) {
+    TaskGroup& tasks = self->proxy_.worker().tasks();
+    tasks.spawn(run(std::move(self), first)); // takes it before it first waits
+}
+
+/// All that an idle connection has of frames: what is rare, or waits for anything but bytes, has one of its own.
+Task<void> Connection::run(std::unique_ptr<Connection> self, Slice& first) {
     Connection& c = *self;
+    Result<Slice> bytes = std::move(first);
     for (;;) {
-        Result<Slice> bytes = std::move(first);
-        if (bytes->empty())
+        if (!bytes || bytes->empty())
             bytes = co_await c.stream_->read(c.phase_ == Phase::head ? c.head_deadline_ : never);
-        if (!bytes && bytes.error().code == Code::timeout && c.phase_ == Phase::head && c.poison_head()) {
-            co_await c.refuse_request({.code = Code::timeout, .side = Side::downstream, .during = "request head"});
-            if (c.client_gone_)
-                break;
-            continue; // lingers, so that no reset eats the reply
-        }
-        if (!bytes) {
-            c.read_failed(bytes.error());
-            break;
-        }
-        if (bytes->empty()) {
-            c.read_ended();
-            break;
-        }
-        if (c.codec_ == nullptr && !c.choose_codec(*bytes))
-            continue;
-        if (c.is_http2()) {
+        const Next next = c.next(bytes);
+        if (next == Next::http1)
+            co_await c.serve_http1(std::move(*bytes));
+        else if (next == Next::http2)
             co_await c.serve_http2(std::move(*bytes));
-            break;
-        }
-        if (c.phase_ == Phase::closing && !c.linger(bytes->size()))
-            break;
-        while (!bytes->empty() && c.phase_ != Phase::closing && !c.client_gone_) {
-            const ActiveExchange* active = c.only_exchange();
-            if (active != nullptr && (active->reply_given() || active->body_is_full())) {
-                // For the codec the reply has ended, and it would take the next request; but it is still being written.
-                // Or the backend takes the body more slowly than the client sends it.
-                (void)co_await c.turn_.wait();
-                continue;
-            }
-            const Result<size_t> taken = c.take(*bytes);
-            if (!taken) {
-                co_await c.refuse_request(taken.error());
-                break;
-            }
-            if (!bytes->empty() && c.only_exchange() != nullptr)
-                (void)co_await c.turn_.wait(); // pipelined: the next request waits for this reply
-            else if (*taken == 0)
-                break; // the codec wants nothing more
-        }
+        else if (next == Next::refuse_late)
+            co_await c.refuse_request({.code = Code::timeout, .side = Side::downstream, .during = "request head"});
+        bytes = Slice();
+        if (next == Next::end || next == Next::http2 || (next == Next::refuse_late && c.client_gone_))
+            break; // else, refused: lingers, so that no reset eats the reply
     }
     co_await c.exchanges_.join();
 }
 
+Connection::Next Connection::next(Result<Slice>& bytes) {
+    if (!bytes && bytes.error().code == Code::timeout && phase_ == Phase::head && poison_head())
+        return Next::refuse_late;
+    if (!bytes) {
+        read_failed(bytes.error());
+        return Next::end;
+    }
+    if (bytes->empty()) {
+        read_ended();
+        return Next::end;
+    }
+    if (codec_ == nullptr && !choose_codec(*bytes))
+        return Next::read;
+    if (is_http2())
+        return Next::http2;
+    return phase_ == Phase::closing && !linger(bytes->size()) ? Next::end : Next::http1;
+}
+
+Task<void> Connection::serve_http1(Slice bytes) {
+    while (!bytes.empty() && phase_ != Phase::closing && !client_gone_) {
+        const ActiveExchange* active = only_exchange();
+        if (active != nullptr && (active->reply_given() || active->body_is_full())) {
+            // For the codec the reply has ended, and it would take the next request; but it is still being written.
+            // Or the backend takes the body more slowly than the client sends it.
+            (void)co_await turn_.wait();
+            continue;
+        }
+        const Result<size_t> taken = take(bytes);
+        if (!taken) {
+            co_await refuse_request(taken.error());
+            break;
+        }
+        if (!bytes.empty() && only_exchange() != nullptr)
+            (void)co_await turn_.wait(); // pipelined: the next request waits for this reply
+        else if (*taken == 0)
+            break; // the codec wants nothing more
+    }
+}
+
 /// HTTP/1 unless the bytes are HTTP/2's preface. False: they may still become it.
 bool Connection::choose_codec(Slice& bytes) {
-    if (!first_bytes_.empty()) {
-        first_bytes_ += bytes.text();
-        bytes = Slice::copy_of(first_bytes_);
+    if (is_http1_) {
+        make_http1_codec();
+        return true;
+    }
+    if (first_bytes_ != nullptr) {
+        *first_bytes_ += bytes.text();
+        bytes = Slice::copy_of(*first_bytes_);
     }
     const std::string_view text = bytes.text();
     if (text.size() < http2_preface.size() && http2_preface.starts_with(text)) {
-        first_bytes_ = text;
+        first_bytes_ = std::make_unique<std::string>(text);
         if (phase_ == Phase::idle) {
             head_deadline_ = proxy_.worker().in_ms(proxy_.settings().head_timeout_ms);
             enter(Phase::head);
         }
         return false;
     }
-    std::string().swap(first_bytes_);
+    first_bytes_.reset();
     if (text.starts_with(http2_preface)) {
         make_codec(make_h2_server_codec(proxy_.settings().h2_downstream));
         CodecWriter::Owner& owner = *this;
@@ -159,7 +181,7 @@ bool Connection::choose_codec(Slice& bytes) {
         enter(Phase::idle);
         proxy_.counters().add(Counter::connections_http2);
     } else {
-        make_codec(make_h1_server_codec(proxy_.settings().h1));
+        make_http1_codec();
     }
     return true;
 }
@@ -170,8 +192,22 @@ void Connection::make_codec(std::unique_ptr<Codec> codec) {
         codec_->drain();
 }
 
+void Connection::make_http1_codec() {
+    is_http1_ = true;
+    make_codec(make_h1_server_codec(proxy_.settings().h1));
+}
+
+/// Between two exchanges a codec holds nothing that a new one would not have.
+void Connection::drop_http1_codec() {
+    assert(codec_->between_messages() && codec_->pending().empty());
+    codec_.reset();
+    last_stream_ = 0;
+}
+
 Result<size_t> Connection::take(Slice& bytes) {
     ActiveExchange* const before = only_exchange();
+    if (codec_ == nullptr) // pipelined
+        make_http1_codec();
     const Result<size_t> used = codec_->receive(bytes, *this);
     if (!used) {
         request_bytes_ += bytes.size();
@@ -180,7 +216,7 @@ Result<size_t> Connection::take(Slice& bytes) {
     bytes.remove_prefix(*used);
     touch();
     if (!arrivals_.empty()) {
-        arrivals_.front().request_bytes = std::exchange(request_bytes_, 0) + *used;
+        arrivals_.first()->request_bytes = std::exchange(request_bytes_, 0) + *used;
         begin_arrivals();
     } else if (before != nullptr) {
         before->x.request_bytes += *used;
@@ -200,9 +236,9 @@ Result<size_t> Connection::take(Slice& bytes) {
 
 /// Behind receive(): what runs now may use the codec.
 void Connection::begin_arrivals() {
-    for (size_t index = 0; index < arrivals_.size(); ++index) {
-        enter(Phase::exchange);                       // also after one that was over at once
-        exchanges_.spawn(exchange(arrivals_[index])); // takes it over before it first waits
+    for (Arrival* arrival = arrivals_.first(); arrival != nullptr; arrival = arrival->next) {
+        enter(Phase::exchange);               // also after one that was over at once
+        exchanges_.spawn(exchange(*arrival)); // takes it over before it first waits
     }
     arrivals_.clear();
 }
@@ -242,7 +278,7 @@ bool Connection::linger(size_t bytes) {
 
 bool Connection::poison_head() {
     if (codec_ == nullptr)
-        make_codec(make_h1_server_codec(proxy_.settings().h1));
+        make_http1_codec();
     // The codec answers only what it has refused, and knows no clock: a byte that no head may contain makes it refuse.
     static constexpr std::string_view nul("\0", 1);
     return !codec_->receive(Slice::of_static(nul), *this) && exchanges_now_.empty();
@@ -342,19 +378,17 @@ void Connection::enter(Phase phase) {
     const uint64_t limit = limit_ms();
     const Deadline deadline = limit == never ? never : progress_ms_ + limit;
     // A timer that fires early looks again; so the wheel is touched only to fire sooner.
-    if (deadline < armed_deadline_ || !armed())
+    if (!armed() || deadline < Timer::deadline())
         arm(deadline);
     if (phase == Phase::closing)
         stream_->shutdown_write();
 }
 
 void Connection::arm(Deadline deadline) {
-    armed_deadline_ = deadline;
     proxy_.worker().timers().arm(*this, deadline);
 }
 
 void Connection::expired() {
-    armed_deadline_ = never;
     const uint64_t limit = limit_ms();
     if (limit == never)
         return;

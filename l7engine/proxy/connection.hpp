@@ -2,13 +2,14 @@
 #pragma once
 
 #include <memory>
-#include <optional>
-#include <vector>
+#include <string>
 
+#include "config/base/linked_list.hpp"
+#include "config/base/slab.hpp"
 #include "l7engine/http/reply.hpp"
 #include "l7engine/io/signal.hpp"
 #include "l7engine/io/task_group.hpp"
-#include "l7engine/proxy/body_queue.hpp"
+#include "l7engine/proxy/arrival.hpp"
 #include "l7engine/proxy/codec_writer.hpp"
 #include "l7engine/proxy/downstream.hpp"
 #include "l7engine/proxy/proxy.hpp"
@@ -17,16 +18,6 @@ namespace weft::l7 {
 
 class ActiveExchange;
 
-/// A request that has arrived, until its exchange begins behind receive().
-struct Arrival {
-    StreamId stream = 0;
-    Head head;
-    bool last = false;         ///< the head ends the request
-    BodyQueue body;            ///< what came behind the head already
-    uint64_t request_bytes = 0;
-    std::optional<Error> gone; ///< reset meanwhile
-};
-
 /// One client connection that speaks HTTP/1 or HTTP/2, as its first bytes say. Coroutines share it: the reader (one per
 /// connection), the exchange (one per request: chain, backend, backend -> client), for a request with a body its pump
 /// (client -> backend), and with HTTP/2 the writer. With HTTP/1, where there is one exchange at a time, the exchange
@@ -34,8 +25,10 @@ struct Arrival {
 ///
 ///   idle ──head──▶ exchange ──last reply ended──▶ idle, or closing (codec finished) ──client's FIN, time──▶ gone
 ///
+/// While it is idle it has no codec of HTTP/1 and no frame but its reader's: memory is what ten thousand of them cost.
 /// Owned by its reader's frame. One worker's thread.
-class Connection final : public Downstream,
+class Connection final : public InSlab,
+                         public Downstream,
                          public Events,
                          private Timer,
                          private PeerWatcher,
@@ -43,14 +36,14 @@ class Connection final : public Downstream,
 public:
     Connection(Proxy& proxy, std::unique_ptr<ByteStream> stream, const Accepted& accepted);
 
-    /// The reader: until the client is gone. `first`: what was read from it already.
-    [[nodiscard]] static Task<void> run(std::unique_ptr<Connection> self, Slice first = {});
+    /// Begins to read, until the client is gone. `first`: what was read from it already.
+    static void start(std::unique_ptr<Connection> self, Slice first = {});
 
     /// HTTP/1: the next reply says Connection: close; HTTP/2: GOAWAY. An idle connection ends after a short while.
     void drain() override;
     void cut() override;
     [[nodiscard]] bool is_gone() const override { return client_gone_; }
-    [[nodiscard]] size_t under_way() const override { return exchanges_now_.size(); }
+    [[nodiscard]] size_t under_way() const override;
 
 private:
     friend class ActiveExchange;
@@ -64,11 +57,19 @@ private:
     void on_reset(StreamId stream, Error error) override;
     void on_goaway(StreamId) override {}
     [[nodiscard]] ActiveExchange* exchange_of(StreamId stream) const;
-    [[nodiscard]] Arrival* arrival_of(StreamId stream);
+
+    // reader
+    /// What there is to do with what a read gave.
+    enum class Next : uint8_t { read, http1, http2, refuse_late, end };
+    static Task<void> run(std::unique_ptr<Connection> self, Slice& first);
+    Next next(Result<Slice>& bytes);
 
     // reader, HTTP/1
+    Task<void> serve_http1(Slice bytes);
     bool choose_codec(Slice& bytes);
     void make_codec(std::unique_ptr<Codec> codec);
+    void make_http1_codec();
+    void drop_http1_codec();
     Result<size_t> take(Slice& bytes);
     bool poison_head();
     Task<void> refuse_request(Error error);
@@ -84,9 +85,7 @@ private:
 
     // reader, both
     [[nodiscard]] bool is_http2() const { return writer_ != nullptr; }
-    [[nodiscard]] ActiveExchange* only_exchange() const {
-        return exchanges_now_.empty() ? nullptr : exchanges_now_.front();
-    }
+    [[nodiscard]] ActiveExchange* only_exchange() const { return exchanges_now_.first(); }
     void begin_arrivals();
     void read_failed(const Error& error);
     void peer_lost(const Error& why) override { read_failed(why); }
@@ -113,24 +112,23 @@ private:
     [[nodiscard]] uint64_t limit_ms() const;
 
     std::unique_ptr<ByteStream> stream_;
-    std::unique_ptr<Codec> codec_;        ///< nullptr until the first bytes say which
+    std::unique_ptr<Codec> codec_;        ///< nullptr until the first bytes say which; HTTP/1: and between exchanges
     std::unique_ptr<CodecWriter> writer_; ///< HTTP/2
     TaskGroup exchanges_;                 ///< and their pumps
-    TaskGroup writing_;                   ///< HTTP/2: the writer
     Signal turn_;                         ///< the reader waits here for exchange, pump or writer
-    std::vector<ActiveExchange*> exchanges_now_; ///< HTTP/1: at most one
-    std::vector<Arrival> arrivals_;
-    std::string first_bytes_;  ///< as long as they may begin either version
-    StreamId last_stream_ = 0;
+    LinkedList<ActiveExchange> exchanges_now_; ///< HTTP/1: at most one
+    Arrivals arrivals_;                        ///< only inside receive() and begin_arrivals()
+    std::unique_ptr<std::string> first_bytes_; ///< as long as they may begin either version
     uint64_t request_bytes_ = 0; ///< HTTP/1: on the wire, of the request that is coming in
+    StreamId last_stream_ = 0;   ///< of the codec
 
     Phase phase_ = Phase::idle;
+    bool is_http1_ = false;        ///< as its first bytes said
     bool client_finished_ = false; ///< FIN received
     bool client_gone_ = false;     ///< reset, or cut by us
     bool draining_ = false;
     uint64_t progress_ms_ = 0;
     Deadline head_deadline_ = never;
-    Deadline armed_deadline_ = never;
     size_t lingered_bytes_ = 0;
 };
 

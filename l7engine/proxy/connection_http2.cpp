@@ -5,7 +5,8 @@
 namespace weft::l7 {
 
 Task<void> Connection::serve_http2(Slice bytes) {
-    writing_.spawn(writer_->run());
+    TaskGroup writing;
+    writing.spawn(writer_->run());
     for (;;) {
         while (!bytes.empty() && !client_gone_) {
             if (codec_->finished() && !linger(bytes.size()))
@@ -35,7 +36,7 @@ Task<void> Connection::serve_http2(Slice bytes) {
         stream_->abort({.code = Code::canceled, .side = Side::downstream, .during = "client gone"}, true);
     else if (phase_ != Phase::closing)
         enter(Phase::ending);
-    co_await writing_.join();
+    co_await writing.join();
 }
 
 /// False: the codec takes nothing until more is written.

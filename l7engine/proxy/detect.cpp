@@ -27,7 +27,7 @@ void serve_by_protocol(Proxy& proxy, std::unique_ptr<ByteStream> stream, const A
         using enum config::Protocol;
     case http1:
     case http2:
-    case grpc: return tasks.spawn(Connection::run(std::make_unique<Connection>(proxy, std::move(stream), accepted)));
+    case grpc: return Connection::start(std::make_unique<Connection>(proxy, std::move(stream), accepted));
     case tcp:
         return tasks.spawn(
             Tunnel::run(std::make_unique<Tunnel>(proxy, std::move(stream), accepted, std::string()), {}));
@@ -120,8 +120,7 @@ void Detector::hand_over(std::unique_ptr<Detector> self) {
     self.reset(); // one connection is one Downstream
     TaskGroup& tasks = proxy.worker().tasks();
     if (http)
-        tasks.spawn(
-            Connection::run(std::make_unique<Connection>(proxy, std::move(stream), accepted), std::move(first)));
+        Connection::start(std::make_unique<Connection>(proxy, std::move(stream), accepted), std::move(first));
     else
         tasks.spawn(Tunnel::run(std::make_unique<Tunnel>(proxy, std::move(stream), accepted, std::move(sni)),
                                 std::move(first)));

@@ -4,6 +4,7 @@
 #include <memory>
 #include <string>
 
+#include "config/base/slab.hpp"
 #include "config/model/protocol.hpp"
 #include "l7engine/http/sniff.hpp"
 #include "l7engine/io/stream.hpp"
@@ -22,7 +23,7 @@ void serve_by_protocol(Proxy& proxy, std::unique_ptr<ByteStream> stream, const A
 ///   TLS ──hello, or none that can be read──▶ Tunnel
 ///
 /// Owned by its coroutine's frame. One worker's thread.
-class Detector final : public Downstream {
+class Detector final : public InSlab, public Downstream {
 public:
     Detector(Proxy& proxy, std::unique_ptr<ByteStream> stream, const Accepted& accepted, config::Protocol declared);
 

@@ -183,7 +183,7 @@ Task<void> Connection::flush() {
 
 void Connection::exchange_over(ActiveExchange& active) {
     active.finish();
-    std::erase(exchanges_now_, &active);
+    LinkedList<ActiveExchange>::remove(active);
     if (is_http2()) {
         codec_->consumed(active.stream_, active.request_body_.drop());
         if (active.cut_ && !active.gone_)
@@ -197,6 +197,8 @@ void Connection::exchange_over(ActiveExchange& active) {
         cut();
     } else if (!client_gone_) {
         enter(codec_->finished() ? Phase::closing : Phase::idle);
+        if (phase_ == Phase::idle)
+            drop_http1_codec();
     }
     turn_.notify_all();
 }

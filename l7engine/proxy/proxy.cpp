@@ -284,6 +284,7 @@ void Proxy::tick() {
     pool_.sweep(worker_.now_ms());
     sessions_.sweep(worker_.now_ms());
     stock_.tick();
+    worker_.ring().trim();
     finish_releases();
     finish_drain();
 }

@@ -36,8 +36,10 @@ UpstreamPtr UpstreamPool::take(const UpstreamKey& key, uint64_t now_ms, uint64_t
         }
     }
     counters_.add(taken == nullptr ? Counter::pool_misses : Counter::pool_hits);
-    if (taken != nullptr)
+    if (taken != nullptr) {
         taken->reused = true;
+        taken->codec = make_h1_client_codec(settings_.h1);
+    }
     return taken;
 }
 
@@ -55,6 +57,7 @@ void UpstreamPool::give(UpstreamPtr upstream, uint64_t now_ms) {
         counters_.add(Counter::pool_dropped_full);
         return;
     }
+    upstream->codec.reset(); // between two messages it holds nothing that a new one would not have
     upstream->idle_since_ms = now_ms;
     idle.push_back(std::move(upstream));
     ++size_;

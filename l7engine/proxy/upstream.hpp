@@ -32,7 +32,7 @@ struct UpstreamKeyHash {
 struct Upstream {
     UpstreamKey key;
     std::unique_ptr<ByteStream> stream;
-    std::unique_ptr<Codec> codec;
+    std::unique_ptr<Codec> codec; ///< nullptr while it is idle in the pool
     uint64_t idle_since_ms = 0;
     bool reused = false;
 };

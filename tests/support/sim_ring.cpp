@@ -185,6 +185,7 @@ void Ring::reset_on_close(int socket) {
 }
 void Ring::close(int descriptor) { state_->closing.push_back(descriptor); }
 
+void Ring::trim() {} // its buffers have no memory of their own
 uint32_t Ring::free_buffers() const { return state_->free_buffers; }
 uint32_t Ring::free_buffers_percent() const { return state_->free_buffers * 100 / state_->settings.buffers; }
 size_t Ring::in_flight() const { return state_->in_flight; }

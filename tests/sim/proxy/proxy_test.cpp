@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // One sentence per test: what a client sees of the proxy, over a simulated ring.
+#include "config/base/slab.hpp"
 #include "l7engine/proxy/connection.hpp"
 #include "tests/sim/proxy/stage.hpp"
 
@@ -443,9 +444,31 @@ TEST(Proxy, keeps_its_frames_small) {
     RecordProperty("exchange_frame_bytes", static_cast<int>(busy));
     RecordProperty("connection_bytes", static_cast<int>(sizeof(Connection)));
     printf("frames: idle connection %zu, exchange %zu; Connection %zu bytes\n", idle, busy, sizeof(Connection));
-    EXPECT_LE(idle, 1024U);
+    EXPECT_LE(idle, 512U);
     EXPECT_LE(busy, 4096U);
-    EXPECT_LE(sizeof(Connection), 640U);
+    EXPECT_LE(sizeof(Connection), 320U);
+}
+
+TEST(Proxy, keeps_little_of_a_connection_that_had_its_request) {
+    constexpr size_t count = 500;
+    Stage stage(25);
+    stage.add_endpoint("10.0.1.1:8080");
+    stage.world.serve(address_of("10.0.1.1:8080"), http_server(echo));
+    const auto request = [&](const sim::Peer& client) {
+        client.send(get);
+        return stage.until([&] { return replies_of(client) == 1; });
+    };
+    ASSERT_TRUE(request(stage.client())); // what the first one brings stays
+    const size_t before = SlabPool::mapped_bytes();
+    std::vector<sim::Peer> clients;
+    for (size_t index = 0; index < count; ++index)
+        ASSERT_TRUE(request(clients.emplace_back(stage.client())));
+    ASSERT_EQ(stage.proxy->connections(), count + 1);
+    EXPECT_LE((SlabPool::mapped_bytes() - before) / count, 1'024U);
+    for (const sim::Peer& client : clients)
+        client.shutdown();
+    ASSERT_TRUE(stage.until([&] { return stage.proxy->connections() <= 1; }));
+    EXPECT_LE(SlabPool::mapped_bytes(), before + (SlabPool::slabs_kept_max + 8) * SlabPool::slab_bytes);
 }
 
 TEST(Proxy, uses_the_new_snapshot_from_the_next_request_on) {

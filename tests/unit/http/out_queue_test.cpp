@@ -94,7 +94,7 @@ TEST(OutQueue, TheRoomOfABurstIsGivenBack) {
 }
 
 TEST(ClearSlices, KeepsTheRoomOfAFewOnly) {
-    std::vector<Slice> slices(50);
+    SliceList slices(50);
     clear_slices(slices);
     EXPECT_TRUE(slices.empty());
     EXPECT_GE(slices.capacity(), 50U);

@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "l7engine/io/worker.hpp"
 
+#include <unistd.h>
+
 #include <atomic>
+#include <fstream>
 #include <thread>
 
 #include "l7engine/io/signal.hpp"
@@ -62,6 +65,59 @@ TEST(ring, wait_without_anything_returns_in_time) {
     EXPECT_GE(took, 29U);
     EXPECT_LT(took, 5000U);
     EXPECT_EQ(worker->turns(), 2U);
+}
+
+/// Holds all that comes.
+struct Hoard final : Completion {
+    Hoard(Ring& of, int from) : ring(of), socket(from) { ring.receive_multishot(socket, *this); }
+    void complete(int32_t result, bool more, Slice buffer) override {
+        if (!buffer.empty())
+            held.push_back(std::move(buffer));
+        ended = result == 0;
+        if (!more && !ended)
+            ring.receive_multishot(socket, *this);
+    }
+    Ring& ring;
+    int socket;
+    std::vector<Slice> held;
+    bool ended = false;
+};
+
+size_t resident_bytes() {
+    std::ifstream statm("/proc/self/statm");
+    size_t pages = 0;
+    statm >> pages >> pages;
+    return pages * static_cast<size_t>(sysconf(_SC_PAGESIZE));
+}
+
+TEST(ring, memory_of_buffers_that_nobody_uses_goes_back) {
+    constexpr size_t wanted = 700; // more than are offered at first; fewer than would be copied
+    auto ring = Ring::create(RingSettings{});
+    ASSERT_TRUE(ring.has_value());
+    auto [near, far] = socket_pair();
+    Hoard hoard(**ring, far.get());
+    const std::string bytes(16 * 1024, 'x');
+    for (int round = 0; round < 3; ++round) {
+        while (hoard.held.size() < wanted) {
+            (void)send(near.get(), bytes.data(), bytes.size(), MSG_DONTWAIT);
+            (*ring)->wait(1);
+            (*ring)->trim(); // takes nothing from what is held
+        }
+        for (const Slice& slice : hoard.held)
+            ASSERT_EQ(slice.text().find_first_not_of('x'), std::string_view::npos);
+        const size_t full = resident_bytes();
+        hoard.held.clear();
+        for (int turn = 0; turn < 16; ++turn)
+            (*ring)->trim();
+        EXPECT_LT(resident_bytes() + 4 * 1024 * 1024, full) << round;
+        EXPECT_EQ((*ring)->free_buffers(), RingSettings{}.buffers);
+    }
+    near.reset();
+    while (!hoard.ended) {
+        hoard.held.clear();
+        (*ring)->wait(1);
+    }
+    hoard.held.clear();
 }
 
 TEST(signal, wakes_in_order_of_arrival) {
