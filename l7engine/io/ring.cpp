@@ -225,6 +225,11 @@ void Ring::poll_error(int socket, Completion& completion) {
     io_uring_prep_poll_add(state_->next_sqe(completion), socket, POLLERR);
 }
 
+bool Ring::is_lost(int socket) const {
+    pollfd asked{.fd = socket, .events = 0, .revents = 0};
+    return ::poll(&asked, 1, 0) > 0 && (asked.revents & (POLLERR | POLLHUP)) != 0;
+}
+
 void Ring::poll_receive(int socket, Completion& completion) {
     io_uring_prep_poll_add(state_->next_sqe(completion), socket, POLLIN);
 }

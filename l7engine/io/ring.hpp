@@ -85,6 +85,8 @@ public:
     /// Error of a socket, or the end of both its directions, once. Result: the poll mask; POLLERR stands for the error,
     /// which stays for the next operation.
     void poll_error(int socket, Completion& completion);
+    /// At once: the socket has an error, or both its directions have ended.
+    [[nodiscard]] bool is_lost(int socket) const;
     /// Until a receive or a send on that socket would not wait (also: for its error or its end), once.
     void poll_receive(int socket, Completion& completion);
     void poll_send(int socket, Completion& completion);

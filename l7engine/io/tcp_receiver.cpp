@@ -84,12 +84,15 @@ void TcpReceiver::complete(int32_t result, bool more, Slice buffer) {
         buffer = Slice(); // gives the buffer back before the ring can go
         return socket_.settle();
     }
-    if (result > 0)
+    if (result > 0) {
         queue_.push(std::move(buffer), socket_.ring().free_buffers_percent());
-    else if (result == 0)
+        if (more)
+            socket_.worker().reset_checks().add(*this);
+    } else if (result == 0) {
         ended_ = true;
-    else
+    } else {
         fail_with(-result);
+    }
     const bool read = waiting();
     wake();
     regulate();
@@ -121,7 +124,10 @@ void TcpReceiver::tell(const Error& why) {
 
 void TcpReceiver::fail_with(int error_number) {
     switch (error_number) {
-    case ENOBUFS: return socket_.worker().buffer_waiters().add(*this);
+    case ENOBUFS:
+        leave_list();
+        waits_for_buffers_ = true;
+        return socket_.worker().buffer_waiters().add(*this);
     case ECANCELED: // our own: the watermark
     case EAGAIN:
     case EINTR: return; // armed again by regulate()
@@ -161,7 +167,7 @@ void TcpReceiver::regulate() {
     const bool rests = paused_ || held_;
     if (rests && armed_)
         cancel();
-    else if (!rests && !armed_ && !BufferWaiter::waiting())
+    else if (!rests && !armed_ && !waits_for_buffers_)
         arm();
     if (rests && !armed_ && watcher_ != nullptr && !poll_.in_flight && !poll_.used_up) {
         poll_.in_flight = true;
@@ -192,7 +198,14 @@ void TcpReceiver::end_with(int32_t result) {
         fail_with(-result);
 }
 
-void TcpReceiver::buffers_are_back() { regulate(); }
+/// Buffers are free again, or it is time to ask for a reset: the receive that is armed anew gives it.
+void TcpReceiver::go_on() {
+    waits_for_buffers_ = false;
+    if (!armed_)
+        regulate();
+    else if (socket_.ring().is_lost(socket_.descriptor()))
+        cancel();
+}
 
 /// A timeout takes nothing away: the stream can be read again.
 void TcpReceiver::timed_out() {
@@ -203,7 +216,7 @@ void TcpReceiver::timed_out() {
 void TcpReceiver::stop(Error why) {
     if (std::exchange(stopped_, true))
         return;
-    socket_.worker().buffer_waiters().remove(*this);
+    leave_list();
     queue_.clear();
     error_ = why;
     failed_ = ended_ = true;

@@ -9,7 +9,7 @@
 #include <span>
 
 #include "config/base/slab.hpp"
-#include "l7engine/io/buffer_waiters.hpp"
+#include "l7engine/io/waiting_receives.hpp"
 #include "l7engine/io/receive_queue.hpp"
 #include "l7engine/io/ring.hpp"
 #include "l7engine/io/tcp.hpp"
@@ -59,7 +59,7 @@ private:
 ///
 /// While it is paused it would not see a reset: for a watcher it polls for one then. While it is held, somebody else
 /// receives (Splice).
-class TcpReceiver final : public Completion, public BufferWaiter {
+class TcpReceiver final : public Completion, public WaitingReceive {
 public:
     TcpReceiver(TcpSocket& socket, const TcpSettings& settings);
     TcpReceiver(const TcpReceiver&) = delete;
@@ -88,7 +88,7 @@ public:
     TcpReady* ready = nullptr; ///< who waits for bytes while it is held
 
     void complete(int32_t result, bool more, Slice buffer) override;
-    void buffers_are_back() override;
+    void go_on() override;
 
 private:
     /// One poll for an error of the socket. It stays when receiving goes on, and serves the next pause.
@@ -123,6 +123,7 @@ private:
     uint32_t low_bytes_;
     bool armed_ = false;   ///< the last completion of the receive is still to come
     bool canceling_ = false;
+    bool waits_for_buffers_ = false;
     bool paused_ = false;  ///< above the high watermark and not yet below the low one
     bool held_ = false;    ///< somebody else receives
     bool ended_ = false;   ///< FIN or error: nothing follows the queued bytes

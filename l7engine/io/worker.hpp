@@ -11,10 +11,11 @@
 
 #include "config/base/error.hpp"
 #include "config/base/unique_fd.hpp"
-#include "l7engine/io/buffer_waiters.hpp"
+#include "l7engine/io/reset_checks.hpp"
 #include "l7engine/io/ring.hpp"
 #include "l7engine/io/task_group.hpp"
 #include "l7engine/io/timer.hpp"
+#include "l7engine/io/waiting_receives.hpp"
 
 namespace weft::l7 {
 
@@ -32,7 +33,8 @@ public:
     [[nodiscard]] Ring& ring() { return *ring_; }
     [[nodiscard]] TimerWheel& timers() { return timers_; }
     [[nodiscard]] TaskGroup& tasks() { return tasks_; }
-    [[nodiscard]] BufferWaiters& buffer_waiters() { return buffer_waiters_; }
+    [[nodiscard]] WaitingReceives& buffer_waiters() { return buffer_waiters_; }
+    [[nodiscard]] ResetChecks& reset_checks() { return reset_checks_; }
     /// The loop's cached clock, refreshed once per turn.
     [[nodiscard]] uint64_t now_ms() const { return timers_.now_ms(); }
     [[nodiscard]] Deadline in_ms(uint64_t delay) const { return delay < never - now_ms() ? now_ms() + delay : never; }
@@ -70,7 +72,8 @@ private:
     uint32_t index_;
     std::unique_ptr<Ring> ring_;
     TimerWheel timers_;
-    BufferWaiters buffer_waiters_;
+    WaitingReceives buffer_waiters_;
+    ResetChecks reset_checks_{timers_};
     TaskGroup tasks_;
     std::vector<std::coroutine_handle<>> ready_;
     std::vector<std::coroutine_handle<>> resuming_;

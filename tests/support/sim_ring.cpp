@@ -37,6 +37,7 @@ struct Operation {
     bool disconnect = false;
     SocketAddress address{};
     bool unanswered = false;
+    bool deaf = false; ///< a receive that has missed a reset
     bool over = false;
 };
 
@@ -136,6 +137,11 @@ void Ring::poll_readable(int descriptor, Completion& completion) {
 }
 void Ring::poll_error(int socket, Completion& completion) {
     state_->submit({.kind = Kind::poll_error, .descriptor = socket, .completion = &completion});
+}
+
+bool Ring::is_lost(int socket) const {
+    const auto* const found = state_->world.by_descriptor(socket);
+    return found != nullptr && (found->reset_in || (found->fin_in && found->fin_out));
 }
 
 void Ring::poll_receive(int socket, Completion& completion) {
@@ -302,8 +308,11 @@ bool Ring::State::ready(const Operation& operation) {
     const auto& socket = world.by_id(operation.socket);
     switch (operation.kind) {
     case Kind::accept: return !socket.backlog.empty();
-    case Kind::poll_receive:
-    case Kind::receive: return !socket.inbox.empty() || socket.fin_in || socket.reset_in || socket.other == 0;
+    case Kind::receive:
+        if (operation.deaf)
+            return false;
+        [[fallthrough]];
+    case Kind::poll_receive: return !socket.inbox.empty() || socket.fin_in || socket.reset_in || socket.other == 0;
     case Kind::poll_error: return socket.reset_in || (socket.fin_in && socket.fin_out);
     case Kind::poll_send:
     case Kind::send: return socket.reset_in || socket.fin_out || socket.other == 0 || world.room(socket) > 0;
@@ -355,6 +364,7 @@ void Ring::State::receive(Operation& operation) {
     if (interrupts(operation))
         return;
     auto& socket = world.by_id(operation.socket);
+    const bool read = !socket.inbox.empty();
     for (uint64_t rounds = 1 + world.random(4); rounds > 0 && !socket.inbox.empty() && !operation.over; --rounds) {
         if (free_buffers == 0 || world.chance(world.faults().no_buffers))
             return post(operation, -ENOBUFS, false);
@@ -368,6 +378,9 @@ void Ring::State::receive(Operation& operation) {
     if (operation.over || !socket.inbox.empty())
         return;
     if (socket.reset_in) {
+        operation.deaf = read && world.chance(world.faults().reset_missed);
+        if (operation.deaf)
+            return;
         socket.reset_told = true;
         return post(operation, -ECONNRESET, false);
     }

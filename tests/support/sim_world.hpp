@@ -40,6 +40,7 @@ struct Faults {
     unsigned connect_refused = 0;
     unsigned canceled_late = 500;   ///< a cancelled operation that could go on completes as if it were not
     unsigned reset_loses_tail = 500;///< a reset overtakes bytes on their way
+    unsigned reset_missed = 300;    ///< a multishot receive that reads bytes does not see the reset behind them
     size_t window_bytes_max = 65536;///< what a socket holds unread; drawn per socket between 1 and this
 };
 

@@ -143,6 +143,7 @@ sim::Faults Stage::calm() {
     faults.multishot_end = 0;
     faults.interrupted = 0;
     faults.reset_loses_tail = 0;
+    faults.reset_missed = 0;
     faults.unspliceable = 0;
     return faults;
 }
