@@ -25,7 +25,7 @@ from http2 import Connection  # noqa: E402
 from lab import Lab  # noqa: E402
 from manifests import service  # noqa: E402
 from measure import private_bytes  # noqa: E402
-from tools import serve, tool  # noqa: E402
+from tools import tool  # noqa: E402
 from waiting import Late, wait_until  # noqa: E402
 from world import PORT, World, split, to  # noqa: E402
 
@@ -60,7 +60,7 @@ class Soak:
         self.world = World(lab)
         self.agent, self.client = self.world.agent, self.world.client
         for pod in (self.world.a, self.world.b):
-            serve(pod, tool("h2echo"), "--name", pod.name, "--port", H2_PORT)
+            pod.launch(tool("h2echo"), "--name", pod.name, "--port", H2_PORT)
         self.agent.apply("h2.yaml", service("h2", [H2_ADDRESS], H2_PORT, {"app": "web"}, "waypoint"))
         self.world.route(split(a=1, b=1))
         self.stop, self.counts, self.faults = threading.Event(), {}, []
