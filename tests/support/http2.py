@@ -32,7 +32,8 @@ class Connection:
         self.sock = pod.connect(address, port, timeout)
         self.authority = f"{address}:{port}"
         self.streams, self.held = {}, set()
-        self.h2 = h2.connection.H2Connection(h2.config.H2Configuration(client_side=True, header_encoding="utf-8"))
+        self.h2 = h2.connection.H2Connection(h2.config.H2Configuration(
+            client_side=True, header_encoding="utf-8", validate_outbound_headers=False, normalize_outbound_headers=False))
         self.h2.initiate_connection()
         self.h2.increment_flow_control_window(WINDOW)
         self._flush()
@@ -49,6 +50,23 @@ class Connection:
         self.streams[number] = _Stream()
         self.h2.send_headers(number, [(":method", method), (":scheme", "http"), (":authority", self.authority),
                                       (":path", path), *(headers or {}).items()], end_stream=True)
+        self._flush()
+        return number
+
+    def open_raw(self, fields, data=(), trailers=None):
+        """A request as it is told, however wrong: `fields` replace those of open(), None takes one away, a list repeats
+        one. Ended by the last of `data` or by the trailers."""
+        number = self.h2.get_next_available_stream_id()
+        self.streams[number] = _Stream()
+        wanted = {":method": "GET", ":scheme": "http", ":authority": self.authority, ":path": "/", **fields}
+        ordered = sorted(wanted.items(), key=lambda field: not field[0].startswith(":"))
+        self.h2.send_headers(number, [(name, each) for name, value in ordered
+                                      for each in (value if isinstance(value, list) else [value]) if each is not None],
+                             end_stream=not data and not trailers)
+        for piece in data:
+            self.h2.send_data(number, piece, end_stream=piece is data[-1] and not trailers)
+        if trailers:
+            self.h2.send_headers(number, list(trailers.items()), end_stream=True)
         self._flush()
         return number
 
