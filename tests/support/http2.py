@@ -22,6 +22,7 @@ class StreamReset(Exception):
 class _Stream:
     def __init__(self):
         self.head, self.body, self.trailers = None, bytearray(), {}
+        self.informational = []
         self.ended, self.reset = False, None
 
 
@@ -53,32 +54,44 @@ class Connection:
         self._flush()
         return number
 
-    def open_raw(self, fields, data=(), trailers=None):
+    def open_raw(self, fields, data=(), trailers=None, end=True):
         """A request as it is told, however wrong: `fields` replace those of open(), None takes one away, a list repeats
-        one. Ended by the last of `data` or by the trailers."""
+        one. Ended by the last of `data` or by the trailers; `end` False: not at all."""
         number = self.h2.get_next_available_stream_id()
         self.streams[number] = _Stream()
         wanted = {":method": "GET", ":scheme": "http", ":authority": self.authority, ":path": "/", **fields}
         ordered = sorted(wanted.items(), key=lambda field: not field[0].startswith(":"))
         self.h2.send_headers(number, [(name, each) for name, value in ordered
                                       for each in (value if isinstance(value, list) else [value]) if each is not None],
-                             end_stream=not data and not trailers)
-        for piece in data:
-            self.h2.send_data(number, piece, end_stream=piece is data[-1] and not trailers)
+                             end_stream=end and not data and not trailers)
+        for count, piece in enumerate(data, 1):
+            self.h2.send_data(number, piece, end_stream=end and count == len(data) and not trailers)
         if trailers:
             self.h2.send_headers(number, list(trailers.items()), end_stream=True)
         self._flush()
         return number
 
+    def send(self, number, data, end=False):
+        """More of a body, within the window."""
+        self.h2.send_data(number, data, end_stream=end)
+        self._flush()
+
     def cancel(self, number):
         self.h2.reset_stream(number, error_code=8)
         self._flush()
 
+    def release(self, number):
+        """A held stream is read again."""
+        self.held.discard(number)
+        self.h2.acknowledge_received_data(len(self.streams[number].body), number)
+        self._flush()
+
     def reply(self, number):
-        """Waits for the end of a stream. Raises StreamReset."""
+        """Waits for the end of a stream. Raises StreamReset, but not where the reply is whole and only the rest of the
+        request is not wanted (RFC 9113 8.1)."""
         stream = self.streams[number]
         self.wait(lambda: stream.ended or stream.reset is not None)
-        if stream.reset is not None:
+        if stream.reset is not None and not (stream.ended and stream.reset == 0):
             raise StreamReset(stream.reset, len(stream.body))
         status = int(dict(stream.head)[":status"])
         return Reply(status, [field for field in stream.head if field[0] != ":status"], bytes(stream.body),
@@ -103,6 +116,8 @@ class Connection:
             return
         if isinstance(event, h2.events.ResponseReceived):
             stream.head = event.headers
+        elif isinstance(event, h2.events.InformationalResponseReceived):
+            stream.informational.append(event.headers)
         elif isinstance(event, h2.events.DataReceived):
             stream.body += event.data
             if event.stream_id not in self.held:
