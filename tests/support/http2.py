@@ -1,8 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """An HTTP/2 client over cleartext (prior knowledge): one connection from a pod, many streams, nothing repaired."""
+import contextlib
+
 import h2.config
 import h2.connection
 import h2.events
+import h2.exceptions
 import h2.settings
 
 from http1 import Reply
@@ -33,6 +36,7 @@ class Connection:
         self.sock = pod.connect(address, port, timeout)
         self.authority = f"{address}:{port}"
         self.streams, self.held = {}, set()
+        self.gone = None  # the code of a GOAWAY that came
         self.h2 = h2.connection.H2Connection(h2.config.H2Configuration(
             client_side=True, header_encoding="utf-8", validate_outbound_headers=False, normalize_outbound_headers=False))
         self.h2.initiate_connection()
@@ -110,7 +114,17 @@ class Connection:
                 self._on(event)
             self._flush()
 
+    def drain(self):
+        """Takes what is left of a connection that has ended; returns `gone`."""
+        with contextlib.suppress(OSError, h2.exceptions.ProtocolError):
+            while data := self.sock.recv(PIECE):
+                for event in self.h2.receive_data(data):
+                    self._on(event)
+        return self.gone
+
     def _on(self, event):
+        if isinstance(event, h2.events.ConnectionTerminated):
+            self.gone = event.error_code
         stream = self.streams.get(getattr(event, "stream_id", None))
         if stream is None:
             return
