@@ -15,7 +15,7 @@ SOURCES = $(shell git ls-files --cached --others --exclude-standard 'agent/*' 'b
 TSAN_TESTS := unit_base unit_io unit_source unit_pods unit_engine unit_metrics unit_agent unit_server
 
 # Programs that the tests talk with, in Go, at the versions of go.sum: each by its package.
-GO_TOOLS := ./h2client ./h2echo ./interop github.com/summerwind/h2spec/cmd/h2spec github.com/fullstorydev/grpcurl/cmd/grpcurl
+GO_TOOLS := ./h1record ./h2client ./h2echo ./interop github.com/summerwind/h2spec/cmd/h2spec github.com/fullstorydev/grpcurl/cmd/grpcurl
 
 
 .PHONY: setup build tools dev demo demo-clean test test-cxx test-node test-tsan test-fuzz fuzz fuzz-nightly bench profile soak format \

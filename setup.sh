@@ -11,8 +11,8 @@ build_packages=(
     libbpf-dev libelf-dev zlib1g-dev bpftool protobuf-compiler libprotobuf-dev libyaml-cpp-dev nlohmann-json3-dev
     libspdlog-dev libfmt-dev libcli11-dev prometheus-cpp-dev libcivetweb-dev libssl-dev libseccomp-dev libcap-dev libgtest-dev libgmock-dev
 )
-test_packages=(python3 python3-h2 python3-pytest python3-venv python3-yaml curl wrk nghttp2-client iproute2 procps util-linux libcap2-bin)
-bench_packages=(nginx-light libnginx-mod-stream haproxy iperf3 linux-perf)
+test_packages=(python3 python3-h2 python3-pytest python3-venv python3-yaml curl wrk nghttp2-client iproute2 procps util-linux libcap2-bin nginx-light haproxy)
+bench_packages=(libnginx-mod-stream iperf3 linux-perf)
 # Too old (liburing, llhttp, nghttp2) in Debian 12; linux-libc-dev is for the compat header of the newer liburing.
 next_release_packages=(liburing-dev liburing2 libllhttp-dev libllhttp9.2 libnghttp2-dev libnghttp2-14 linux-libc-dev)
 
@@ -25,6 +25,7 @@ fail() { echo "setup: $*" >&2; exit 1; }
 
 wanted=("${build_packages[@]}" "${test_packages[@]}")
 command -v go >/dev/null || wanted+=(golang-go) # of the tests: h2spec, grpcurl and their servers
+command -v node >/dev/null || wanted+=(nodejs)     # of the tests: a server beside nginx and haproxy
 [ "${1:-}" = --bench ] && wanted+=("${bench_packages[@]}")
 if [ "${VERSION_ID%%.*}" -ge 13 ] 2>/dev/null; then
     wanted+=(liburing-dev libllhttp-dev libnghttp2-dev)

@@ -62,9 +62,11 @@ def own_world(own_lab):
 
 @pytest.hookimpl(hookwrapper=True)
 def pytest_runtest_makereport(item):
-    """A failed test shows the end of Weft's own log."""
+    """A failed test shows the end of Weft's own log, and what other programs have complained about."""
     report = (yield).get_result()
     if report.when == "call" and report.failed:
-        for value in item.funcargs.values():
-            for agent in getattr(getattr(value, "lab", value), "agents", []):
-                report.sections.append(("weft's log", agent.log_tail(40)))
+        labs = {id(lab): lab for lab in (getattr(value, "lab", value) for value in item.funcargs.values())
+                if isinstance(lab, Lab)}
+        for lab in labs.values():
+            report.sections += [("weft's log", agent.log_tail(40)) for agent in lab.agents]
+            report.sections += [(name, text[-4000:]) for name, text in lab.said()]

@@ -8,7 +8,7 @@ import json
 import pytest
 from lab import REPOSITORY
 from manifests import service
-from tools import VENV_PYTHON, serve, tool
+from tools import VENV_PYTHON, tool
 from waiting import wait_until
 from world import World
 
@@ -23,7 +23,7 @@ GRPC = {"request_protocol": "grpc", "destination_service_name": "grpc"}
 class Mesh:
     def __init__(self, world):
         self.world, self.agent, self.lab = world, world.agent, world.lab
-        serve(world.a, tool("interop"), "--port", PORT)
+        world.a.launch(tool("interop"), "--port", PORT)
         self.agent.apply("grpc.yaml", service("grpc", [ADDRESS], PORT, {"only": "a"}, "waypoint", port_name="grpc"))
         for way in WAYS:
             wait_until(lambda: self.call(way, "call").get("code") == "OK", f"the server answers {way}", seconds=20)

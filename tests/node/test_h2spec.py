@@ -5,7 +5,7 @@ import xml.etree.ElementTree
 import pytest
 from http1 import raw
 from manifests import service
-from tools import serve, tool
+from tools import tool
 from waiting import wait_until
 from world import World
 
@@ -30,7 +30,7 @@ OTHERWISE = {
 @pytest.fixture(scope="module")
 def h2_world(lab):
     world = World(lab)
-    serve(world.a, tool("h2echo"), "--name", "a", "--port", PORT)
+    world.a.launch(tool("h2echo"), "--name", "a", "--port", PORT)
     world.agent.apply("h2.yaml", service("h2", [ADDRESS], PORT, {"only": "a"}, "waypoint", port_name="http2"))
     wait_until(lambda: world.client.run("curl", "-sS", "--http2-prior-knowledge", "--max-time", "5",
                                         f"http://{ADDRESS}:{PORT}/").returncode == 0, "the service answers")

@@ -5,6 +5,7 @@ import socket
 import pytest
 from http1 import raw, request
 from lab import Lab
+from netns import LabError
 from waiting import Late, wait_until
 
 
@@ -54,6 +55,12 @@ def test_half_close_reaches_the_application_and_its_answer_the_client(pods):
 def test_reset_is_seen_as_reset(pods):
     client, server = pods
     assert raw(client, server.ip4, 9080, b"GET /?reset=head HTTP/1.1\r\nHost: x\r\n\r\n")[1] == "reset"
+
+
+@pytest.mark.parametrize("end", ["exec sleep 60", "exit 1"])
+def test_program_that_does_not_get_ready_fails_with_its_own_words(pods, end):
+    with pytest.raises(LabError, match="no such port"):
+        pods[0].launch("sh", "-c", f"echo no such port >&2; {end}", seconds=0.5)
 
 
 def test_curl_runs_inside_the_pod(pods):

@@ -227,9 +227,10 @@ def test_trailers_arrive_both_ways(world):
     assert received.lower().count(b"x-checksum:") >= 1  # and we its
 
 
-def test_upgrade_other_than_websocket_is_not_offered_to_the_application(world):
+@pytest.mark.parametrize("method,upgrade", [("GET", "h2c"), ("GET", "TLS/1.0"), ("GET", "h2c, websocket"), ("POST", "h2c")])
+def test_upgrade_to_anything_but_websocket_is_not_offered_to_the_application(world, method, upgrade):
     world.route(to("a"))
     with world.session() as session:
-        reply = session.request(headers={"Connection": "Upgrade", "Upgrade": "h2c"})
+        reply = session.request(method, headers={"Connection": "Upgrade", "Upgrade": upgrade})
         assert reply.status == 200  # as a plain request: the application is not asked to switch
         assert not any(name.lower() == "upgrade" for name, _ in reply.saw["headers"])

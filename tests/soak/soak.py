@@ -29,7 +29,7 @@ from http2 import Connection  # noqa: E402
 from lab import Lab  # noqa: E402
 from manifests import service, service_target  # noqa: E402
 from measure import private_bytes  # noqa: E402
-from tools import VENV_PYTHON, serve, tool  # noqa: E402
+from tools import VENV_PYTHON, tool  # noqa: E402
 from waiting import Late, wait_until  # noqa: E402
 from world import PORT, TCP_PORT, World, split, to  # noqa: E402
 
@@ -77,8 +77,8 @@ class Soak:
         self.world = World(lab)
         self.agent, self.client = self.world.agent, self.world.client
         for pod in (self.world.a, self.world.b):
-            serve(pod, tool("h2echo"), "--name", pod.name, "--port", H2_PORT)
-        serve(self.world.a, tool("interop"), "--port", GRPC_PORT)
+            pod.launch(tool("h2echo"), "--name", pod.name, "--port", H2_PORT)
+        self.world.a.launch(tool("interop"), "--port", GRPC_PORT)
         self.agent.apply("services.yaml",
                          service("h2", [H2_ADDRESS], H2_PORT, {"app": "web"}, "waypoint", port_name="http2"),
                          service("grpc", [GRPC_ADDRESS], GRPC_PORT, {"only": "a"}, "waypoint", port_name="grpc"),

@@ -6,7 +6,6 @@ import json
 import pathlib
 import signal
 import socket
-import subprocess
 import sys
 
 SERVER = pathlib.Path(__file__).resolve().parent / "echo_server.py"
@@ -27,10 +26,7 @@ class Application:
             arguments += ["--http", port]
         for port in tcp_ports:
             arguments += ["--tcp", port]
-        self.process = pod.start(*arguments, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True)
-        line = self.process.stdout.readline()
-        if line != "ready\n":
-            raise RuntimeError(f"application {name} did not start: {line!r}")
+        self.process = pod.launch(*arguments)
 
     def _ask(self, **request):
         with socket.socket(socket.AF_UNIX) as sock:

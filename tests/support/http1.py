@@ -107,10 +107,14 @@ def parse_replies(data):
         if "chunked" in names.get("transfer-encoding", ""):
             while True:
                 size, _, data = data.partition(b"\r\n")
+                assert size, "an unfinished chunked body"
                 length = int(size, 16)
-                body, data = body + data[:length], data[length + 2:]
                 if length == 0:
+                    _trailers, separator, data = (b"\r\n" + data).partition(b"\r\n\r\n")
+                    assert separator, "unfinished trailers"
                     break
+                assert len(data) >= length + 2, "an unfinished chunk"
+                body, data = body + data[:length], data[length + 2:]
         elif int(status) >= 200:
             length = int(names.get("content-length", "0"))
             body, data = data[:length], data[length:]

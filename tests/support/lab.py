@@ -26,7 +26,7 @@ import netns
 from application import Application
 from manifests import dump, pod_manifest
 from netns import LabError
-from waiting import Late, wait_until
+from waiting import Late, read_line, wait_until
 
 SUPPORT = pathlib.Path(__file__).resolve().parent
 REPOSITORY = SUPPORT.parent.parent
@@ -78,6 +78,18 @@ class Pod:
         # A session of its own: an interrupt from the keyboard ends the runner, which then ends the processes in order.
         process = subprocess.Popen([str(c) for c in command], preexec_fn=enter, start_new_session=True, **options)
         self.processes.append(process)
+        return process
+
+    def launch(self, *command, seconds=20.0, **options):
+        """Starts a server, or a client that goes on; returns its process when it has printed `ready`."""
+        self.lab.launched += 1
+        errors = self.lab.folder / f"{self.name}-{pathlib.Path(command[0]).name}-{self.lab.launched}.stderr"
+        with open(errors, "wb") as file:
+            process = self.start(*command, **{"stdin": subprocess.DEVNULL, **options}, stdout=subprocess.PIPE,
+                                 stderr=file, text=True)
+        line = read_line(process.stdout, seconds)
+        if line != "ready\n":
+            raise LabError(f"{command[0]} is not ready after {seconds:g} s, it said {line!r}, {errors.read_text()!r}")
         return process
 
     def run(self, *command, timeout=60):
@@ -150,6 +162,7 @@ class Lab:
         self.pods = {}
         self.agents = []
         self._index = 9
+        self.launched = 0  # programs, whose *.stderr are in the folder
         self._home_cgroup = netns.own_cgroup()
         self.cgroup = netns.cgroup2_root() / self.run_id
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix=self.run_id + "-"))
@@ -223,6 +236,11 @@ class Lab:
         self.agents.append(agent)
         agent.start()
         return agent
+
+    def said(self):
+        """[(file name, text)] of what launched programs wrote to stderr."""
+        files = sorted(self.folder.glob("*.stderr"))
+        return [(path.name, path.read_text(errors="replace")) for path in files if path.stat().st_size]
 
     # ---- the end
     def keep(self):

@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Waiting on a condition with a deadline. No test sleeps to synchronise; this is the one place that polls."""
+import os
+import select
 import time
 
 
@@ -18,3 +20,18 @@ def wait_until(condition, what, seconds=10.0, poll=0.02):
             text = what() if callable(what) else what
             raise Late(f"not within {seconds:g} s: {text} (last seen: {value!r})")
         time.sleep(poll)
+
+
+def read_line(stream, seconds=10.0):
+    """The next line of a pipe, or what of it came within the time or before its end; takes no byte behind the line."""
+    deadline = time.monotonic() + seconds
+    line = b""
+    while not line.endswith(b"\n"):
+        left = deadline - time.monotonic()
+        if left <= 0 or not select.select([stream], [], [], left)[0]:
+            break
+        byte = os.read(stream.fileno(), 1)
+        if not byte:
+            break
+        line += byte
+    return line.decode(errors="replace")

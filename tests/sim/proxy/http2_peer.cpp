@@ -19,6 +19,10 @@ StreamId Http2Peer::request(std::string method, std::string path, std::string bo
     head.method = std::move(method);
     head.path = std::move(path);
     head.authority = "plain";
+    return request(head, std::move(body), last);
+}
+
+StreamId Http2Peer::request(const Head& head, std::string body, bool last) {
     const Result<StreamId> stream = codec_->open();
     if (!stream)
         return 0;

@@ -32,6 +32,7 @@ public:
 
     // client
     StreamId request(std::string method, std::string path, std::string body = {}, bool last = true);
+    StreamId request(const Head& head, std::string body = {}, bool last = true);
     /// An extended CONNECT; 0: the peer does not take it (yet).
     StreamId websocket(std::string path);
     [[nodiscard]] bool settled() const { return used_ > 0; }

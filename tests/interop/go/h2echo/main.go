@@ -5,6 +5,7 @@
 //
 //	status=N  bytes=N (a patterned body instead of JSON)  trailers=1 (x-checksum: SHA-256 of the body)
 //	delay_ms=N (before the head)  hang=head|body (until the client gives up)  reset=head|body (RST_STREAM)
+//	informational=N (a 1xx head first)  early=1 (answer before reading the body)  header_bytes=N (x-long: so many)
 //
 // GET /counts tells how many requests began, ended well and were given up by their clients; it does not count itself.
 package main
@@ -23,6 +24,7 @@ import (
 	"net/http"
 	"net/url"
 	"strconv"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -113,10 +115,17 @@ func (s *server) answer(w http.ResponseWriter, r *http.Request) {
 		<-r.Context().Done()
 		return
 	}
-	digest := sha256.New()
-	length, err := io.Copy(digest, r.Body)
-	if err != nil {
-		return
+	if early := number(query, "informational", 0); early > 0 {
+		w.Header().Set("x-early", "1")
+		w.WriteHeader(int(early))
+		w.Header().Del("x-early")
+	}
+	digest, length := sha256.New(), int64(0)
+	if !query.Has("early") {
+		var err error
+		if length, err = io.Copy(digest, r.Body); err != nil {
+			return
+		}
 	}
 	if delay := number(query, "delay_ms", 0); delay > 0 {
 		select {
@@ -132,6 +141,9 @@ func (s *server) answer(w http.ResponseWriter, r *http.Request) {
 
 func (s *server) send(w http.ResponseWriter, r *http.Request, query url.Values, seen saw) {
 	w.Header().Set("x-pod", s.name)
+	if size := number(query, "header_bytes", 0); size > 0 {
+		w.Header().Set("x-long", strings.Repeat("x", int(size)))
+	}
 	if query.Has("trailers") {
 		w.Header().Set("Trailer", "x-checksum")
 	}

@@ -1,0 +1,101 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One client's flood or sloth is its own: it is ended and counted, others are served, and the engine does not grow."""
+import contextlib
+
+import pytest
+from http1 import Session
+from http2 import Connection
+from load import Load
+from waiting import wait_until
+from weft import process_status
+from world import PORT, to
+
+ENDED = {"name": "weft_l7_http2_connections_total", "reason": "ended_by_error"}
+ENHANCE_YOUR_CALM = 11
+MEGABYTE = 1024 * 1024
+GIGABYTE = 1024 * MEGABYTE
+IDLE = 1000
+
+
+def resident(world):
+    return int(process_status(world.agent.engine_pid())["VmRSS"].split()[0]) * 1024
+
+
+def flood_resets(connection):
+    """Opens and cancels streams until the peer ends the connection; its error code, or None for a bare end."""
+    try:
+        for _ in range(100):
+            for _ in range(100):
+                connection.cancel(connection.open("/?delay_ms=1000"))
+            connection.sock.settimeout(0.001)
+            with contextlib.suppress(TimeoutError):
+                connection.wait(lambda: connection.gone is not None)
+            connection.sock.settimeout(10)
+            if connection.gone is not None:
+                return connection.gone
+    except OSError:
+        return connection.drain()
+    raise AssertionError("10,000 streams were opened and canceled and nobody minded")
+
+
+def test_rapid_reset_flood_is_ended_and_other_pods_are_served(world):
+    world.route(to("a"))
+
+    def served():
+        return Session(world.outsider, world.ip("web"), PORT)
+    with contextlib.ExitStack() as stack:
+        for _ in range(IDLE):
+            stack.callback(world.client.connect(world.ip("web"), PORT).close)
+        with world.agent.rises(**ENDED, by=5), Load(served, threads=2) as load:
+            wait_until(lambda: load.served() >= 20, "the other pod is served")
+            for _ in range(5):
+                with Connection(world.client, world.ip("web"), PORT) as connection:
+                    assert flood_resets(connection) in (ENHANCE_YOUR_CALM, None)
+            before = load.count()
+            wait_until(lambda: load.count() >= before + 20, "the other pod is served")
+        assert load.failed() == []
+    with world.session() as session:
+        assert session.request().status == 200
+
+
+def wait_until_the_application_is_held_up(world):
+    """Every buffer on the way is full; returns how many bytes the application has got rid of so far."""
+    samples = []
+
+    def stuck():
+        samples.append(world.apps["a"].bytes_sent())
+        return len(samples) > 1 and samples[-2] == samples[-1]
+    wait_until(stuck, lambda: f"the application stops sending: {samples[-5:]}", poll=0.5)
+    return samples[-1]
+
+
+@pytest.mark.parametrize("version", ["HTTP/1", "HTTP/2"])
+def test_slow_reader_of_a_gigabyte_leaves_the_engine_flat(world, version):
+    world.route(to("a"))
+    assert world.get(path="/?bytes=1000000").status == 200
+    before, path = resident(world), f"/?bytes={GIGABYTE}"
+    with contextlib.ExitStack() as stack:
+        if version == "HTTP/1":
+            sock = stack.enter_context(world.client.connect(world.ip("web"), PORT))
+            sock.sendall(f"GET {path} HTTP/1.1\r\nHost: web\r\n\r\n".encode())
+
+            def bite():
+                return len(sock.recv(100_000))
+        else:
+            connection = stack.enter_context(Connection(world.client, world.ip("web"), PORT))
+            body = connection.streams[connection.open(path)].body
+
+            def bite():
+                connection.wait(lambda: body)
+                size = len(body)
+                body.clear()
+                return size
+        assert bite() > 0
+        began = world.apps["a"].bytes_sent()
+        for _ in range(3):
+            assert wait_until_the_application_is_held_up(world) - began < GIGABYTE // 4
+            assert resident(world) - before < 16 * MEGABYTE
+            taken = 0
+            while taken < 10 * MEGABYTE:  # it goes on where it stopped
+                taken += bite()
+        assert world.get().status == 200
