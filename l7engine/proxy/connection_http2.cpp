@@ -6,7 +6,10 @@ namespace weft::l7 {
 
 Task<void> Connection::serve_http2(Slice bytes) {
     writing_.spawn(writer_->run());
+    Stretch stretch;
     for (;;) {
+        if (stretch.takes(bytes.size()))
+            co_await yield(proxy_.worker());
         while (!bytes.empty() && !client_gone_) {
             if (codec_->finished() && !linger(bytes.size()))
                 read_failed({.code = Code::too_large, .side = Side::downstream, .during = "linger"});
@@ -41,7 +44,8 @@ Task<void> Connection::serve_http2(Slice bytes) {
 /// False: the codec takes nothing until more is written.
 bool Connection::take_http2(Slice& bytes) {
     const Result<size_t> used = codec_->receive(bytes, *this);
-    touch();
+    if (!exchanges_now_.empty()) // a PING, or half a head, keeps no idle connection
+        touch();
     if (!arrivals_.empty())
         begin_arrivals();
     if (!used) {
@@ -73,7 +77,8 @@ void Connection::name_writable() {
 }
 
 void Connection::written(size_t) {
-    touch();
+    if (!exchanges_now_.empty() || codec_->finished())
+        touch();
     name_writable();
     turn_.notify_all();
     close_if_finished();

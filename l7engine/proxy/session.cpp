@@ -21,7 +21,7 @@ Error upstream_fault(Error error) {
 UpstreamSession::UpstreamSession(Worker& worker, const UpstreamKey& key, std::unique_ptr<ByteStream> stream,
                                  std::unique_ptr<Codec> codec, size_t streams_max, Watcher& watcher)
     : worker_(worker), key_(key), stream_(std::move(stream)), codec_(std::move(codec)), room_(streams_max),
-      watcher_(watcher), writer_(worker, *stream_, *codec_, *this), progress_(worker),
+      made_ms_(worker.now_ms()), watcher_(watcher), writer_(worker, *stream_, *codec_, *this), progress_(worker),
       idle_since_ms_(worker.now_ms()) {}
 
 UpstreamSession::~UpstreamSession() { watcher_.session_gone(key_.pod_id); }
@@ -119,12 +119,17 @@ void UpstreamSession::on_goaway(StreamId) {
 Task<void> UpstreamSession::read(std::shared_ptr<UpstreamSession> self) {
     UpstreamSession& session = *self;
     bool has_last_words = false;
+    Stretch stretch;
     while (!session.lost_) {
         Result<Slice> bytes = co_await session.stream_->read();
         if (!bytes || bytes->empty()) {
             session.lost(bytes ? Error{.code = Code::eof, .during = "reply"} : bytes.error());
             break;
         }
+        if (stretch.takes(bytes->size()))
+            co_await yield(session.worker_);
+        if (session.lost_)
+            break;
         Result<size_t> used = session.receive(*bytes);
         while (used && *used == 0) { // it does not read what we have to say
             if (const Result<void> wrote = co_await session.progress_.wait(); !wrote || session.lost_)
@@ -202,9 +207,14 @@ void UpstreamSession::leave() {
     watcher_.session_changed(key_);
 }
 
-void UpstreamSession::close() {
-    lost({.code = Code::canceled, .during = "closed"});
-    stream_->abort({.code = Code::canceled, .side = Side::upstream, .during = "closed"}, true);
+bool UpstreamSession::is_unsettled(uint64_t now_ms, uint64_t limit_ms) const {
+    return !lost_ && !codec_->settled() && !codec_->finished() && now_ms - made_ms_ >= limit_ms;
+}
+
+void UpstreamSession::end_unsettled() {
+    codec_->settings_timed_out(); // now it calls no request unseen: who knows what this backend does with them
+    lost({.code = Code::timeout, .during = "SETTINGS"});
+    stream_->abort({.code = Code::canceled, .side = Side::upstream, .during = "SETTINGS"}, true);
 }
 
 } // namespace weft::l7

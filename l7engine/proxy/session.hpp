@@ -61,12 +61,14 @@ public:
     [[nodiscard]] const UpstreamKey& key() const { return key_; }
     [[nodiscard]] bool has_room() const { return !leaving_ && users_.size() < room_; }
     [[nodiscard]] bool is_leaving() const { return leaving_; }
+    /// Older than the limit, and the peer has not told what it takes, or not acknowledged what we take.
+    [[nodiscard]] bool is_unsettled(uint64_t now_ms, uint64_t limit_ms) const;
     [[nodiscard]] size_t streams() const { return users_.size(); }
     [[nodiscard]] uint64_t idle_since_ms() const { return idle_since_ms_; }
     /// Takes no new stream; ends when the last one has.
     void leave();
-    /// Ends now; every stream is reset.
-    void close();
+    /// Ends now, for is_unsettled(): each stream has its Code::timeout.
+    void end_unsettled();
 
 private:
     struct Open {
@@ -99,6 +101,7 @@ private:
     const std::unique_ptr<ByteStream> stream_;
     const std::unique_ptr<Codec> codec_;
     size_t room_; ///< streams at a time
+    const uint64_t made_ms_;
     Watcher& watcher_;
     CodecWriter writer_;
     Signal progress_; ///< something was written, or received
