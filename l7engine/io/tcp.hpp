@@ -38,7 +38,7 @@ struct TcpSettings {
     size_t receive_low_bytes = 64 * 1024;   ///< below this it is armed again
     /// Both, while the account is over its maximum. What the kernel gives in one batch comes all the same.
     size_t receive_scarce_bytes = 8 * 1024;
-    BufferAccount* account = nullptr;       ///< charged with what is received and unread
+    BufferAccount* account = nullptr; ///< charged with what is received and unread
 };
 
 /// A connected TCP socket on the worker's ring: multishot receive into provided buffers, queued and bounded; sends

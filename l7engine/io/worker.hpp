@@ -115,7 +115,9 @@ public:
 private:
     Worker& worker_;
 };
-[[nodiscard]] inline Yield yield(Worker& worker) { return Yield(worker); }
+[[nodiscard]] inline Yield yield(Worker& worker) {
+    return Yield(worker);
+}
 
 /// Bytes that a reader has taken at a stretch. It yields after `stretch_bytes_max` of them, whatever it waited for
 /// meanwhile: what a connection has sent in advance does not stop the others for longer than that takes.

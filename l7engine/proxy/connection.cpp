@@ -12,7 +12,9 @@ namespace weft::l7 {
 
 namespace {
 
-Deadline after(uint64_t start_ms, uint64_t delay_ms) { return delay_ms < never - start_ms ? start_ms + delay_ms : never; }
+Deadline after(uint64_t start_ms, uint64_t delay_ms) {
+    return delay_ms < never - start_ms ? start_ms + delay_ms : never;
+}
 
 size_t pending_bytes(const Codec& codec) {
     size_t sum = 0;
@@ -407,7 +409,8 @@ void Connection::expire_idle() {
 }
 
 bool Connection::shed_if_idle(uint64_t idle_ms) {
-    const bool idle = phase_ == Phase::idle && exchanges_now_.empty() && !client_gone_ && !(is_http2() && codec_->finished());
+    const bool idle =
+        phase_ == Phase::idle && exchanges_now_.empty() && !client_gone_ && !(is_http2() && codec_->finished());
     if (!idle || proxy_.worker().now_ms() - progress_ms_ < idle_ms)
         return false;
     end_idle();

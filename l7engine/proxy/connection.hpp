@@ -131,7 +131,7 @@ private:
     bool client_finished_ = false; ///< FIN received
     bool client_gone_ = false;     ///< reset, or cut by us
     bool draining_ = false;
-    bool flushing_ = false;        ///< HTTP/1: what is left to write waits for the client
+    bool flushing_ = false; ///< HTTP/1: what is left to write waits for the client
     uint64_t progress_ms_ = 0;
     Deadline head_deadline_ = never;
     Deadline armed_deadline_ = never;

@@ -178,8 +178,8 @@ bool Proxy::has_room(const Accepted& accepted) {
         counters_.add(Counter::refused_releasing);
         return false;
     }
-    const std::optional<Shortage> shortage = room_for_connection(
-        pressure_, used(), usage_of(use_of(accepted.pod_id, accepted.direction)), settings_.limits);
+    const std::optional<Shortage> shortage =
+        room_for_connection(pressure_, used(), usage_of(use_of(accepted.pod_id, accepted.direction)), settings_.limits);
     if (shortage)
         counters_.add(counter_of_connection(*shortage));
     return !shortage;
@@ -194,7 +194,9 @@ std::optional<Error> Proxy::refuse_request(const PodUse& use) {
     return refusal.error;
 }
 
-Usage Proxy::used() const { return {.connections = connections_, .requests = exchanges_}; }
+Usage Proxy::used() const {
+    return {.connections = connections_, .requests = exchanges_};
+}
 
 PodUse& Proxy::use_of(uint32_t pod_id, Direction direction) {
     const auto [entry, made] = uses_.try_emplace(pod_id);
@@ -303,9 +305,8 @@ Task<Result<std::unique_ptr<ByteStream>>> Proxy::dial(UpstreamKey key, Direction
         target = slot->address();
         dial_slots_.dialled(std::move(*slot));
     }
-    Result<std::unique_ptr<ByteStream>> stream =
-        co_await connect_tcp(worker_, std::move(*socket), target, until, tcp_settings(key.pod_id, direction),
-                             stock_.home(key.pod_id, ipv6));
+    Result<std::unique_ptr<ByteStream>> stream = co_await connect_tcp(
+        worker_, std::move(*socket), target, until, tcp_settings(key.pod_id, direction), stock_.home(key.pod_id, ipv6));
     if (!stream)
         co_return std::unexpected(connect_failed(stream.error()));
     counters_.add(Counter::connects_ok);

@@ -33,7 +33,8 @@ struct ProxySettings {
     uint64_t exchange_idle_timeout_ms = 3'600'000;
     uint64_t request_timeout_ms = 0; ///< from the request's head to the reply's last byte; 0: no limit (istio.md 5.4)
     uint64_t half_closed_timeout_ms = 60'000; ///< the same once the client has sent its FIN
-    /// No byte of a reply is taken by its client, which does not read or gives no window (hostile-input.md D11); then cut.
+    /// No byte of a reply is taken by its client, which does not read or gives no window (hostile-input.md D11); then
+    /// cut.
     uint64_t stall_timeout_ms = 300'000;
     uint64_t settings_timeout_ms = 10'000; ///< HTTP/2: for a client's SETTINGS and the acknowledgement of ours
     uint64_t sniff_timeout_ms = 100; ///< silence of a client whose port declares no protocol; then it is opaque TCP

@@ -130,7 +130,8 @@ void Control::watch_memory(uint64_t now_ms) {
         return;
     memory_at_ms_ = now_ms + settings_.memory_ms;
     memory_ = settings_.memory->read();
-    if (memory_.limit != 0 && memory_.used * 100 >= memory_.limit * settings_.give_back_percent && now_ms >= give_back_at_ms_) {
+    if (memory_.limit != 0 && memory_.used * 100 >= memory_.limit * settings_.give_back_percent &&
+        now_ms >= give_back_at_ms_) {
         give_back_at_ms_ = now_ms + settings_.give_back_ms;
         count("weft_l7_memory_given_back_total", "");
         give_memory_back();

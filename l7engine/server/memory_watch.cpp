@@ -20,7 +20,9 @@ constexpr size_t read_bytes_max = 8192;
 /// Above it the kernel means "none" (cgroup1 and some container runtimes write a rounded INT64_MAX).
 constexpr uint64_t limit_bytes_max = uint64_t{1} << 50;
 
-UniqueFd open_file(const std::string& path) { return UniqueFd(open(path.c_str(), O_RDONLY | O_CLOEXEC)); }
+UniqueFd open_file(const std::string& path) {
+    return UniqueFd(open(path.c_str(), O_RDONLY | O_CLOEXEC));
+}
 
 /// From its beginning, so that a file of the kernel is made anew.
 std::string_view read_again(const UniqueFd& file, std::span<char> into) {
@@ -132,6 +134,8 @@ uint64_t MemoryWatch::limit() const {
     return lowest == sources_.end() ? 0 : lowest->limit;
 }
 
-void give_memory_back() { malloc_trim(0); }
+void give_memory_back() {
+    malloc_trim(0);
+}
 
 } // namespace weft::l7

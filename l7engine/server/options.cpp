@@ -38,12 +38,11 @@ private:
     Given(const Options& options, const ProxySettings& proxy)
         : workers(options.engine.workers), drain_s(options.drain_timeout_ms / 1000),
           head_s(proxy.head_timeout_ms / 1000), idle_s(proxy.idle_timeout_ms / 1000),
-          exchange_idle_s(proxy.exchange_idle_timeout_ms / 1000),
-          tunnel_idle_s(proxy.tunnel_idle_timeout_ms / 1000), request_s(proxy.request_timeout_ms / 1000),
-          connect_s(proxy.connect_timeout_ms / 1000), trusted_hops(proxy.filters.trusted_hops),
-          h2_streams_max(proxy.h2_downstream.streams_max), stall_s(proxy.stall_timeout_ms / 1000),
-          settings_s(proxy.settings_timeout_ms / 1000), buffers_mib(options.buffers_per_pod_bytes / mebibyte),
-          memory_mib(options.memory_bytes / mebibyte) {}
+          exchange_idle_s(proxy.exchange_idle_timeout_ms / 1000), tunnel_idle_s(proxy.tunnel_idle_timeout_ms / 1000),
+          request_s(proxy.request_timeout_ms / 1000), connect_s(proxy.connect_timeout_ms / 1000),
+          trusted_hops(proxy.filters.trusted_hops), h2_streams_max(proxy.h2_downstream.streams_max),
+          stall_s(proxy.stall_timeout_ms / 1000), settings_s(proxy.settings_timeout_ms / 1000),
+          buffers_mib(options.buffers_per_pod_bytes / mebibyte), memory_mib(options.memory_bytes / mebibyte) {}
 };
 
 void bind_process(config::Flags& flags, Options& options, Given& given) {

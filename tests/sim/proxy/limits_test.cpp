@@ -28,7 +28,8 @@ TEST(ProxyLimits, an_http2_client_that_never_acknowledges_settings_is_told_so_an
         EXPECT_FALSE(raw.saw_fin());
         ASSERT_TRUE(stage.until([&] { return raw.saw_fin() || raw.saw_reset(); }, 10'000)) << with_request;
         // GOAWAY, its last stream, SETTINGS_TIMEOUT.
-        EXPECT_TRUE(raw.received().ends_with("\0\0\x8\x7\0\0\0\0\0\0\0\0"s + (with_request ? "\1" : "\0"s) + "\0\0\0\4"s));
+        EXPECT_TRUE(
+            raw.received().ends_with("\0\0\x8\x7\0\0\0\0\0\0\0\0"s + (with_request ? "\1" : "\0"s) + "\0\0\0\4"s));
         EXPECT_EQ(counted(stage, Counter::settings_timeouts), 1U);
         EXPECT_TRUE(stage.until([&] { return stage.proxy->connections() == 0; }, 10'000));
     }
@@ -289,10 +290,12 @@ TEST(ProxyLimits, what_a_pod_has_buffered_stays_near_its_limit_and_new_requests_
         slow.back().pause();
     }
     size_t most = 0;
-    stage.until([&] {
-        most = std::max(most, stage.proxy->report().buffered_bytes);
-        return false;
-    }, 5'000);
+    stage.until(
+        [&] {
+            most = std::max(most, stage.proxy->report().buffered_bytes);
+            return false;
+        },
+        5'000);
     EXPECT_GT(most, limit);
     // Above it each stream has its piece under way (gathered, and one read behind it) and what the kernel had given.
     EXPECT_LT(most, limit + slow_clients * (TcpSettings{}.receive_scarce_bytes + 2 * ProxySettings{}.relay_bytes_max));

@@ -41,7 +41,9 @@ TEST(Overload, pressure_rises_at_each_step_and_falls_with_slack) {
     }
 }
 
-TEST(Overload, without_a_limit_there_is_no_pressure) { EXPECT_EQ(next_pressure(idle, 1'000, 0), none); }
+TEST(Overload, without_a_limit_there_is_no_pressure) {
+    EXPECT_EQ(next_pressure(idle, 1'000, 0), none);
+}
 
 TEST(Overload, usage_around_a_threshold_does_not_flap) {
     Pressure pressure = none;
