@@ -56,6 +56,11 @@ public:
     [[nodiscard]] virtual bool has_room() const { return true; }
     /// The peer has said what it takes (HTTP/2: its first SETTINGS): before that an extended CONNECT is Code::unavailable.
     [[nodiscard]] virtual bool knows_peer() const { return true; }
+    /// ... and has acknowledged what we take (HTTP/2: our SETTINGS).
+    [[nodiscard]] virtual bool settled() const { return true; }
+    /// For a peer that has not settled() in its time (RFC 9113 6.5.3): GOAWAY(SETTINGS_TIMEOUT) is in pending(), the
+    /// codec is finished() and all streams are over without further events.
+    virtual void settings_timed_out() {}
     virtual Result<void> send_head(StreamId stream, const Head& head, bool last) = 0;
     /// May take less than given (flow control): returns how much; `last` counts only if all was taken. HTTP/1 takes
     /// all. After less than all, the stream is named by next_writable() when it can take more.

@@ -193,6 +193,13 @@ void H2Connection::give_up() {
     write_output();
 }
 
+void H2Connection::settings_timed_out() {
+    if (failed_)
+        return;
+    fail_connection(NGHTTP2_SETTINGS_TIMEOUT, "SETTINGS timeout");
+    give_up();
+}
+
 void H2Connection::drain() {
     if (goaway_sent_ || failed_)
         return;

@@ -31,6 +31,8 @@ public:
     Result<StreamId> open() override;
     [[nodiscard]] bool has_room() const override { return no_room() == nullptr; }
     [[nodiscard]] bool knows_peer() const override { return peer_known_; }
+    [[nodiscard]] bool settled() const override { return peer_known_ && settings_acknowledged_; }
+    void settings_timed_out() override;
     Result<void> send_head(StreamId stream, const Head& head, bool last) override;
     Result<size_t> send_data(StreamId stream, Slice data, bool last) override;
     std::optional<StreamId> next_writable() override;

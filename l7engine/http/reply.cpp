@@ -20,6 +20,12 @@ struct Row {
     LocalReply reply;
 };
 
+// What Error::during says of a shortage of ours.
+constexpr const char* memory = "memory";
+constexpr const char* pod_requests = "pod requests";
+constexpr const char* pod_buffers = "pod buffers";
+constexpr const char* worker_requests = "worker requests";
+
 #define WEFT_RESET "upstream connect error or disconnect/reset before headers. reset reason: "
 constexpr LocalReply connect_failure{503, "UF", WEFT_RESET "connection failure"};
 constexpr LocalReply connect_timeout{503, "UF", WEFT_RESET "connection timeout"};
@@ -64,6 +70,10 @@ constexpr Row table[] = {
     {Code::unavailable, Side::self, 404, {}, {404, "NR", ""}},
     {Code::unavailable, Side::self, 500, {}, {500, "-", ""}},
     {Code::unavailable, Side::self, 503, {}, {503, "NC", "no configuration"}},
+    {Code::unavailable, Side::self, any_detail, memory, {503, "OM", "overloaded: memory"}},
+    {Code::unavailable, Side::self, any_detail, pod_requests, {503, "UO", "overflow: requests of the pod"}},
+    {Code::unavailable, Side::self, any_detail, pod_buffers, {503, "UO", "overflow: buffered bytes of the pod"}},
+    {Code::unavailable, Side::self, any_detail, worker_requests, {503, "UO", "overflow: requests of the worker"}},
     {Code::unavailable, Side::self, any_detail, {}, overflow},
     {Code::timeout, Side::self, any_detail, {}, {504, "UT", "upstream request timeout"}},
     {Code::canceled, Side::self, any_detail, {}, local_reset},
@@ -104,6 +114,19 @@ Error no_healthy_upstream() {
 }
 Error denied_by_policy() {
     return {.code = Code::denied, .during = "authorization"};
+}
+
+Error memory_short() {
+    return {.code = Code::unavailable, .during = memory};
+}
+Error too_many_requests_of_pod() {
+    return {.code = Code::unavailable, .during = pod_requests};
+}
+Error too_much_buffered_of_pod() {
+    return {.code = Code::unavailable, .during = pod_buffers};
+}
+Error too_many_requests() {
+    return {.code = Code::unavailable, .during = worker_requests};
 }
 
 Head make_local_reply(uint16_t status, uint64_t content_length, std::string_view http_date) {

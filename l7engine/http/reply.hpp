@@ -26,6 +26,13 @@ struct LocalReply {
 [[nodiscard]] Error no_healthy_upstream(); ///< no ready endpoint: 503
 [[nodiscard]] Error denied_by_policy();    ///< 403
 
+/// Limits of ours that a new request meets. The body names the limit; the flag is Envoy's: OM of its overload manager,
+/// UO of a circuit breaker (istio.md 3.2).
+[[nodiscard]] Error memory_short();             ///< 503 OM
+[[nodiscard]] Error too_many_requests_of_pod(); ///< 503 UO
+[[nodiscard]] Error too_much_buffered_of_pod(); ///< 503 UO
+[[nodiscard]] Error too_many_requests();        ///< 503 UO: the worker's limit
+
 /// The head of an answer of our own. `http_date` is the current time as IMF-fixdate (RFC 9110 5.6.7).
 [[nodiscard]] Head make_local_reply(uint16_t status, uint64_t content_length, std::string_view http_date);
 /// The same, in the words of the client: a gRPC one (is_grpc() of the request) gets 200, the status as

@@ -7,6 +7,7 @@
 
 #include "config/base/net.hpp"
 #include "config/base/unique_fd.hpp"
+#include "l7engine/io/buffer_account.hpp"
 #include "l7engine/io/cancel.hpp"
 #include "l7engine/io/stream.hpp"
 #include "l7engine/io/task.hpp"
@@ -35,6 +36,9 @@ struct SocketHome {
 struct TcpSettings {
     size_t receive_high_bytes = 256 * 1024; ///< received and unread above this: the multishot receive is cancelled
     size_t receive_low_bytes = 64 * 1024;   ///< below this it is armed again
+    /// Both, while the account is over its maximum. What the kernel gives in one batch comes all the same.
+    size_t receive_scarce_bytes = 8 * 1024;
+    BufferAccount* account = nullptr; ///< charged with what is received and unread
 };
 
 /// A connected TCP socket on the worker's ring: multishot receive into provided buffers, queued and bounded; sends

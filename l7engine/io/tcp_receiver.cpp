@@ -35,8 +35,9 @@ Error connection_error(int error_number, const char* during) {
 } // namespace
 
 TcpReceiver::TcpReceiver(TcpSocket& socket, const TcpSettings& settings)
-    : socket_(socket), high_bytes_(bounded(settings.receive_high_bytes)),
-      low_bytes_(std::min(bounded(settings.receive_low_bytes), high_bytes_)) {}
+    : socket_(socket), account_(settings.account), high_bytes_(bounded(settings.receive_high_bytes)),
+      low_bytes_(std::min(bounded(settings.receive_low_bytes), high_bytes_)),
+      scarce_bytes_(std::min(bounded(settings.receive_scarce_bytes), low_bytes_)) {}
 
 TcpReceiver::~TcpReceiver() {
     assert(timer_ == nullptr);
@@ -51,7 +52,9 @@ struct TcpReceiver::ReadTimer final : Timer {
 bool TcpReceiver::take(Result<Slice>& out) {
     assert(!reader_ && "one reader at a time");
     if (!queue_.empty()) {
+        const size_t before = queue_.bytes();
         out = queue_.pop();
+        charge(before);
         regulate();
         return true;
     }
@@ -85,7 +88,9 @@ void TcpReceiver::complete(int32_t result, bool more, Slice buffer) {
         return socket_.settle();
     }
     if (result > 0) {
+        const size_t before = queue_.bytes();
         queue_.push(std::move(buffer), socket_.ring().free_buffers_percent());
+        charge(before);
         if (more)
             socket_.worker().reset_checks().add(*this);
     } else if (result == 0) {
@@ -154,13 +159,20 @@ void TcpReceiver::hand_over(std::coroutine_handle<> reader) {
     socket_.worker().resume_soon(reader);
 }
 
+/// What the queue holds has changed.
+void TcpReceiver::charge(size_t before) {
+    if (account_ != nullptr)
+        account_->bytes += queue_.bytes() - before; // modulo: it may be less
+}
+
 /// Keeps the receive armed between the watermarks, and only there.
 void TcpReceiver::regulate() {
-    if (armed_ && !paused_ && !held_ && queue_.bytes() <= high_bytes_)
+    const bool scarce = account_ != nullptr && account_->is_over();
+    if (armed_ && !paused_ && !held_ && !scarce && queue_.bytes() <= high_bytes_)
         return; // nearly always
-    if (queue_.bytes() > high_bytes_)
+    if (queue_.bytes() > (scarce ? scarce_bytes_ : high_bytes_))
         paused_ = true;
-    else if (queue_.bytes() <= low_bytes_)
+    else if (queue_.bytes() <= (scarce ? scarce_bytes_ : low_bytes_))
         paused_ = false;
     if (ended_)
         return;
@@ -217,7 +229,9 @@ void TcpReceiver::stop(Error why) {
     if (std::exchange(stopped_, true))
         return;
     leave_list();
+    const size_t before = queue_.bytes();
     queue_.clear();
+    charge(before);
     error_ = why;
     failed_ = ended_ = true;
     wake();

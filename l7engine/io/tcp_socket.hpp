@@ -110,6 +110,7 @@ private:
     void tell(const Error& why);
     void wake();
     void hand_over(std::coroutine_handle<> reader);
+    void charge(size_t before);
 
     TcpSocket& socket_;
     ReceiveQueue queue_;
@@ -119,8 +120,10 @@ private:
     ErrorPoll poll_{*this};
     PeerWatcher* watcher_ = nullptr; ///< until it was told
     Error error_;          ///< if failed_
+    BufferAccount* const account_;
     uint32_t high_bytes_;
     uint32_t low_bytes_;
+    uint32_t scarce_bytes_;
     bool armed_ = false;   ///< the last completion of the receive is still to come
     bool canceling_ = false;
     bool waits_for_buffers_ = false;

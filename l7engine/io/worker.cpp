@@ -77,7 +77,7 @@ void Worker::run() {
 
 /// True once nothing is left to do after stop(); the mailbox is closed then and its poll cancelled.
 bool Worker::finished() {
-    if (!stopping() || tasks_.size() > 0 || !ready_.empty() || ring_->in_flight() > 1)
+    if (!stopping() || tasks_.size() > 0 || !ready_.empty() || !yielded_.empty() || ring_->in_flight() > 1)
         return false;
     {
         const std::lock_guard lock(mailbox_lock_);
@@ -94,8 +94,10 @@ void Worker::turn(uint64_t timeout_ms) {
     uint64_t limit = std::min(timeout_ms, timers_.next_in_ms());
     if (!buffer_waiters_.empty())
         limit = std::min<uint64_t>(limit, 1);
-    ring_->wait(ready_.empty() ? limit : 0);
+    ring_->wait(ready_.empty() && yielded_.empty() ? limit : 0);
     timers_.advance(ring_clock_ms());
+    ready_.insert(ready_.end(), yielded_.begin(), yielded_.end());
+    yielded_.clear();
     run_ready();
     if (!buffer_waiters_.empty())
         buffer_waiters_.wake(ring_->free_buffers());

@@ -42,6 +42,9 @@ public:
     /// Resumes the coroutine in this turn of the loop, after the completions. Worker's thread.
     void resume_soon(std::coroutine_handle<> coroutine) { ready_.push_back(coroutine); }
 
+    /// Resumes it in the next turn, behind all that has completed until then.
+    void resume_next_turn(std::coroutine_handle<> coroutine) { yielded_.push_back(coroutine); }
+
     /// Runs `work` on the worker's thread. Any thread. False once the worker has stopped, or if mailbox_max pieces of
     /// work already wait: the work is dropped then.
     bool post(std::move_only_function<void()> work);
@@ -77,6 +80,7 @@ private:
     TaskGroup tasks_;
     std::vector<std::coroutine_handle<>> ready_;
     std::vector<std::coroutine_handle<>> resuming_;
+    std::vector<std::coroutine_handle<>> yielded_; ///< since the last wait
     UniqueFd mailbox_event_;
     std::unique_ptr<MailboxPoll> mailbox_poll_;
     std::mutex mailbox_lock_;
@@ -102,5 +106,38 @@ private:
     std::coroutine_handle<> waiter_;
 };
 [[nodiscard]] inline Sleep sleep(Worker& worker, uint64_t delay_ms) { return Sleep(worker, delay_ms); }
+
+/// co_await yield(worker): who has done much at a stretch lets the others go first.
+class [[nodiscard]] Yield {
+public:
+    explicit Yield(Worker& worker) : worker_(worker) {}
+    bool await_ready() const noexcept { return false; }
+    void await_suspend(std::coroutine_handle<> waiter) { worker_.resume_next_turn(waiter); }
+    void await_resume() const noexcept {}
+
+private:
+    Worker& worker_;
+};
+[[nodiscard]] inline Yield yield(Worker& worker) {
+    return Yield(worker);
+}
+
+/// Bytes that a reader has taken at a stretch. It yields after `stretch_bytes_max` of them, whatever it waited for
+/// meanwhile: what a connection has sent in advance does not stop the others for longer than that takes.
+class Stretch {
+public:
+    static constexpr size_t stretch_bytes_max = 64 * 1024;
+    /// True: yield now.
+    [[nodiscard]] bool takes(size_t bytes) {
+        taken_ += bytes;
+        if (taken_ < stretch_bytes_max)
+            return false;
+        taken_ = 0;
+        return true;
+    }
+
+private:
+    size_t taken_ = 0;
+};
 
 } // namespace weft::l7

@@ -31,6 +31,8 @@ ActiveExchange::ActiveExchange(Connection& connection, Arrival& arrival)
     for (const Slice& piece : request_body_.waiting())
         count_messages(request_messages_, piece);
     ++connection.proxy_.exchanges();
+    ++connection.use_.requests;
+    charge();
     connection.exchanges_now_.add(*this);
     if (arrival.gone)
         client_gone(*arrival.gone);
@@ -38,6 +40,8 @@ ActiveExchange::ActiveExchange(Connection& connection, Arrival& arrival)
 
 ActiveExchange::~ActiveExchange() {
     --connection_.proxy_.exchanges();
+    --connection_.use_.requests;
+    connection_.use_.buffers.bytes -= charged_bytes_;
     LinkedList<ActiveExchange>::remove(*this);
 }
 
@@ -296,6 +300,7 @@ void ActiveExchange::try_again() {
 void ActiveExchange::drop_reply() {
     head_ready_ = head_last_ = false;
     reply_body_.reset();
+    charge();
     gathered_bytes_ = 0;
 }
 
@@ -401,6 +406,7 @@ void ActiveExchange::on_data(StreamId, Slice&& data, bool last) {
     wake();
     count_messages(reply_messages_, data);
     reply_body_.push(std::move(data), last);
+    charge();
 }
 
 void ActiveExchange::on_trailers(StreamId, Trailers&& trailers) {
@@ -430,6 +436,12 @@ void ActiveExchange::wake() {
     body_wake_.notify_all();
 }
 
+/// The bodies of this exchange to the pod's account; whenever they may have changed.
+void ActiveExchange::charge() {
+    const size_t bytes = request_body_.bytes() + reply_body_.bytes();
+    connection_.use_.buffers.bytes += bytes - std::exchange(charged_bytes_, bytes); // modulo: it may be less
+}
+
 void ActiveExchange::touch() {
     progress_ms_ = connection_.proxy_.worker().now_ms();
     connection_.progress_ms_ = progress_ms_;
@@ -450,6 +462,7 @@ void ActiveExchange::body_came(Slice&& data, bool last) {
         connection_.codec_->consumed(stream_, data.size());
     else
         request_body_.push(std::move(data), last);
+    charge();
     body_wake_.notify_all();
 }
 
@@ -470,6 +483,7 @@ Result<BodyQueue::Given> ActiveExchange::give_request_body() {
     if (!given)
         return given;
     body_blocked_ = given->blocked;
+    charge();
     connection_.codec_->consumed(stream_, given->bytes);
     if (session_ != nullptr)
         session_->kick();
@@ -485,6 +499,7 @@ void ActiveExchange::stop_body() {
 void ActiveExchange::lose_body() {
     body_lost_ = true;
     connection_.codec_->consumed(stream_, request_body_.drop());
+    charge();
     if (connection_.is_http2())
         connection_.writer_->kick();
     connection_.turn_.notify_all(); // its reader need not wait for room
@@ -543,6 +558,9 @@ void ActiveExchange::give_reply_body() {
         return;
     }
     reply_blocked_ = given->blocked;
+    charge();
+    if (given->bytes > 0)
+        touch();
     if (connection_.is_http2())
         x.response_bytes += given->bytes + h2_frame_head_bytes;
     if (session_ != nullptr && !reply_) {
@@ -586,10 +604,10 @@ void ActiveExchange::request_failed(Error error) {
     abandon(error.during);
 }
 
-void ActiveExchange::timed_out() {
+void ActiveExchange::timed_out(Counter why) {
     if (is_over())
         return;
-    connection_.proxy_.counters().add(Counter::exchange_timeouts);
+    connection_.proxy_.counters().add(why);
     time_out(ResponseFlag::SI);
 }
 

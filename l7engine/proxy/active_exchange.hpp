@@ -79,8 +79,8 @@ public:
     void abandon(const char* why);
     /// From the codec while the body comes in: answered if nothing was, else cut.
     void request_failed(Error error);
-    /// No byte moved for too long.
-    void timed_out();
+    /// No byte moved for too long; `why` counts it.
+    void timed_out(Counter why);
     void touch();
 
     /// Drops or pools the backend, counts. Nobody else may be using the backend then.
@@ -137,6 +137,7 @@ private:
     [[nodiscard]] bool is_stale(const Error& error) const;
     void try_again();
     void drop_reply();
+    void charge();
     void wake();
     void record();
 
@@ -147,6 +148,7 @@ private:
     GrpcMessages request_messages_;
     GrpcMessages reply_messages_;
     size_t gathered_bytes_ = 0;
+    size_t charged_bytes_ = 0; ///< to the pod's account
     uint32_t tries_ = 0; ///< that failed before a byte reached a backend
     uint32_t full_sessions_ = 0; ///< had no stream for it after all
     bool grpc_;

@@ -13,6 +13,10 @@ namespace weft::l7 {
 
 namespace {
 
+Deadline after(uint64_t start_ms, uint64_t delay_ms) {
+    return delay_ms < never - start_ms ? start_ms + delay_ms : never;
+}
+
 size_t pending_bytes(const Codec& codec) {
     size_t sum = 0;
     for (const Slice& slice : codec.pending())
@@ -134,6 +138,8 @@ Connection::Next Connection::next(Result<Slice>& bytes) {
 }
 
 Task<void> Connection::serve_http1(Slice bytes) {
+    if (stretch_.takes(bytes.size()))
+        co_await yield(proxy_.worker());
     while (!bytes.empty() && phase_ != Phase::closing && !client_gone_) {
         const ActiveExchange* active = only_exchange();
         if (active != nullptr && (active->reply_given() || active->body_is_full())) {
@@ -179,6 +185,8 @@ bool Connection::choose_codec(Slice& bytes) {
         CodecWriter::Owner& owner = *this;
         writer_ = std::make_unique<CodecWriter>(proxy_.worker(), *stream_, *codec_, owner);
         enter(Phase::idle);
+        settle_by_ = proxy_.worker().in_ms(proxy_.settings().settings_timeout_ms);
+        arm(Timer::deadline());
         proxy_.counters().add(Counter::connections_http2);
     } else {
         make_http1_codec();
@@ -375,8 +383,10 @@ uint64_t Connection::limit_ms() const {
 void Connection::enter(Phase phase) {
     phase_ = phase;
     touch();
-    const uint64_t limit = limit_ms();
-    const Deadline deadline = limit == never ? never : progress_ms_ + limit;
+    uint64_t limit = limit_ms();
+    if (phase == Phase::exchange)
+        limit = std::min(limit, proxy_.settings().stall_timeout_ms);
+    const Deadline deadline = after(progress_ms_, limit);
     // A timer that fires early looks again; so the wheel is touched only to fire sooner.
     if (!armed() || deadline < Timer::deadline())
         arm(deadline);
@@ -385,39 +395,68 @@ void Connection::enter(Phase phase) {
 }
 
 void Connection::arm(Deadline deadline) {
-    proxy_.worker().timers().arm(*this, deadline);
+    proxy_.worker().timers().arm(*this, std::min(deadline, settle_by_));
 }
 
 void Connection::expired() {
+    if (proxy_.worker().now_ms() >= settle_by_)
+        expire_settings();
     const uint64_t limit = limit_ms();
-    if (limit == never)
-        return;
     if (phase_ == Phase::exchange && !exchanges_now_.empty())
         return expire_exchanges(limit);
-    if (proxy_.worker().now_ms() < progress_ms_ + limit)
-        return arm(progress_ms_ + limit);
+    if (proxy_.worker().now_ms() < after(progress_ms_, limit))
+        return arm(after(progress_ms_, limit));
     if (phase_ == Phase::idle)
         return expire_idle();
     stream_->abort({.code = Code::timeout, .side = Side::downstream, .during = "idle"}, false);
 }
 
-/// Each has its own clock.
+/// Each has its own clock, and less time while it is the client that takes nothing.
 void Connection::expire_exchanges(uint64_t limit_ms) {
     const uint64_t now_ms = proxy_.worker().now_ms();
-    Deadline next = never;
+    const uint64_t stall_ms = std::min(limit_ms, proxy_.settings().stall_timeout_ms);
+    Deadline next = after(now_ms, stall_ms); // for who stalls meanwhile
     for (ActiveExchange* active : exchanges_now_) {
-        if (now_ms >= active->progress_ms_ + limit_ms) {
-            active->timed_out();
+        const bool stalled = stall_ms < limit_ms && (active->reply_blocked_ || flushing_);
+        const uint64_t own_limit_ms = stalled ? stall_ms : limit_ms;
+        if (now_ms >= after(active->progress_ms_, own_limit_ms)) {
+            active->timed_out(stalled ? Counter::stall_timeouts : Counter::exchange_timeouts);
             active->touch();
         }
-        next = std::min(next, active->progress_ms_ + limit_ms);
+        next = std::min(next, after(active->progress_ms_, own_limit_ms));
     }
     arm(next);
+}
+
+/// RFC 9113 6.5.3. A codec that waits for the client's SETTINGS and acknowledgement holds what it would not need.
+void Connection::expire_settings() {
+    settle_by_ = never;
+    if (codec_->settled() || codec_->finished())
+        return;
+    proxy_.counters().add(Counter::settings_timeouts);
+    codec_->settings_timed_out();
+    connection_failed({.code = Code::timeout, .side = Side::downstream, .during = "SETTINGS"});
+    writer_->kick();
+    touch();
+    close_if_finished();
 }
 
 void Connection::expire_idle() {
     if (!draining_)
         proxy_.counters().add(Counter::idle_timeouts);
+    end_idle();
+}
+
+bool Connection::shed_if_idle(uint64_t idle_ms) {
+    const bool idle =
+        phase_ == Phase::idle && exchanges_now_.empty() && !client_gone_ && !(is_http2() && codec_->finished());
+    if (!idle || proxy_.worker().now_ms() - progress_ms_ < idle_ms)
+        return false;
+    end_idle();
+    return true;
+}
+
+void Connection::end_idle() {
     // HTTP/2 says good-bye; a client that does not answer, or does not read, is cut off the next time.
     if (is_http2() && !codec_->finished()) {
         draining_ = true;

@@ -42,6 +42,7 @@ public:
     /// HTTP/1: the next reply says Connection: close; HTTP/2: GOAWAY. An idle connection ends after a short while.
     void drain() override;
     void cut() override;
+    bool shed_if_idle(uint64_t idle_ms) override;
     [[nodiscard]] bool is_gone() const override { return client_gone_; }
     [[nodiscard]] size_t under_way() const override;
 
@@ -108,7 +109,9 @@ private:
     void touch() { progress_ms_ = proxy_.worker().now_ms(); }
     void expired() override;
     void expire_exchanges(uint64_t limit_ms);
+    void expire_settings();
     void expire_idle();
+    void end_idle();
     [[nodiscard]] uint64_t limit_ms() const;
 
     std::unique_ptr<ByteStream> stream_;
@@ -127,8 +130,11 @@ private:
     bool client_finished_ = false; ///< FIN received
     bool client_gone_ = false;     ///< reset, or cut by us
     bool draining_ = false;
+    bool flushing_ = false; ///< HTTP/1: what is left to write waits for the client
     uint64_t progress_ms_ = 0;
     Deadline head_deadline_ = never;
+    Deadline settle_by_ = never; ///< HTTP/2: the client's SETTINGS, and its acknowledgement of ours
+    Stretch stretch_;            ///< of bytes taken without a break
     size_t lingered_bytes_ = 0;
 };
 

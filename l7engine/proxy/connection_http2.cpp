@@ -8,6 +8,8 @@ Task<void> Connection::serve_http2(Slice bytes) {
     TaskGroup writing;
     writing.spawn(writer_->run());
     for (;;) {
+        if (stretch_.takes(bytes.size()))
+            co_await yield(proxy_.worker());
         while (!bytes.empty() && !client_gone_) {
             if (codec_->finished() && !linger(bytes.size()))
                 read_failed({.code = Code::too_large, .side = Side::downstream, .during = "linger"});
@@ -42,6 +44,8 @@ Task<void> Connection::serve_http2(Slice bytes) {
 /// False: the codec takes nothing until more is written.
 bool Connection::take_http2(Slice& bytes) {
     const Result<size_t> used = codec_->receive(bytes, *this);
+    if (!exchanges_now_.empty()) // a PING, or half a head, keeps no idle connection
+        touch();
     if (!arrivals_.empty())
         begin_arrivals();
     if (!used) {

@@ -14,11 +14,18 @@
     X(http2_errors, "weft_l7_http2_connections_total", "ended_by_error")                                               \
     X(refused_worker_limit, "weft_l7_refused_connections_total", "worker_limit")                                       \
     X(refused_pod_limit, "weft_l7_refused_connections_total", "pod_limit")                                             \
+    X(refused_memory, "weft_l7_refused_connections_total", "memory")                                                   \
     X(refused_no_address, "weft_l7_refused_connections_total", "no_address")                                           \
     X(refused_not_redirected, "weft_l7_refused_connections_total", "not_redirected")                                   \
     X(refused_unknown_service, "weft_l7_refused_connections_total", "unknown_service")                                 \
     X(refused_not_steered, "weft_l7_refused_connections_total", "not_steered")                                         \
     X(refused_releasing, "weft_l7_refused_connections_total", "pod_released")                                          \
+    X(shed_memory, "weft_l7_refused_requests_total", "memory")                                                         \
+    X(shed_pod_requests, "weft_l7_refused_requests_total", "pod_limit")                                                \
+    X(shed_pod_buffers, "weft_l7_refused_requests_total", "pod_buffers")                                               \
+    X(shed_worker_requests, "weft_l7_refused_requests_total", "worker_limit")                                          \
+    X(shed_idle, "weft_l7_shed_connections_total", "downstream_idle")                                                  \
+    X(shed_pooled, "weft_l7_shed_connections_total", "upstream_idle")                                                  \
     X(codec_400, "weft_l7_request_errors_total", "400")                                                                \
     X(codec_408, "weft_l7_request_errors_total", "408")                                                                \
     X(codec_414, "weft_l7_request_errors_total", "414")                                                                \
@@ -59,6 +66,9 @@
     X(idle_timeouts, "weft_l7_timeouts_total", "downstream_idle")                                                      \
     X(exchange_timeouts, "weft_l7_timeouts_total", "exchange_idle")                                                    \
     X(request_timeouts, "weft_l7_timeouts_total", "request")                                                           \
+    X(stall_timeouts, "weft_l7_timeouts_total", "reply_not_taken")                                                     \
+    X(settings_timeouts, "weft_l7_timeouts_total", "downstream_settings")                                              \
+    X(session_settings_timeouts, "weft_l7_timeouts_total", "upstream_settings")                                        \
     X(tunnel_timeouts, "weft_l7_timeouts_total", "tunnel_idle")                                                        \
     X(pool_hits, "weft_l7_pool_lookups_total", "hit")                                                                  \
     X(pool_misses, "weft_l7_pool_lookups_total", "miss")                                                               \

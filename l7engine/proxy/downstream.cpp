@@ -5,7 +5,8 @@
 
 namespace weft::l7 {
 
-Downstream::Downstream(Proxy& proxy, const Accepted& accepted) : proxy_(proxy), accepted_(accepted) {
+Downstream::Downstream(Proxy& proxy, const Accepted& accepted)
+    : proxy_(proxy), accepted_(accepted), use_(proxy.use_of(accepted.pod_id, accepted.direction)) {
     proxy_.joined(*this);
 }
 

@@ -6,6 +6,7 @@
 namespace weft::l7 {
 
 class Proxy;
+struct PodUse;
 
 /// What serves one accepted connection, whatever it speaks: known to the proxy from its construction to its end, so that
 /// it can be drained and cut. Owned by its coroutine's frame. One worker's thread.
@@ -22,6 +23,8 @@ public:
     virtual void cut() = 0;
     /// Proxy::view() is new. An exchange keeps to the snapshot that it began with; what lasts longer is judged again.
     virtual void policy_changed() {}
+    /// Memory runs out: closes it if nothing is under way and nothing was for `idle_ms`. True: it was.
+    virtual bool shed_if_idle([[maybe_unused]] uint64_t idle_ms) { return false; }
     /// Reset or cut: only its coroutines are still to end.
     [[nodiscard]] virtual bool is_gone() const = 0;
     /// How many exchanges a cut would break; an open tunnel is one.
@@ -33,6 +36,7 @@ public:
 protected:
     Proxy& proxy_;
     const Accepted accepted_;
+    PodUse& use_; ///< the proxy's account of the pod and direction
 
 private:
     friend class Proxy;

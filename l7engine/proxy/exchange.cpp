@@ -5,9 +5,12 @@ namespace weft::l7 {
 
 // The coroutines of one exchange. They only wait; what happens between two waits is decided by ActiveExchange.
 Task<void> Connection::exchange(Arrival& arrival) {
+    const std::optional<Error> refusal = proxy_.refuse_request(use_);
     ActiveExchange active(*this, arrival);
     const Chain& chain = proxy_.chain(accepted_.direction);
-    if (!active.is_over()) {
+    if (refusal) {
+        active.decided(std::unexpected(*refusal));
+    } else if (!active.is_over()) {
         Outcome judged = chain.on_request(active.x);
         active.decided(judged.ready() ? judged.take() : co_await judged.task());
     }
@@ -167,7 +170,9 @@ Task<void> Connection::pump(ActiveExchange& active) {
 /// HTTP/1: until all is written, or the client is gone.
 Task<void> Connection::flush() {
     while (!codec_->pending().empty() && !client_gone_) {
+        flushing_ = true;
         const Result<size_t> wrote = co_await stream_->write(codec_->pending());
+        flushing_ = false;
         if (!wrote) {
             write_failed(wrote.error());
             co_return;

@@ -8,10 +8,49 @@
 #include <ctime>
 #include <iterator>
 
+#include "l7engine/http/reply.hpp"
 #include "l7engine/proxy/detect.hpp"
 #include "l7engine/proxy/downstream.hpp"
 
 namespace weft::l7 {
+
+namespace {
+
+Usage usage_of(const PodUse& use) {
+    return {.connections = use.connections, .requests = use.requests, .buffered_bytes = use.buffers.bytes};
+}
+
+Counter counter_of_connection(Shortage shortage) {
+    switch (shortage) {
+        using enum Shortage;
+    case memory: return Counter::refused_memory;
+    case pod_connections: return Counter::refused_pod_limit;
+    case worker_connections:
+    case worker_requests:
+    case pod_requests:
+    case pod_buffers: break;
+    }
+    return Counter::refused_worker_limit;
+}
+
+struct Refusal {
+    Counter counter;
+    Error error;
+};
+Refusal refusal_of_request(Shortage shortage) {
+    switch (shortage) {
+        using enum Shortage;
+    case memory: return {Counter::shed_memory, memory_short()};
+    case pod_requests: return {Counter::shed_pod_requests, too_many_requests_of_pod()};
+    case pod_buffers: return {Counter::shed_pod_buffers, too_much_buffered_of_pod()};
+    case worker_requests:
+    case worker_connections:
+    case pod_connections: break;
+    }
+    return {Counter::shed_worker_requests, too_many_requests()};
+}
+
+} // namespace
 
 /// What one worker has of one pod.
 struct Proxy::Pod {
@@ -20,7 +59,6 @@ struct Proxy::Pod {
         std::unique_ptr<Acceptor> acceptor;
     };
     std::vector<Listening> listening; ///< oldest first
-    size_t connections = 0;
     size_t stopping = 0; ///< acceptors whose last completion is awaited
     bool releasing = false;
     Deadline cut_at = never;
@@ -131,28 +169,52 @@ void Proxy::accepted(uint32_t pod_id, abi::weft_listener_kind kind, UniqueFd soc
         counters_.add(admitted.error());
         return;
     }
-    serve(make_tcp_stream(worker_, std::move(socket), settings_.tcp), *admitted);
+    serve(make_tcp_stream(worker_, std::move(socket), tcp_settings(pod_id, admitted->direction)), *admitted);
 }
 
-bool Proxy::has_room(uint32_t pod_id) {
-    const auto pod = pods_.find(pod_id);
+bool Proxy::has_room(const Accepted& accepted) {
+    const auto pod = pods_.find(accepted.pod_id);
     if (pod != pods_.end() && pod->second->releasing) {
         counters_.add(Counter::refused_releasing);
         return false;
     }
-    if (connections_ >= settings_.connections_max) {
-        counters_.add(Counter::refused_worker_limit);
-        return false;
+    const std::optional<Shortage> shortage =
+        room_for_connection(pressure_, used(), usage_of(use_of(accepted.pod_id, accepted.direction)), settings_.limits);
+    if (shortage)
+        counters_.add(counter_of_connection(*shortage));
+    return !shortage;
+}
+
+std::optional<Error> Proxy::refuse_request(const PodUse& use) {
+    const std::optional<Shortage> shortage = room_for_request(pressure_, used(), usage_of(use), settings_.limits);
+    if (!shortage)
+        return std::nullopt;
+    const Refusal refusal = refusal_of_request(*shortage);
+    counters_.add(refusal.counter);
+    return refusal.error;
+}
+
+Usage Proxy::used() const {
+    return {.connections = connections_, .requests = exchanges_};
+}
+
+PodUse& Proxy::use_of(uint32_t pod_id, Direction direction) {
+    const auto [entry, made] = uses_.try_emplace(pod_id);
+    if (made) {
+        for (PodUse& use : entry->second)
+            use.buffers.bytes_max = settings_.limits.buffered_bytes_per_pod_max;
     }
-    if (pod != pods_.end() && pod->second->connections >= settings_.connections_per_pod_max) {
-        counters_.add(Counter::refused_pod_limit);
-        return false;
-    }
-    return true;
+    return entry->second[static_cast<size_t>(direction)];
+}
+
+TcpSettings Proxy::tcp_settings(uint32_t pod_id, Direction direction) {
+    TcpSettings settings = settings_.tcp;
+    settings.account = &use_of(pod_id, direction).buffers;
+    return settings;
 }
 
 bool Proxy::serve(std::unique_ptr<ByteStream> stream, const Accepted& accepted) {
-    if (!has_room(accepted.pod_id)) {
+    if (!has_room(accepted)) {
         // A reset, not a FIN: the client shall not take it for an empty answer.
         stream->abort({.code = Code::unavailable, .during = "accept"}, true);
         return false;
@@ -170,8 +232,7 @@ void Proxy::joined(Downstream& connection) {
         first_connection_->previous_ = &connection.next_;
     first_connection_ = &connection;
     ++connections_;
-    if (const auto pod = pods_.find(connection.pod_id()); pod != pods_.end())
-        ++pod->second->connections;
+    ++connection.use_.connections;
 }
 
 void Proxy::left(Downstream& connection) {
@@ -186,9 +247,7 @@ void Proxy::left(Downstream& connection) {
     if (connection.next_ != nullptr)
         connection.next_->previous_ = connection.previous_;
     --connections_;
-    // A pod may have come or gone since this connection began; its count never goes below zero.
-    if (const auto pod = pods_.find(connection.pod_id()); pod != pods_.end() && pod->second->connections > 0)
-        --pod->second->connections;
+    --connection.use_.connections;
 }
 
 // ------------------------------------------------------------------ upstream
@@ -255,8 +314,8 @@ Task<Result<std::unique_ptr<ByteStream>>> Proxy::dial(UpstreamKey key, Direction
         target = slot->address();
         dial_slots_.dialled(std::move(*slot));
     }
-    Result<std::unique_ptr<ByteStream>> stream =
-        co_await connect_tcp(worker_, std::move(*socket), target, until, settings_.tcp, stock_.home(key.pod_id, ipv6));
+    Result<std::unique_ptr<ByteStream>> stream = co_await connect_tcp(
+        worker_, std::move(*socket), target, until, tcp_settings(key.pod_id, direction), stock_.home(key.pod_id, ipv6));
     if (!stream)
         co_return std::unexpected(connect_failed(stream.error()));
     counters_.add(Counter::connects_ok);
@@ -285,8 +344,19 @@ void Proxy::tick() {
     sessions_.sweep(worker_.now_ms());
     stock_.tick();
     worker_.ring().trim();
+    if (pressure_ >= Pressure::idle)
+        shed_idle();
     finish_releases();
     finish_drain();
+}
+
+void Proxy::shed_idle() {
+    for (Downstream* connection = first_connection_; connection != nullptr; connection = connection->next_) {
+        if (connection->shed_if_idle(settings_.shed_idle_ms))
+            counters_.add(Counter::shed_idle);
+    }
+    pool_.shed(worker_.now_ms());
+    sessions_.shed(worker_.now_ms());
 }
 
 void Proxy::cut(Counter reason, uint32_t pod_id) {
@@ -348,6 +418,7 @@ void Proxy::finish_releases() {
             accept_shortages_ += listening.acceptor->shortages();
         std::ranges::move(pod.next, std::back_inserter(again));
         auto released = std::move(pod.released);
+        uses_.erase(entry->first);
         entry = pods_.erase(entry);
         for (std::move_only_function<void()>& done : released)
             done();
@@ -415,6 +486,10 @@ ProxyReport Proxy::report() {
     report.exchanges = exchanges_;
     report.pooled = pool_.size();
     report.stocked = stock_.size();
+    for (const auto& [pod_id, uses] : uses_) {
+        for (const PodUse& use : uses)
+            report.buffered_bytes += use.buffers.bytes;
+    }
     report.frame_bytes = FramePool::live_bytes();
     report.largest_frame = FramePool::largest_frame();
     report.accept_shortages = accept_shortages_;

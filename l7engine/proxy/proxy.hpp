@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <array>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string_view>
 #include <unordered_map>
 #include <vector>
@@ -26,6 +28,13 @@ namespace weft::l7 {
 class Downstream;
 using ViewPtr = std::shared_ptr<const SnapshotView>;
 
+/// What one pod has in use of a worker, in one direction.
+struct PodUse {
+    size_t connections = 0;
+    size_t requests = 0;
+    BufferAccount buffers;
+};
+
 /// What one worker can tell about itself.
 struct ProxyReport {
     std::vector<StatsSeries> series; ///< since the last report
@@ -35,6 +44,7 @@ struct ProxyReport {
     size_t exchanges = 0;
     size_t pooled = 0;
     size_t stocked = 0;
+    size_t buffered_bytes = 0; ///< of all pods
     size_t frame_bytes = 0;
     size_t largest_frame = 0;
     uint64_t accept_shortages = 0;
@@ -64,6 +74,8 @@ public:
     /// may shorten the time.
     void drain(uint64_t timeout_ms, std::move_only_function<void()> drained);
     [[nodiscard]] ProxyReport report();
+    /// How much of the engine's memory is in use: what is shed from now on.
+    void press(Pressure pressure) { pressure_ = pressure; }
 
     // connections
     /// Serves an accepted connection. False: refused and counted, the stream is closed.
@@ -81,6 +93,12 @@ public:
                                                                  SocketAddress client, Until until);
     void joined(Downstream& connection);
     void left(Downstream& connection);
+    /// Lives as long as anything of the pod is here.
+    [[nodiscard]] PodUse& use_of(uint32_t pod_id, Direction direction);
+    /// Settings of a stream that is charged to the pod.
+    [[nodiscard]] TcpSettings tcp_settings(uint32_t pod_id, Direction direction);
+    /// May a request of the pod begin? Otherwise why not, which is counted: for local_reply().
+    [[nodiscard]] std::optional<Error> refuse_request(const PodUse& use);
     [[nodiscard]] Worker& worker() { return worker_; }
     [[nodiscard]] const ProxySettings& settings() const { return settings_; }
     [[nodiscard]] const ViewPtr& view() const { return view_; }
@@ -113,7 +131,9 @@ private:
     void open_listener(WaitingListener waiting);
     void drop_oldest(Pod& pod, abi::weft_listener_kind kind);
     void accepted(uint32_t pod_id, abi::weft_listener_kind kind, UniqueFd socket);
-    [[nodiscard]] bool has_room(uint32_t pod_id);
+    [[nodiscard]] bool has_room(const Accepted& accepted);
+    [[nodiscard]] Usage used() const;
+    void shed_idle();
     void count_shortage(const Error& error, Counter what);
     void tick();
     Error connect_failed(Error error);
@@ -138,6 +158,10 @@ private:
     ViewPtr view_;
 
     std::unordered_map<uint32_t, std::unique_ptr<Pod>> pods_;
+    /// By pod, one per direction. Streams that are charged hold on to them: they go with the pod, when nothing of it is
+    /// left.
+    std::unordered_map<uint32_t, std::array<PodUse, 2>> uses_;
+    Pressure pressure_ = Pressure::none;
     std::vector<WaitingListener> waiting_listeners_; ///< until the first snapshot
     Downstream* first_connection_ = nullptr;         ///< intrusive list
     size_t connections_ = 0;

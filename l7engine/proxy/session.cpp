@@ -20,8 +20,9 @@ Error upstream_fault(Error error) {
 
 UpstreamSession::UpstreamSession(Worker& worker, const UpstreamKey& key, std::unique_ptr<ByteStream> stream,
                                  std::unique_ptr<Codec> codec, Watcher& watcher)
-    : worker_(worker), key_(key), stream_(std::move(stream)), codec_(std::move(codec)), watcher_(watcher),
-      writer_(worker, *stream_, *codec_, *this), progress_(worker), idle_since_ms_(worker.now_ms()) {}
+    : worker_(worker), key_(key), stream_(std::move(stream)), codec_(std::move(codec)),
+      made_ms_(worker.now_ms()), watcher_(watcher), writer_(worker, *stream_, *codec_, *this), progress_(worker),
+      idle_since_ms_(worker.now_ms()) {}
 
 UpstreamSession::~UpstreamSession() { watcher_.session_gone(key_.pod_id); }
 
@@ -121,12 +122,17 @@ void UpstreamSession::on_goaway(StreamId) {
 Task<void> UpstreamSession::read(std::shared_ptr<UpstreamSession> self) {
     UpstreamSession& session = *self;
     bool has_last_words = false;
+    Stretch stretch;
     while (!session.lost_) {
         Result<Slice> bytes = co_await session.stream_->read();
         if (!bytes || bytes->empty()) {
             session.lost(bytes ? Error{.code = Code::eof, .during = "reply"} : bytes.error());
             break;
         }
+        if (stretch.takes(bytes->size()))
+            co_await yield(session.worker_);
+        if (session.lost_)
+            break;
         Result<size_t> used = session.receive(*bytes);
         while (used && *used == 0) { // it does not read what we have to say
             if (const Result<void> wrote = co_await session.progress_.wait(); !wrote || session.lost_)
@@ -222,6 +228,16 @@ void UpstreamSession::leave() {
         return;
     end_if_idle();
     watcher_.session_changed(key_);
+}
+
+bool UpstreamSession::is_unsettled(uint64_t now_ms, uint64_t limit_ms) const {
+    return !lost_ && !codec_->settled() && !codec_->finished() && now_ms - made_ms_ >= limit_ms;
+}
+
+void UpstreamSession::end_unsettled() {
+    codec_->settings_timed_out(); // now it calls no request unseen: who knows what this backend does with them
+    lost({.code = Code::timeout, .during = "SETTINGS"});
+    stream_->abort({.code = Code::canceled, .side = Side::upstream, .during = "SETTINGS"}, true);
 }
 
 } // namespace weft::l7

@@ -68,10 +68,14 @@ public:
     [[nodiscard]] bool is_leaving() const { return leaving_; }
     /// The connection itself is over, not only a stream.
     [[nodiscard]] bool is_lost() const { return lost_; }
+    /// Older than the limit, and the peer has not told what it takes, or not acknowledged what we take.
+    [[nodiscard]] bool is_unsettled(uint64_t now_ms, uint64_t limit_ms) const;
     [[nodiscard]] size_t streams() const { return users_.size(); }
     [[nodiscard]] uint64_t idle_since_ms() const { return idle_since_ms_; }
     /// Takes no new stream; ends when the last one has, and soon: a peer that does not read cannot hold it.
     void leave();
+    /// Ends now, for is_unsettled(): each stream has its Code::timeout.
+    void end_unsettled();
 
 private:
     struct Open {
@@ -106,6 +110,7 @@ private:
     const UpstreamKey key_;
     const std::unique_ptr<ByteStream> stream_;
     const std::unique_ptr<Codec> codec_;
+    const uint64_t made_ms_;
     Watcher& watcher_;
     CodecWriter writer_;
     Signal progress_; ///< something was written, or received

@@ -110,16 +110,28 @@ size_t SessionPool::alive(uint32_t pod_id) const {
     return found == by_pod_.end() ? 0 : found->second;
 }
 
+/// Apart from their entries: a session that leaves takes itself out of its own.
+template <class Condition>
+std::vector<SessionPtr> SessionPool::sessions_that(Condition condition) const {
+    std::vector<SessionPtr> found;
+    for (const auto& [key, entry] : entries_)
+        std::ranges::copy_if(entry->sessions, std::back_inserter(found), condition);
+    return found;
+}
+
 template <class Condition>
 void SessionPool::leave_if(Condition condition) {
-    std::vector<SessionPtr> leaving;
-    for (const auto& [key, entry] : entries_)
-        std::ranges::copy_if(entry->sessions, std::back_inserter(leaving), condition);
-    for (const SessionPtr& session : leaving)
-        session->leave(); // takes itself out of its entry
+    for (const SessionPtr& session : sessions_that(condition))
+        session->leave();
 }
 
 void SessionPool::sweep(uint64_t now_ms) {
+    const uint64_t settings_ms = settings_.session_settings_timeout_ms;
+    for (const SessionPtr& session :
+         sessions_that([=](const SessionPtr& each) { return each->is_unsettled(now_ms, settings_ms); })) {
+        counters_.add(Counter::session_settings_timeouts);
+        session->end_unsettled();
+    }
     leave_if([&](const SessionPtr& session) {
         const bool idle = session->streams() == 0 && now_ms - session->idle_since_ms() >= settings_.pool_idle_ms;
         if (idle)
@@ -128,6 +140,15 @@ void SessionPool::sweep(uint64_t now_ms) {
     });
     std::erase_if(entries_, [](const auto& entry) {
         return entry.second->sessions.empty() && entry.second->connecting == 0 && entry.second->guests == 0;
+    });
+}
+
+void SessionPool::shed(uint64_t now_ms) {
+    leave_if([&](const SessionPtr& session) {
+        const bool idle = session->streams() == 0 && now_ms - session->idle_since_ms() >= settings_.shed_idle_ms;
+        if (idle)
+            counters_.add(Counter::shed_pooled);
+        return idle;
     });
 }
 

@@ -32,6 +32,8 @@ public:
 
     /// Ends sessions that nobody used for long. Every tick.
     void sweep(uint64_t now_ms);
+    /// Memory runs out: ends what was not used just now.
+    void shed(uint64_t now_ms);
     /// No new streams for the pod's sessions; they end with their last one.
     void release_pod(uint32_t pod_id);
     /// The same for one key: of a client that is gone.
@@ -46,6 +48,8 @@ private:
     void session_changed(const UpstreamKey& key) override;
     void session_gone(uint32_t pod_id) override;
     Entry& entry_of(const UpstreamKey& key);
+    template <class Condition>
+    [[nodiscard]] std::vector<SessionPtr> sessions_that(Condition condition) const;
     template <class Condition>
     void leave_if(Condition condition);
 

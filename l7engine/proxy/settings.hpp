@@ -9,6 +9,7 @@
 #include "l7engine/http/h2_codec.hpp"
 #include "l7engine/io/pipe_pool.hpp"
 #include "l7engine/io/tcp.hpp"
+#include "l7engine/policy/overload.hpp"
 #include "l7engine/proxy/bulk_meter.hpp"
 
 namespace weft::l7 {
@@ -34,12 +35,15 @@ struct ProxySettings {
     uint64_t exchange_idle_timeout_ms = 3'600'000;
     uint64_t request_timeout_ms = 0; ///< from the request's head to the reply's last byte; 0: no limit (istio.md 5.4)
     uint64_t half_closed_timeout_ms = 60'000; ///< the same once the client has sent its FIN
+    /// No byte of a reply is taken by its client, which does not read or gives no window (hostile-input.md D11); then
+    /// cut.
+    uint64_t stall_timeout_ms = 300'000;
+    uint64_t settings_timeout_ms = 10'000; ///< HTTP/2: for a client's SETTINGS and the acknowledgement of ours
     uint64_t sniff_timeout_ms = 100; ///< silence of a client whose port declares no protocol; then it is opaque TCP
     uint64_t tunnel_idle_timeout_ms = 3'600'000; ///< no byte of an opaque connection in either direction
     uint64_t linger_timeout_ms = 2'000;       ///< after our FIN: wait for the client's, so that no reset eats the reply
     size_t linger_bytes_max = 1024 * 1024;    ///< read and dropped while lingering
-    size_t connections_max = 32'768;
-    size_t connections_per_pod_max = 16'384;
+    UsageLimits limits;
 
     // upstream
     uint64_t connect_timeout_ms = 10'000; ///< waiting for a socket included
@@ -49,6 +53,8 @@ struct ProxySettings {
     size_t pool_per_key_max = 256;
     size_t pool_max = 8'192;
     size_t relay_bytes_max = 64 * 1024; ///< gathered from one side before it is written to the other
+    /// The same of a backend. Longer: one that is busy elsewhere has a full backlog, and no fault.
+    uint64_t session_settings_timeout_ms = 60'000;
     size_t sessions_per_key_max = 16;   ///< HTTP/2 connections to one endpoint
     size_t session_waiters_max = 4'096; ///< requests waiting for a stream of one; above: 503 UO
     /// Of a request's body, kept until the backend answers: a stream that it refuses is tried again elsewhere.
@@ -65,6 +71,7 @@ struct ProxySettings {
     uint64_t drain_idle_ms = 1'000;  ///< draining: idle connections may still send a request for that long
     uint64_t release_ms = 1'000;     ///< a released pod's exchanges may still end for that long
     uint64_t tick_ms = 250;
+    uint64_t shed_idle_ms = 1'000; ///< memory runs out: what is idle for so long is closed
 
     uint64_t seed = 0x5eed; ///< of balancing, with the worker's number: every engine another one
     size_t series_max = 2'000; ///< metric series; above: one series of overflow

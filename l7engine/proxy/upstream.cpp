@@ -84,6 +84,15 @@ void UpstreamPool::sweep(uint64_t now_ms) {
     });
 }
 
+void UpstreamPool::shed(uint64_t now_ms) {
+    drop_if([&](const UpstreamPtr& upstream) {
+        const bool idle = now_ms - upstream->idle_since_ms >= settings_.shed_idle_ms;
+        if (idle)
+            counters_.add(Counter::shed_pooled);
+        return idle;
+    });
+}
+
 void UpstreamPool::release_pod(uint32_t pod_id) {
     drop_if([&](const UpstreamPtr& upstream) { return upstream->key.pod_id == pod_id; });
 }

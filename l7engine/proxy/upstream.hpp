@@ -49,6 +49,8 @@ public:
     void give(UpstreamPtr upstream, uint64_t now_ms);
     /// Closes what is idle for too long or was closed by the backend. Every tick.
     void sweep(uint64_t now_ms);
+    /// Memory runs out: closes what was not used just now.
+    void shed(uint64_t now_ms);
     void release_pod(uint32_t pod_id);
     /// Closes what is kept for one key: of a client that is gone.
     void release(const UpstreamKey& key);

@@ -111,6 +111,7 @@ void Control::poll_once() {
         read_agent();
     if (channel_)
         flush();
+    watch_memory(monotonic_ms());
     if (applied_generation_ != 0 && !draining_ && !heartbeat_.beat(engine_.turns(), monotonic_ns()))
         count("weft_l7_heartbeats_skipped_total", "");
 }
@@ -120,6 +121,30 @@ uint32_t Control::poll_ms(uint64_t now_ms) const {
     if (!channel_ && connect_at_ms_ > now_ms)
         wait = std::min(wait, connect_at_ms_ - now_ms);
     return static_cast<uint32_t>(wait);
+}
+
+// ------------------------------------------------------------------ memory
+
+void Control::watch_memory(uint64_t now_ms) {
+    if (settings_.memory == nullptr || now_ms < memory_at_ms_)
+        return;
+    memory_at_ms_ = now_ms + settings_.memory_ms;
+    memory_ = settings_.memory->read();
+    if (memory_.limit != 0 && memory_.used * 100 >= memory_.limit * settings_.give_back_percent &&
+        now_ms >= give_back_at_ms_) {
+        give_back_at_ms_ = now_ms + settings_.give_back_ms;
+        count("weft_l7_memory_given_back_total", "");
+        give_memory_back();
+        memory_ = settings_.memory->read();
+    }
+    const Pressure before = std::exchange(pressure_, next_pressure(pressure_, memory_.used, memory_.limit));
+    if (pressure_ == before)
+        return;
+    log::warn("memory_pressure", log::kv("step", static_cast<unsigned>(pressure_)),
+              log::kv("before", static_cast<unsigned>(before)), log::kv("used_bytes", memory_.used),
+              log::kv("limit_bytes", memory_.limit));
+    for (uint32_t worker = 0; worker < engine_.workers(); ++worker)
+        engine_.post(worker, [pressure = pressure_](Proxy& proxy) { proxy.press(pressure); });
 }
 
 // ------------------------------------------------------------------ connection

@@ -18,6 +18,7 @@
 #include "config/wire/channel.hpp"
 #include "l7engine/server/engine.hpp"
 #include "l7engine/server/heartbeat.hpp"
+#include "l7engine/server/memory_watch.hpp"
 #include "l7engine/server/series_ledger.hpp"
 
 namespace weft::l7 {
@@ -32,6 +33,10 @@ struct ControlSettings {
     size_t listeners_max = 8'192;
     size_t stats_waiting_max = 16;
     LedgerLimits ledger = {};
+    const MemoryWatch* memory = nullptr; ///< borrowed; nullptr: nothing is shed
+    uint64_t memory_ms = 100;            ///< between two readings
+    uint64_t give_back_ms = 1'000;       ///< ... between two times that malloc gives memory back
+    unsigned give_back_percent = 80;     ///< of the limit: from here on it does
 };
 
 /// Work from worker threads (and from a signal handler) for the control thread.
@@ -107,6 +112,7 @@ private:
     void count(const char* name, const char* reason) { ++counters_[{name, reason}]; }
     [[nodiscard]] uint32_t poll_ms(uint64_t now_ms) const;
     void poll_once();
+    void watch_memory(uint64_t now_ms);
 
     const ControlSettings settings_;
     Engine& engine_;
@@ -129,6 +135,11 @@ private:
     std::vector<ViewPtr> views_;
     size_t stats_waiting_ = 0; ///< of this connection
     std::map<std::pair<std::string_view, std::string_view>, uint64_t> counters_;
+
+    MemoryWatch::Reading memory_;
+    Pressure pressure_ = Pressure::none;
+    uint64_t memory_at_ms_ = 0; ///< the next reading
+    uint64_t give_back_at_ms_ = 0;
 
     bool draining_ = false;
     bool terminating_ = false; ///< the signal was heeded

@@ -276,6 +276,10 @@ void Control::send_report(const Report& report) {
     add_gauge("weft_l7_exchanges", sum([](const auto& part) { return part.exchanges; }));
     add_gauge("weft_l7_pooled_connections", sum([](const auto& part) { return part.pooled; }));
     add_gauge("weft_l7_stocked_sockets", sum([](const auto& part) { return part.stocked; }));
+    add_gauge("weft_l7_buffered_bytes", sum([](const auto& part) { return part.buffered_bytes; }));
+    add_gauge("weft_l7_memory_used_bytes", memory_.used);
+    add_gauge("weft_l7_memory_limit_bytes", memory_.limit);
+    add_gauge("weft_l7_memory_pressure", static_cast<uint64_t>(pressure_));
     add_gauge("weft_l7_frame_bytes", sum([](const auto& part) { return part.frame_bytes; }));
     uint64_t largest_frame = 0;
     for (const ProxyReport& part : report.parts)

@@ -11,6 +11,7 @@
 #include "config/base/log.hpp"
 #include "config/settings/version.hpp"
 #include "l7engine/server/control.hpp"
+#include "l7engine/server/memory_watch.hpp"
 #include "l7engine/server/options.hpp"
 #include "l7engine/server/sandbox.hpp"
 
@@ -44,13 +45,19 @@ int say(int code, const weft::Error& error) {
     return code;
 }
 
-int serve(const weft::l7::Options& options) {
+constexpr uint64_t pod_share = 8; ///< of the memory, for what one pod has buffered
+
+int serve(const weft::l7::Options& options, const weft::l7::MemoryWatch& memory) {
     using namespace weft::l7;
     ControlInbox inbox;
     Control* control = nullptr;
     EngineSettings settings = options.engine;
     if (settings.workers == 0)
         settings.workers = cpus();
+    if (options.buffers_per_pod_bytes != 0)
+        settings.proxy.limits.buffered_bytes_per_pod_max = options.buffers_per_pod_bytes;
+    else if (memory.limit() != 0)
+        settings.proxy.limits.buffered_bytes_per_pod_max = memory.limit() / pod_share;
     if (getrandom(&settings.proxy.seed, sizeof settings.proxy.seed, 0) != sizeof settings.proxy.seed)
         settings.proxy.seed = weft::monotonic_ns();
     weft::Result<std::unique_ptr<Engine>> engine =
@@ -65,7 +72,8 @@ int serve(const weft::l7::Options& options) {
     }
     Control link({.socket_path = options.socket,
                   .version = std::string(weft::config::version),
-                  .drain_timeout_ms = options.drain_timeout_ms},
+                  .drain_timeout_ms = options.drain_timeout_ms,
+                  .memory = &memory},
                  **engine, inbox);
     control = &link;
     inbox_of_signals = &inbox;
@@ -74,7 +82,7 @@ int serve(const weft::l7::Options& options) {
     if (const weft::Result<void> locked = lock_system_calls(); !locked)
         return say(exit_failure, locked.error());
     weft::log::info("engine_started", weft::log::kv("workers", settings.workers),
-                    weft::log::kv("socket", options.socket));
+                    weft::log::kv("socket", options.socket), weft::log::kv("memory_limit_bytes", memory.limit()));
     link.run();
     engine->reset();
     weft::log::info("engine_stopped");
@@ -89,8 +97,9 @@ int main(int argc, char** argv) {
         return options.error().say();
     (void)std::signal(SIGPIPE, SIG_IGN);
     raise_descriptor_limit();
+    const weft::l7::MemoryWatch memory(options->memory_bytes); // while files can be opened
     if (const weft::Result<void> dropped = weft::l7::drop_privileges(static_cast<uid_t>(options->user)); !dropped)
         return say(exit_missing, dropped.error());
     weft::log::start("weft-l7engine", options->log_level, options->log_json);
-    return serve(*options);
+    return serve(*options, memory);
 }

@@ -10,6 +10,8 @@ namespace {
 constexpr std::string_view program = "weft-l7engine";
 constexpr uint64_t day_s = 86'400;
 constexpr uint64_t year_s = 365 * day_s;
+constexpr uint64_t mebibyte = 1024 * 1024;
+constexpr uint64_t mebibytes_max = uint64_t{1} << 30; ///< a PiB
 
 constexpr config::Choice<PathNormalization> path_levels[] = {
     {"NONE", PathNormalization::none},
@@ -29,15 +31,18 @@ struct Given {
     uint64_t drain_s, head_s, idle_s, exchange_idle_s, tunnel_idle_s, request_s, connect_s;
     uint64_t trusted_hops;
     uint64_t h2_streams_max;
+    uint64_t stall_s, settings_s;
+    uint64_t buffers_mib, memory_mib;
 
 private:
     Given(const Options& options, const ProxySettings& proxy)
         : workers(options.engine.workers), drain_s(options.drain_timeout_ms / 1000),
           head_s(proxy.head_timeout_ms / 1000), idle_s(proxy.idle_timeout_ms / 1000),
-          exchange_idle_s(proxy.exchange_idle_timeout_ms / 1000),
-          tunnel_idle_s(proxy.tunnel_idle_timeout_ms / 1000), request_s(proxy.request_timeout_ms / 1000),
-          connect_s(proxy.connect_timeout_ms / 1000), trusted_hops(proxy.filters.trusted_hops),
-          h2_streams_max(proxy.h2_downstream.streams_max) {}
+          exchange_idle_s(proxy.exchange_idle_timeout_ms / 1000), tunnel_idle_s(proxy.tunnel_idle_timeout_ms / 1000),
+          request_s(proxy.request_timeout_ms / 1000), connect_s(proxy.connect_timeout_ms / 1000),
+          trusted_hops(proxy.filters.trusted_hops), h2_streams_max(proxy.h2_downstream.streams_max),
+          stall_s(proxy.stall_timeout_ms / 1000), settings_s(proxy.settings_timeout_ms / 1000),
+          buffers_mib(options.buffers_per_pod_bytes / mebibyte), memory_mib(options.memory_bytes / mebibyte) {}
 };
 
 void bind_process(config::Flags& flags, Options& options, Given& given) {
@@ -63,8 +68,23 @@ void bind_limits(config::Flags& flags, ProxySettings& proxy, Given& given) {
     flags.number("--connect-timeout", given.connect_s, 1, day_s, "seconds for a connection to a backend");
     flags.number("--sniff-timeout", proxy.sniff_timeout_ms, 1, 3'600'000,
                  "milliseconds that a client may be silent at a port of undeclared protocol; then it is TCP");
-    flags.number("--connections-max", proxy.connections_max, 1, UINT32_MAX, "connections of clients, per worker");
-    flags.number("--connections-per-pod-max", proxy.connections_per_pod_max, 1, UINT32_MAX, "the same of one pod");
+    flags.number("--stall-timeout", given.stall_s, 1, year_s,
+                 "seconds in which a client takes nothing of its reply, then a reset");
+    flags.number("--h2-settings-timeout", given.settings_s, 1, day_s,
+                 "seconds for an HTTP/2 client's SETTINGS and its acknowledgement of ours");
+    UsageLimits& limits = proxy.limits;
+    flags.number("--connections-max", limits.connections_max, 1, UINT32_MAX, "connections of clients, per worker");
+    flags.number("--connections-per-pod-max", limits.connections_per_pod_max, 1, UINT32_MAX,
+                 "the same of one pod and direction");
+    flags.number("--requests-max", limits.requests_max, 1, UINT32_MAX, "requests in flight, per worker; then 503");
+    flags.number("--requests-per-pod-max", limits.requests_per_pod_max, 1, UINT32_MAX,
+                 "the same of one pod and direction");
+    flags.number("--buffers-per-pod-max", given.buffers_mib, 0, mebibytes_max,
+                 "MiB received and not passed on, of one pod and direction, per worker; then 503; 0: an eighth of the "
+                 "memory");
+    flags.number("--memory-max", given.memory_mib, 0, mebibytes_max,
+                 "MiB that the process may use; near them requests, then connections are refused; 0: the container's "
+                 "limit, or a quarter of the host's memory");
     flags.number("--splice-pipes-max", proxy.pipes.pipes_max, 0, 4096,
                  "bulk directions of opaque connections that the kernel relays, per worker; 0: none");
     flags.number("--h2-streams-max", given.h2_streams_max, 1, INT32_MAX,
@@ -98,6 +118,10 @@ void take_over(const Given& given, Options& options) {
     proxy.request_timeout_ms = given.request_s * 1000;
     proxy.connect_timeout_ms = given.connect_s * 1000;
     proxy.filters.trusted_hops = static_cast<uint32_t>(given.trusted_hops);
+    proxy.stall_timeout_ms = given.stall_s * 1000;
+    proxy.settings_timeout_ms = given.settings_s * 1000;
+    options.buffers_per_pod_bytes = given.buffers_mib * mebibyte;
+    options.memory_bytes = given.memory_mib * mebibyte;
     proxy.h2_downstream.streams_max = static_cast<uint32_t>(given.h2_streams_max);
 }
 

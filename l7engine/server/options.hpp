@@ -18,6 +18,8 @@ struct Options {
     uint64_t drain_timeout_ms = 30'000;
     log::Level log_level = log::Level::info;
     bool log_json = false;
+    uint64_t memory_bytes = 0;          ///< 0: MemoryWatch finds a limit
+    uint64_t buffers_per_pod_bytes = 0; ///< 0: a share of the memory; ends up in EngineSettings
     EngineSettings engine{.workers = 0, .ring = {}, .proxy = {}}; ///< workers 0: one per CPU
 };
 

@@ -48,7 +48,7 @@ THIRD_PARTY = {
 # Headers of libc and of the kernel's user interface, which anybody may include; C++'s own have neither dot nor slash.
 SYSTEM = re.compile(
     r"^[a-z0-9_]+$|^(sys|net|netinet|arpa|linux|asm|sanitizer)/[a-z0-9_/]+\.h$|"
-    r"^(dirent|dlfcn|errno|fcntl|fnmatch|grp|ifaddrs|inttypes|limits|math|netdb|poll|pthread|pwd|sched|signal|spawn|stdarg|"
+    r"^(dirent|dlfcn|errno|fcntl|fnmatch|grp|ifaddrs|inttypes|limits|malloc|math|netdb|poll|pthread|pwd|sched|signal|spawn|stdarg|"
     r"stddef|stdint|stdio|stdlib|string|strings|syscall|time|unistd)\.h$")
 
 INCLUDE = re.compile(r'^\s*#\s*include\s+([<"])([^>"]+)[>"]', re.MULTILINE)

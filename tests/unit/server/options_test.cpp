@@ -36,6 +36,11 @@ TEST(Options, defaults_are_those_of_the_settings) {
     EXPECT_EQ(proxy.filters.path_normalization, PathNormalization::base);
     EXPECT_TRUE(proxy.filters.debug_headers && proxy.filters.request_id && proxy.filters.forwarded_proto);
     EXPECT_FALSE(proxy.h1.accept_http_10);
+    EXPECT_EQ(proxy.limits.requests_max, defaults.limits.requests_max);
+    EXPECT_EQ(proxy.stall_timeout_ms, 300'000U);
+    EXPECT_EQ(proxy.settings_timeout_ms, 10'000U);
+    EXPECT_EQ(options->memory_bytes, 0U);
+    EXPECT_EQ(options->buffers_per_pod_bytes, 0U);
 }
 
 TEST(Options, every_flag_sets_its_own_setting) {
@@ -57,8 +62,14 @@ TEST(Options, every_flag_sets_its_own_setting) {
         {{"--request-timeout", "15"}, [](auto&, auto& p) { return p.request_timeout_ms == 15'000; }},
         {{"--connect-timeout", "1"}, [](auto&, auto& p) { return p.connect_timeout_ms == 1000; }},
         {{"--sniff-timeout", "250"}, [](auto&, auto& p) { return p.sniff_timeout_ms == 250; }},
-        {{"--connections-max", "9"}, [](auto&, auto& p) { return p.connections_max == 9; }},
-        {{"--connections-per-pod-max", "8"}, [](auto&, auto& p) { return p.connections_per_pod_max == 8; }},
+        {{"--connections-max", "9"}, [](auto&, auto& p) { return p.limits.connections_max == 9; }},
+        {{"--connections-per-pod-max", "8"}, [](auto&, auto& p) { return p.limits.connections_per_pod_max == 8; }},
+        {{"--requests-max", "6"}, [](auto&, auto& p) { return p.limits.requests_max == 6; }},
+        {{"--requests-per-pod-max", "5"}, [](auto&, auto& p) { return p.limits.requests_per_pod_max == 5; }},
+        {{"--buffers-per-pod-max", "3"}, [](auto& o, auto&) { return o.buffers_per_pod_bytes == 3 * 1024 * 1024; }},
+        {{"--memory-max", "64"}, [](auto& o, auto&) { return o.memory_bytes == 64 * 1024 * 1024; }},
+        {{"--stall-timeout", "4"}, [](auto&, auto& p) { return p.stall_timeout_ms == 4000; }},
+        {{"--h2-settings-timeout", "3"}, [](auto&, auto& p) { return p.settings_timeout_ms == 3000; }},
         {{"--splice-pipes-max", "5"}, [](auto&, auto& p) { return p.pipes.pipes_max == 5; }},
         {{"--splice-pipes-max", "0"}, [](auto&, auto& p) { return p.pipes.pipes_max == 0; }},
         {{"--h2-streams-max", "7"}, [](auto&, auto& p) { return p.h2_downstream.streams_max == 7; }},
@@ -111,6 +122,11 @@ TEST(Options, a_wrong_value_is_refused_in_one_line_that_names_the_flag) {
         {"--connections-max", "0"},
         {"--connections-per-pod-max", "0"},
         {"--splice-pipes-max", "4097"},
+        {"--requests-max", "0"},
+        {"--requests-per-pod-max", "0"},
+        {"--memory-max", "64M"},
+        {"--stall-timeout", "0"},
+        {"--h2-settings-timeout", "0"},
         {"--h2-streams-max", "0"},
         {"--h2-streams-max", "2147483648"},
         {"--request-timeout", "x"},
