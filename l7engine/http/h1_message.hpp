@@ -18,7 +18,7 @@ namespace weft::l7::h1 {
 /// How the end of a body is known.
 enum class Framing : uint8_t { none, fixed, chunked, until_close };
 
-/// One head in parts. The views point into the bytes that were parsed.
+/// One head as the tokenizer sees it. The views point into the bytes that were parsed.
 struct RawHead {
     std::string_view text;
     uint8_t major = 0, minor = 0;

@@ -83,6 +83,13 @@ size_t quoted_string_size(std::string_view text) {
     return 0;
 }
 
+size_t token_size(std::string_view text) {
+    size_t size = 0;
+    while (size < text.size() && token_class[static_cast<unsigned char>(text[size])])
+        ++size;
+    return size;
+}
+
 /// *( ";" name [ "=" value ] )
 bool is_chunk_extension(std::string_view text) {
     while (!text.empty()) {
@@ -143,13 +150,6 @@ size_t find_control(std::string_view text) {
 
 bool is_token(std::string_view text) {
     return !text.empty() && all_of_class(text, token_class);
-}
-
-size_t token_size(std::string_view text) {
-    size_t size = 0;
-    while (size < text.size() && token_class[static_cast<unsigned char>(text[size])])
-        ++size;
-    return size;
 }
 
 std::string_view trim(std::string_view text) {

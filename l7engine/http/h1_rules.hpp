@@ -9,7 +9,7 @@
 
 #include "config/base/error.hpp"
 
-/// What is right in HTTP/1: pure functions over text, shared by both directions.
+/// The strictness that the tokenizer lacks: pure functions over text, shared by both directions of HTTP/1.
 namespace weft::l7::h1 {
 
 inline constexpr size_t connection_options_max = 32; ///< elements of all Connection fields together
@@ -25,8 +25,6 @@ inline constexpr size_t chunk_size_digits_max = 16;
 /// Offset of the first control character except HTAB (DEL included), or the size of the text.
 [[nodiscard]] size_t find_control(std::string_view text);
 [[nodiscard]] bool is_token(std::string_view text);
-/// How many bytes at the front may be of a token.
-[[nodiscard]] size_t token_size(std::string_view text);
 /// A field value that may be written: no control character, so that nobody's bytes become a header line.
 [[nodiscard]] inline bool is_field_value(std::string_view text) {
     return find_control(text) == text.size();

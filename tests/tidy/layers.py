@@ -32,6 +32,7 @@ OURS = {
 # Third-party headers -> the folders (or files) that own them. Nobody else includes them.
 THIRD_PARTY = {
     r"liburing(/.*)?\.h|liburing/.*": ["l7engine/io/"],
+    r"llhttp\.h": ["l7engine/http/"],
     r"nghttp2/.*\.h": ["l7engine/http/"],
     r"openssl/.*\.h": ["l7engine/tls/"],
     r"bpf/(libbpf|bpf|btf)\.h|bpf/.*\.skel\.h": ["agent/bpf/"],
