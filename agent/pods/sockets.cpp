@@ -4,6 +4,7 @@
 #include <linux/sockios.h>
 #include <net/if.h>
 #include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 
@@ -11,6 +12,7 @@
 #include <cerrno>
 #include <cstring>
 #include <optional>
+#include <utility>
 
 #include "config/base/net.hpp"
 
@@ -36,10 +38,21 @@ std::unexpected<Error> fail_errno(const char* during) {
     return std::unexpected(from_errno(errno, during));
 }
 
-Result<void> set_flag(int fd, int level, int option, const char* during) {
-    const int on = 1;
-    if (setsockopt(fd, level, option, &on, sizeof(on)) != 0)
+Result<void> set_int(int fd, int level, int option, int value, const char* during) {
+    if (setsockopt(fd, level, option, &value, sizeof(value)) != 0)
         return fail_errno(during);
+    return {};
+}
+
+/// What a listener accepts inherits it.
+Result<void> keep_alive(int fd, const char* during) {
+    if (Result<void> set = set_int(fd, SOL_SOCKET, SO_KEEPALIVE, 1, during); !set)
+        return set;
+    for (const auto& [option, value] :
+         {std::pair{TCP_KEEPIDLE, keepalive_idle_s}, std::pair{TCP_KEEPINTVL, keepalive_interval_s},
+          std::pair{TCP_KEEPCNT, keepalive_probes}})
+        if (Result<void> set = set_int(fd, IPPROTO_TCP, option, value, during); !set)
+            return set;
     return {};
 }
 
@@ -53,14 +66,14 @@ Result<int> get_int(int fd, int level, int option, const char* during) {
 
 Result<void> prepare(int fd, const ListenerForm& form) {
     for (const auto& [level, option] : {std::pair{SOL_SOCKET, SO_REUSEADDR}, std::pair{SOL_SOCKET, SO_REUSEPORT}})
-        if (Result<void> set = set_flag(fd, level, option, form.during); !set)
+        if (Result<void> set = set_int(fd, level, option, 1, form.during); !set)
             return set;
     if (form.family == AF_INET6)
-        if (Result<void> set = set_flag(fd, IPPROTO_IPV6, IPV6_V6ONLY, form.during); !set)
+        if (Result<void> set = set_int(fd, IPPROTO_IPV6, IPV6_V6ONLY, 1, form.during); !set)
             return set;
     if (form.on_loopback_only && setsockopt(fd, SOL_SOCKET, SO_BINDTODEVICE, "lo", 3) != 0)
         return fail_errno(form.during);
-    return {};
+    return keep_alive(fd, form.during);
 }
 
 /// Nothing: the namespace has no such address (IPv6 is off there).
@@ -112,6 +125,8 @@ Result<std::vector<UniqueFd>> make_sockets_here(bool ipv6, uint32_t count) {
                 break;
             return fail_errno("upstream socket in the pod's netns");
         }
+        if (Result<void> set = keep_alive(fd.get(), "upstream socket"); !set)
+            return std::unexpected(set.error());
         made.push_back(std::move(fd));
     }
     return made;

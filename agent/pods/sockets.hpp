@@ -16,6 +16,11 @@ namespace weft::agent {
 inline constexpr int listener_backlog = 4096;
 /// Sockets of one answer; a larger wish is answered in part (the contract allows it, and SCM_RIGHTS carries 253).
 inline constexpr uint32_t upstream_batch_max = 64;
+/// A peer that vanished without a word is found after idle + probes * interval: two minutes, before NAT and connection
+/// tracking tables on the way forget a connection that only rests.
+inline constexpr int keepalive_idle_s = 60;
+inline constexpr int keepalive_interval_s = 15;
+inline constexpr int keepalive_probes = 4;
 inline constexpr size_t listener_kinds = 4;
 
 /// A pod's listeners by weft_listener_kind. The IPv6 kinds are absent where the namespace has no ::1.

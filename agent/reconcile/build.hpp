@@ -64,6 +64,7 @@ struct Build {
     std::map<ObjectName, ServiceBuild> services{};
     std::map<ObjectName, WaypointBuild> waypoints{};      ///< Gateways of our classes
     std::map<uint32_t, std::set<std::string>> opaque_ports{}; ///< policy with HTTP fields -> ports without HTTP
+    std::map<uint32_t, std::set<std::string>> sniffed_ports{}; ///< ... -> where what is not HTTP may come, too
     std::map<std::vector<uint32_t>, uint32_t> policy_sets{};
 
     [[nodiscard]] ServiceBuild* service(const ObjectName& name) {

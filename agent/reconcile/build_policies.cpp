@@ -120,50 +120,66 @@ uint32_t policy_set(Build& build, std::vector<uint32_t> policies) {
     return found->second;
 }
 
-/// Does the rule ask for what only a request of HTTP has?
-bool has_http_fields(const config::PolicyRule& rule) {
-    return std::ranges::any_of(rule.to,
-                               [](const auto& operation) {
-                                   return !operation.hosts.empty() || !operation.methods.empty() ||
-                                          !operation.paths.empty();
-                               }) ||
-           std::ranges::any_of(rule.when, [](const auto& condition) {
-               return condition.key == config::PolicyCondition::Key::request_header;
-           });
+bool has_http_fields(const Build& build, uint32_t policy) {
+    return std::ranges::any_of(build.out.snapshot.policies[policy].rules, config::reads_request);
 }
 
-/// Where only connections are judged, such rules do something else than they say (istio.md 1.7): the status must tell.
+/// Where connections are judged, or may be, such rules do something else than they say (istio.md 1.7): the status must
+/// tell.
 void note_opaque_ports(Build& build, const ServiceBuild& service, const std::vector<uint32_t>& policies) {
     for (const auto& port : service.ports) {
-        if (port.port->protocol != Protocol::tcp || may_be_http(port.protocol))
+        const bool declared = !may_be_http(port.protocol);
+        if (port.port->protocol != Protocol::tcp || !(declared || port.protocol == config::Protocol::undeclared))
             continue;
         for (const uint32_t index : policies) {
-            if (std::ranges::any_of(build.out.snapshot.policies[index].rules, has_http_fields))
-                build.opaque_ports[index].insert(object_id(Service::kind, service.name) + ":" +
-                                                 std::to_string(port.port->port));
+            if (has_http_fields(build, index))
+                (declared ? build.opaque_ports : build.sniffed_ports)[index].insert(
+                    object_id(Service::kind, service.name) + ":" + std::to_string(port.port->port));
         }
     }
 }
 
-std::string opaque_ports_message(const config::Policy& policy, const std::set<std::string>& ports) {
+/// A waypoint of pods judges all of their ports, whatever is spoken there.
+void note_pods(Build& build, const WaypointBuild& waypoint) {
+    if (!waypoint.gateway->handles(Gateway::WaypointFor::workload))
+        return;
+    for (const uint32_t index : waypoint.policies) {
+        if (has_http_fields(build, index))
+            build.sniffed_ports[index].insert("pods of " + object_id(Gateway::kind, waypoint.name));
+    }
+}
+
+std::string opaque_message(const config::Policy& policy, const std::set<std::string>& where, const char* what) {
     std::string list;
-    for (const auto& port : ports)
-        list += (list.empty() ? "" : ", ") + port;
-    return "on " + list + ", where connections and not requests are judged, " +
+    for (const auto& one : where)
+        list += (list.empty() ? "" : ", ") + one;
+    return "on " + list + ", " + what + ", " +
            (policy.action == config::Policy::Action::deny
                 ? "rules with HTTP fields are judged without these: they deny more"
                 : "rules with HTTP fields never match");
+}
+
+void add_message(std::vector<Condition>& conditions, const std::string& message) {
+    for (auto& condition : conditions)
+        condition.message += "; " + message;
 }
 
 void finish_statuses(Build& build, std::map<ObjectName, std::vector<Condition>>& conditions) {
     for (const auto& [index, ports] : build.opaque_ports) {
         const auto& policy = build.out.snapshot.policies[index];
         const ObjectName name{.ns = policy.ns, .name = policy.name};
-        const std::string message = opaque_ports_message(policy, ports);
-        for (auto& condition : conditions[name])
-            condition.message += "; " + message;
+        const std::string message =
+            opaque_message(policy, ports, "where connections and not requests are judged");
+        add_message(conditions[name], message);
         build.diagnose(object_id(AuthorizationPolicy::kind, name), "spec.rules", message,
                        Diagnostic::Severity::warning);
+    }
+    for (const auto& [index, places] : build.sniffed_ports) {
+        const auto& policy = build.out.snapshot.policies[index];
+        add_message(conditions[{.ns = policy.ns, .name = policy.name}],
+                    opaque_message(policy, places,
+                                   "whose protocol is told by what clients send, connections are judged if that is not "
+                                   "HTTP; there"));
     }
     for (auto& [name, list] : conditions)
         build.add_status(AuthorizationPolicy::kind, name, "", std::move(list));
@@ -193,6 +209,8 @@ void build_policies(Build& build) {
         note_opaque_ports(build, service, policies);
         service.policy_set = policy_set(build, std::move(policies));
     }
+    for (const auto& [name, waypoint] : build.waypoints)
+        note_pods(build, waypoint);
     finish_statuses(build, conditions);
 }
 

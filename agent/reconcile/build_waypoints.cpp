@@ -41,10 +41,6 @@ bool admits(const Build& build, const Gateway& gateway, const std::string& ns) {
                        [&](const auto& listener) { return allows_namespace(build, gateway, listener, ns); });
 }
 
-bool handles(const Gateway& gateway, Gateway::WaypointFor what) {
-    return gateway.waypoint_for == what || gateway.waypoint_for == Gateway::WaypointFor::all;
-}
-
 struct Attachment {
     WaypointBuild* waypoint = nullptr;
     const char* reason = "";
@@ -60,7 +56,7 @@ Attachment attach(Build& build, const Wish& wish, const std::string& ns, Gateway
     }
     if (!admits(build, *waypoint->gateway, ns))
         return {nullptr, "AttachmentDenied", id + " does not allow the namespace " + ns + " in its allowedRoutes"};
-    if (!handles(*waypoint->gateway, what))
+    if (!waypoint->gateway->handles(what))
         return {nullptr, "UnsupportedTrafficType",
                 id + " does not handle this kind of traffic (istio.io/waypoint-for)"};
     return {waypoint, "WaypointAccepted", "attached to " + id};

@@ -143,6 +143,10 @@ struct Gateway {
     ObjectMeta meta;
     std::string class_name;
     WaypointFor waypoint_for = WaypointFor::service;
+    /// Is traffic to such destinations the waypoint's?
+    [[nodiscard]] bool handles(WaypointFor what) const {
+        return waypoint_for == what || waypoint_for == WaypointFor::all;
+    }
     std::vector<Listener> listeners;
     bool operator==(const Gateway&) const = default;
 };

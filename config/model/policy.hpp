@@ -83,6 +83,12 @@ struct PolicyRule {
     bool operator==(const PolicyRule&) const = default;
 };
 
+/// Does the rule ask for something that only a request of HTTP has? Where connections are judged, such a rule proves
+/// nothing for an ALLOW (istio.md 1.7).
+[[nodiscard]] bool reads_request(const PolicyRule& rule);
+/// ... for the server name of a TLS hello?
+[[nodiscard]] bool reads_server_name(const PolicyRule& rule);
+
 struct Policy {
     enum class Action : uint8_t { allow, deny };
     std::string ns;

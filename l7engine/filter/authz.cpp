@@ -15,6 +15,7 @@ AuthzInput authz_input(Exchange& exchange, bool reads_remote, uint32_t trusted_h
     AuthzInput input;
     input.judged = exchange.judged;
     input.sni = exchange.sni;
+    input.sni_unknown = exchange.sni_unknown;
     input.peer = exchange.peer.address.address;
     input.remote = input.peer;
     if (exchange.judged == Judged::request) {

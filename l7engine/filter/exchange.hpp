@@ -64,6 +64,7 @@ struct Exchange {
     SocketAddress destination = {}; ///< what the client dialled: service address and port, or pod address and port
     Judged judged = Judged::request; ///< a connection has no request: nothing of it is read
     std::string_view sni = {};       ///< what the client's TLS hello named; empty: nothing
+    bool sni_unknown = false;        ///< it may have named one that could not be read
     Head request = {};
     ExchangeTimes times = {};
     EndpointPicker* picker = nullptr; ///< the worker's balancing state

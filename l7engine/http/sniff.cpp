@@ -27,7 +27,7 @@ Sniffed sniff_tls(std::string_view text) {
     if (text.size() <= tls_record_head)
         return Sniffed::more;
     const size_t length = static_cast<size_t>(at(text, 3)) << 8 | at(text, 4);
-    return at(text, tls_record_head) == tls_client_hello && length >= 4 ? Sniffed::tls : Sniffed::tcp;
+    return at(text, tls_record_head) == tls_client_hello && length > 0 ? Sniffed::tls : Sniffed::tcp;
 }
 
 /// Upper-case methods only: "get key" is another protocol's. Ours to refuse or not is the codec's business.

@@ -82,7 +82,7 @@ bool holds(const PolicyCondition& condition, const AuthzInput& input) {
     case source_service_account: return holds_account(condition.service_accounts, input);
     case destination_ip: return holds_address(condition.blocks, input.destination);
     case destination_port: return holds_port(condition.ports, input.destination_port);
-    case connection_sni: return holds_text(condition.strings, input.sni);
+    case connection_sni: return input.sni_unknown || holds_text(condition.strings, input.sni);
     }
     return false;
 }
@@ -91,18 +91,6 @@ bool holds(const config::PolicyRule& rule, const AuthzInput& input) {
     const auto test = [&](const auto& part) { return holds(part, input); };
     return (rule.from.empty() || std::ranges::any_of(rule.from, test)) &&
            (rule.to.empty() || std::ranges::any_of(rule.to, test)) && std::ranges::all_of(rule.when, test);
-}
-
-/// Does the rule ask for something that only a request has?
-bool reads_request(const config::PolicyRule& rule) {
-    return std::ranges::any_of(rule.to,
-                               [](const config::PolicyOperation& operation) {
-                                   return !operation.hosts.empty() || !operation.methods.empty() ||
-                                          !operation.paths.empty();
-                               }) ||
-           std::ranges::any_of(rule.when, [](const PolicyCondition& condition) {
-               return condition.key == PolicyCondition::Key::request_header;
-           });
 }
 
 } // namespace
@@ -119,9 +107,12 @@ void AuthzInput::identify(const config::Workload* workload) {
 }
 
 uint32_t matching_rule(const config::Policy& policy, const AuthzInput& input) {
-    const bool proves_requests = input.judged == Judged::request || policy.action == config::Policy::Action::deny;
+    const bool denies = policy.action == config::Policy::Action::deny;
+    const bool proves_requests = input.judged == Judged::request || denies;
+    const bool proves_names = !input.sni_unknown || denies;
     const auto rule = std::ranges::find_if(policy.rules, [&](const auto& candidate) {
-        return (proves_requests || !reads_request(candidate)) && holds(candidate, input);
+        return (proves_requests || !config::reads_request(candidate)) && (proves_names || !config::reads_server_name(candidate)) &&
+               holds(candidate, input);
     });
     return rule == policy.rules.end() ? config::none : static_cast<uint32_t>(rule - policy.rules.begin());
 }

@@ -30,6 +30,7 @@ struct AuthzInput {
     IpAddress destination;
     uint16_t destination_port = 0;
     std::string_view sni;
+    bool sni_unknown = false; ///< then a DENY rule that asks for the name holds, and an ALLOW rule does not
 
     /// Fills principal, ns and service_account from a workload; nullptr: no identity.
     void identify(const config::Workload* workload);

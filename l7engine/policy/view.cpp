@@ -48,8 +48,7 @@ Authorizer::Authorizer(const config::Snapshot& snapshot, const config::PolicySet
 SnapshotView::SnapshotView(config::SnapshotPtr snapshot) : snapshot_(std::move(snapshot)) {
     index_frontends();
     index_workloads();
-    for (uint32_t i = 0; i < snapshot_->pods.size(); ++i)
-        pods_by_id_[snapshot_->pods[i].id] = i;
+    index_pods();
     routers_.reserve(snapshot_->route_tables.size());
     for (const auto& table : snapshot_->route_tables)
         routers_.emplace_back(table);
@@ -70,14 +69,33 @@ void SnapshotView::index_frontends() {
     }
 }
 
+namespace {
+
+/// `none` for an address that more than one has.
+void claim(FlatMap<IpAddress, uint32_t>& owners, const IpAddress& address, uint32_t who) {
+    const size_t known = owners.size();
+    uint32_t& owner = owners[address];
+    const bool fresh = owners.size() > known;
+    owner = fresh || owner == who ? who : config::none;
+}
+
+} // namespace
+
 void SnapshotView::index_workloads() {
     for (uint32_t i = 0; i < snapshot_->workloads.size(); ++i) {
-        for (const auto& address : snapshot_->workloads[i].addresses) {
-            const size_t known = workloads_by_address_.size();
-            uint32_t& owner = workloads_by_address_[address];
-            const bool fresh = workloads_by_address_.size() > known;
-            owner = fresh || owner == i ? i : config::none;
-        }
+        for (const auto& address : snapshot_->workloads[i].addresses)
+            claim(workloads_by_address_, address, i);
+    }
+}
+
+void SnapshotView::index_pods() {
+    for (uint32_t i = 0; i < snapshot_->pods.size(); ++i) {
+        pods_by_id_[snapshot_->pods[i].id] = i;
+        const config::Workload* workload = this->workload(snapshot_->pods[i].workload);
+        if (workload == nullptr)
+            continue;
+        for (const auto& address : workload->addresses)
+            claim(pods_by_address_, address, i);
     }
 }
 
@@ -91,6 +109,10 @@ const config::Frontend* SnapshotView::frontend(const SocketAddress& dialled) con
 
 const config::LocalPod* SnapshotView::pod(uint32_t id) const {
     return look_up(snapshot_->pods, pods_by_id_, id);
+}
+
+const config::LocalPod* SnapshotView::pod(const IpAddress& address) const {
+    return look_up(snapshot_->pods, pods_by_address_, address);
 }
 
 const config::Workload* SnapshotView::workload(const IpAddress& address) const {

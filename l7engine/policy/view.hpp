@@ -53,6 +53,8 @@ public:
     /// By the address and port that a client dialled.
     [[nodiscard]] const config::Frontend* frontend(const SocketAddress& dialled) const;
     [[nodiscard]] const config::LocalPod* pod(uint32_t id) const;
+    /// The enrolled pod of this node that has the address; nullptr: none has, or more than one.
+    [[nodiscard]] const config::LocalPod* pod(const IpAddress& address) const;
     /// The workload that owns an address. nullptr if none does, or more than one: then it proves nothing.
     [[nodiscard]] const config::Workload* workload(const IpAddress& address) const;
     /// By index; nullptr for config::none.
@@ -76,11 +78,13 @@ public:
 private:
     void index_frontends();
     void index_workloads();
+    void index_pods();
 
     config::SnapshotPtr snapshot_;
     FlatMap<uint32_t, uint32_t> frontends_by_id_;
     FlatMap<SocketAddress, uint32_t> frontends_by_address_;
     FlatMap<uint32_t, uint32_t> pods_by_id_;
+    FlatMap<IpAddress, uint32_t> pods_by_address_; ///< `none`: ambiguous
     FlatMap<IpAddress, uint32_t> workloads_by_address_; ///< `none`: ambiguous
     FlatMap<Consumer, uint32_t> consumer_tables_;
     std::vector<Router> routers_;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "l7engine/proxy/active_exchange.hpp"
 
+#include "l7engine/proxy/describe.hpp"
 #include "l7engine/proxy/wire_bytes.hpp"
 #include "l7engine/tls/websocket_key.hpp"
 
@@ -25,7 +26,7 @@ ActiveExchange::ActiveExchange(Connection& connection, Arrival& arrival)
     x.request.expect_continue = false; // ours to honour
     x.request_bytes = arrival.request_bytes;
     grpc_ = is_grpc(x.request.headers);
-    describe(connection.accepted_);
+    describe(x, connection.accepted_, connection.proxy_);
     touch();
     arm_deadline();
     for (const Slice& piece : request_body_.waiting())
@@ -43,34 +44,6 @@ ActiveExchange::~ActiveExchange() {
     --connection_.use_.requests;
     connection_.use_.buffers.bytes -= charged_bytes_;
     LinkedList<ActiveExchange>::remove(*this);
-}
-
-void ActiveExchange::describe(const Accepted& accepted) {
-    x.direction = accepted.direction;
-    x.pod_id = accepted.pod_id;
-    x.pod = x.view.pod(accepted.pod_id);
-    x.destination = accepted.destination;
-    x.peer.address = accepted.client;
-    x.picker = &connection_.proxy_.picker();
-    x.times.start_ms = connection_.proxy_.worker().now_ms();
-    if (accepted.direction == Direction::inbound) {
-        x.peer.workload = x.view.workload(accepted.client.address);
-        if (x.pod != nullptr) { // nothing of this is chosen later: a refusal has these labels, too
-            x.choice.workload = x.view.workload(x.pod->workload);
-            x.frontend = x.view.service_of(*x.pod, accepted.destination.port);
-        }
-        return;
-    }
-    x.frontend = x.view.frontend(accepted.frontend_id);
-    x.peer.workload = x.pod == nullptr ? nullptr : x.view.workload(x.pod->workload);
-    // The client is on its own loopback here: policies mean the pod's address, of the family it dialled if it has one.
-    if (x.peer.workload == nullptr || x.peer.workload->addresses.empty())
-        return;
-    x.peer.address.address = x.peer.workload->addresses.front();
-    for (const IpAddress& address : x.peer.workload->addresses) {
-        if (address.is_v4() == accepted.destination.address.is_v4())
-            x.peer.address.address = address;
-    }
 }
 
 /// The whole request's: what the client asks for in gRPC's words, or ours if that is shorter.
@@ -116,8 +89,8 @@ bool ActiveExchange::wants_session() const {
     config::Protocol protocol = config::Protocol::undeclared;
     if (x.choice.cluster != nullptr)
         protocol = x.choice.cluster->protocol;
-    else if (x.direction == Direction::inbound && x.frontend != nullptr)
-        protocol = x.frontend->protocol;
+    else if (x.direction == Direction::inbound && x.pod != nullptr)
+        protocol = x.view.protocol(*x.pod, x.destination.port);
     if (protocol == config::Protocol::http2 || protocol == config::Protocol::grpc)
         return true;
     return protocol != config::Protocol::http1 && connection_.is_http2(); // istio.md 5.1: as the client speaks
@@ -212,6 +185,8 @@ void ActiveExchange::translate_tunnel_request(bool to_http2) {
     if (!tunnel_asked_)
         return;
     Headers& headers = x.request.headers;
+    if (judged_ == nullptr)
+        judged_ = std::make_unique<Head>(x.request);
     if (const auto key = headers.find("sec-websocket-key"))
         websocket_key_ = *key;
     if (to_http2) {
@@ -588,6 +563,20 @@ void ActiveExchange::abandon(const char* why) {
         session_->forget(upstream_stream_, error);
     body_lost_ = true;
     wake();
+}
+
+bool ActiveExchange::is_still_allowed() const {
+    Proxy& proxy = connection_.proxy_;
+    Exchange now{.view = *proxy.view()};
+    describe(now, connection_.accepted_, proxy);
+    now.request = judged_ == nullptr ? x.request : *judged_;
+    return now.pod == nullptr || // its release is on its way, and ends this
+           l7::is_still_allowed(now, x.choice.address, proxy.settings().filters.trusted_hops);
+}
+
+void ActiveExchange::policy_cut() {
+    cut_ = true;
+    abandon("policy");
 }
 
 void ActiveExchange::request_failed(Error error) {

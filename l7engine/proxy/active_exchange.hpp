@@ -83,6 +83,11 @@ public:
     void timed_out(Counter why);
     void touch();
 
+    /// Of a tunnel: by the policies of the present snapshot.
+    [[nodiscard]] bool is_still_allowed() const;
+    /// They forbid it: both sides see a reset.
+    void policy_cut();
+
     /// Drops or pools the backend, counts. Nobody else may be using the backend then.
     void finish();
 
@@ -119,7 +124,6 @@ private:
     /// The whole request's time is over.
     void expired() override;
 
-    void describe(const Accepted& accepted);
     void arm_deadline();
     void time_out(ResponseFlag flag);
     void count_messages(GrpcMessages& messages, const Slice& data) const;
@@ -145,6 +149,7 @@ private:
     ViewPtr view_;
     std::vector<Head> informational_;
     std::string websocket_key_; ///< of an HTTP/1 side
+    std::unique_ptr<Head> judged_; ///< of a tunnel: the request as policies saw it
     GrpcMessages request_messages_;
     GrpcMessages reply_messages_;
     size_t gathered_bytes_ = 0;

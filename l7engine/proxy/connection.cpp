@@ -7,6 +7,7 @@
 #include "l7engine/filter/sanitize.hpp"
 #include "l7engine/http/sniff.hpp"
 #include "l7engine/proxy/active_exchange.hpp"
+#include "l7engine/proxy/describe.hpp"
 #include "l7engine/proxy/wire_bytes.hpp"
 
 namespace weft::l7 {
@@ -323,26 +324,20 @@ Task<void> Connection::refuse_request(Error error) {
 /// A request that no filter saw is a request all the same.
 void Connection::record_refusal(uint16_t status, std::string_view flag, uint64_t request_bytes,
                                 size_t response_bytes) {
-    const SnapshotView& view = *proxy_.view();
-    const bool outbound = accepted_.direction == Direction::outbound;
+    const ViewPtr view = proxy_.view();
+    Exchange x{.view = *view};
+    describe(x, accepted_, proxy_);
     RequestRecord record;
-    record.facts.reporter = outbound ? Reporter::waypoint : Reporter::destination;
-    const config::LocalPod* pod = view.pod(accepted_.pod_id);
-    const config::Frontend* frontend = outbound ? view.frontend(accepted_.frontend_id) : nullptr;
-    if (pod != nullptr) {
-        (outbound ? record.facts.source : record.facts.destination) = view.workload(pod->workload);
-        if (!outbound)
-            frontend = view.service_of(*pod, accepted_.destination.port);
-    }
-    if (!outbound)
-        record.facts.source = view.workload(accepted_.client.address);
-    if (frontend != nullptr)
-        record.facts.service = ServiceName::of(*frontend);
+    record.facts.reporter = x.direction == Direction::outbound ? Reporter::waypoint : Reporter::destination;
+    record.facts.source = x.peer.workload;
+    record.facts.destination = x.choice.workload;
+    if (x.frontend != nullptr)
+        record.facts.service = ServiceName::of(*x.frontend);
     record.facts.response_code = status;
     record.facts.flags = ResponseFlags::named(flag);
     record.request_bytes = request_bytes;
     record.response_bytes = response_bytes;
-    proxy_.stats().record(view.snapshot(), record);
+    proxy_.stats().record(view->snapshot(), record);
 }
 
 void Connection::count_refusal(int32_t status) {
@@ -478,6 +473,16 @@ void Connection::drain() {
         writer_->kick();
     if (phase_ == Phase::idle)
         enter(Phase::idle);
+}
+
+/// A request keeps to the snapshot that it began with; a tunnel, which may last for days, does not.
+void Connection::policy_changed() {
+    for (ActiveExchange* active : exchanges_now_) {
+        if (!active->is_tunnel() || active->is_over() || active->is_still_allowed())
+            continue;
+        proxy_.counters().add(Counter::policy_cut);
+        active->policy_cut();
+    }
 }
 
 void Connection::cut() {

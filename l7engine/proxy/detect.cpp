@@ -2,7 +2,6 @@
 #include "l7engine/proxy/detect.hpp"
 
 #include "l7engine/proxy/connection.hpp"
-#include "l7engine/proxy/tunnel.hpp"
 #include "l7engine/tls/client_hello.hpp"
 
 namespace weft::l7 {
@@ -18,6 +17,13 @@ config::Protocol declared_protocol(const SnapshotView& view, const Accepted& acc
     return pod == nullptr ? config::Protocol::undeclared : view.protocol(*pod, accepted.destination.port);
 }
 
+/// Some servers skip alerts, or are lenient in a record's head: a hello may be in what sniff() takes for none.
+bool is_like_tls(Bytes bytes) {
+    constexpr std::byte record_types_first{20}; // RFC 8446 5.1: ContentType
+    constexpr std::byte record_types_last{24};
+    return !bytes.empty() && bytes.front() >= record_types_first && bytes.front() <= record_types_last;
+}
+
 } // namespace
 
 void serve_by_protocol(Proxy& proxy, std::unique_ptr<ByteStream> stream, const Accepted& accepted) {
@@ -30,7 +36,7 @@ void serve_by_protocol(Proxy& proxy, std::unique_ptr<ByteStream> stream, const A
     case grpc: return Connection::start(std::make_unique<Connection>(proxy, std::move(stream), accepted));
     case tcp:
         return tasks.spawn(
-            Tunnel::run(std::make_unique<Tunnel>(proxy, std::move(stream), accepted, std::string()), {}));
+            Tunnel::run(std::make_unique<Tunnel>(proxy, std::move(stream), accepted, ServerName()), {}));
     case tls:
     case undeclared:
         return tasks.spawn(Detector::run(std::make_unique<Detector>(proxy, std::move(stream), accepted, declared)));
@@ -61,8 +67,6 @@ Task<bool> Detector::find_out() {
             co_return false;
         }
         if (!bytes || bytes->empty()) {
-            if (draining_ && gathered_.empty())
-                co_return false;
             ended_before_known();
             co_return true;
         }
@@ -90,7 +94,10 @@ bool Detector::knows(Bytes bytes) {
         case Sniffed::more: return false;
         case Sniffed::http1:
         case Sniffed::http2: counters.add(Counter::sniffed_http); return true;
-        case Sniffed::tcp: counters.add(Counter::sniffed_tcp); return true;
+        case Sniffed::tcp:
+            counters.add(Counter::sniffed_tcp);
+            name_.unknown = is_like_tls(bytes);
+            return true;
         case Sniffed::tls: counters.add(Counter::sniffed_tls); break;
         }
     }
@@ -98,15 +105,18 @@ bool Detector::knows(Bytes bytes) {
     if (hello && !*hello)
         return false;
     if (hello)
-        sni_ = std::move((*hello)->server_name);
+        name_.text = std::move((*hello)->server_name);
+    else
+        name_.unknown = true; // a server may read it all the same
     counters.add(hello ? Counter::hellos_read : Counter::hellos_malformed);
-    return true; // what cannot be read is passed through all the same, without a name
+    return true;
 }
 
 /// Silence, or the client's FIN: bytes of no protocol that we know.
 void Detector::ended_before_known() {
     proxy_.counters().add(kind_ == Sniffed::tls ? Counter::hellos_incomplete : Counter::sniffed_silence);
     kind_ = Sniffed::tcp;
+    name_.unknown = true; // it may still come
     first_ = Slice::copy_of(gathered_);
 }
 
@@ -115,14 +125,14 @@ void Detector::hand_over(std::unique_ptr<Detector> self) {
     const Accepted accepted = self->accepted_;
     std::unique_ptr<ByteStream> stream = std::move(self->stream_);
     Slice first = std::move(self->first_);
-    std::string sni = std::move(self->sni_);
+    ServerName name = std::move(self->name_);
     const bool http = self->kind_ == Sniffed::http1 || self->kind_ == Sniffed::http2;
     self.reset(); // one connection is one Downstream
     TaskGroup& tasks = proxy.worker().tasks();
     if (http)
         Connection::start(std::make_unique<Connection>(proxy, std::move(stream), accepted), std::move(first));
     else
-        tasks.spawn(Tunnel::run(std::make_unique<Tunnel>(proxy, std::move(stream), accepted, std::move(sni)),
+        tasks.spawn(Tunnel::run(std::make_unique<Tunnel>(proxy, std::move(stream), accepted, std::move(name)),
                                 std::move(first)));
 }
 

@@ -10,6 +10,7 @@
 #include "l7engine/io/stream.hpp"
 #include "l7engine/io/task.hpp"
 #include "l7engine/proxy/downstream.hpp"
+#include "l7engine/proxy/tunnel.hpp"
 
 namespace weft::l7 {
 
@@ -30,8 +31,8 @@ public:
     /// Until it is known; what serves the connection from then on has a coroutine of its own.
     [[nodiscard]] static Task<void> run(std::unique_ptr<Detector> self);
 
-    /// A client that has said nothing until its time is up is sent away then.
-    void drain() override { draining_ = true; }
+    /// It is not known yet what would be cut: the client has its time, as ever.
+    void drain() override {}
     void cut() override;
     [[nodiscard]] bool is_gone() const override { return gone_; }
     [[nodiscard]] size_t under_way() const override { return 0; }
@@ -46,9 +47,8 @@ private:
     Sniffed kind_;         ///< `tls`: the hello is wanted
     Slice first_;          ///< all that was read
     std::string gathered_; ///< the same, as long as it is not known
-    std::string sni_;
+    ServerName name_;
     Deadline deadline_;
-    bool draining_ = false;
     bool gone_ = false;
 };
 

@@ -36,7 +36,7 @@ std::vector<TcpSeries> TcpStats::collect() {
     for (auto entry = series_.begin(); entry != series_.end();) {
         TcpSeries& series = *entry->second;
         const bool in_use = entry->second.use_count() > 1;
-        if (const TcpCounts counts = std::exchange(series.counts, {}); counts != TcpCounts())
+        if (const TcpCounts counts = std::exchange(series.counts, {}); counts != TcpCounts() || in_use)
             all.push_back({.labels = series.labels, .counts = counts});
         if (in_use)
             ++entry;

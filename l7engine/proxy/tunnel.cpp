@@ -3,12 +3,13 @@
 
 #include "l7engine/filter/authz.hpp"
 #include "l7engine/filter/router.hpp"
+#include "l7engine/proxy/describe.hpp"
 #include "l7engine/proxy/proxy.hpp"
 
 namespace weft::l7 {
 
-Tunnel::Tunnel(Proxy& proxy, std::unique_ptr<ByteStream> client, const Accepted& accepted, std::string sni)
-    : Downstream(proxy, accepted), client_(std::move(client)), sni_(std::move(sni)) {
+Tunnel::Tunnel(Proxy& proxy, std::unique_ptr<ByteStream> client, const Accepted& accepted, ServerName name)
+    : Downstream(proxy, accepted), client_(std::move(client)), server_name_(std::move(name)) {
     client_->watch_peer(this);
 }
 
@@ -26,37 +27,46 @@ Task<void> Tunnel::run(std::unique_ptr<Tunnel> self, Slice first) {
 
 /// Judges, chooses and dials, as the filters do for a request. False: nobody to talk to, or the client is gone.
 Task<bool> Tunnel::connect() {
-    const ViewPtr view = proxy_.view(); // what is chosen belongs to it
-    Exchange x = described();
-    if (!choose(x))
+    ViewPtr view = proxy_.view(); // what is chosen belongs to it
+    std::optional<Exchange> x(described());
+    if (!choose(*x))
         co_return false;
     for (uint32_t tries = 1;; ++tries) {
-        UpstreamKey key{.pod_id = accepted_.pod_id, .address = x.choice.address, .client = {}};
+        UpstreamKey key{.pod_id = accepted_.pod_id, .address = x->choice.address, .client = {}};
         if (accepted_.direction == Direction::inbound)
             key.client = accepted_.client;
         const Until until(proxy_.worker().in_ms(proxy_.settings().connect_timeout_ms), &dial_);
         Result<std::unique_ptr<ByteStream>> stream =
-            co_await proxy_.dial(key, accepted_.direction, x.peer.address, until);
+            co_await proxy_.dial(key, accepted_.direction, x->peer.address, until);
         if (gone_) {
             if (stream)
                 (*stream)->abort({.code = Code::canceled, .side = Side::self, .during = "tunnel"}, true);
             co_return false;
         }
-        if (stream) {
+        if (stream) { // a policy that came meanwhile has judged the endpoint: policy_changed()
             server_ = std::move(*stream);
-            open_ = std::move(x.choice.open);
-            open(x, {});
+            open_ = std::move(x->choice.open);
+            proxy_.picker().endpoint_worked(x->choice.address);
+            open(*x, {});
             co_return true;
         }
+        if (stream.error().side == Side::upstream && x->choice.endpoint)
+            proxy_.picker().endpoint_failed(x->choice.address, EndpointFailure::connect, proxy_.worker().now_ms());
         if (!may_try_again(stream.error(), tries)) {
-            refuse(x, local_reply(stream.error()));
+            refuse(*x, local_reply(stream.error()));
             co_return false;
         }
-        const SocketAddress failed = x.choice.address;
-        if (!choose(x))
+        const SocketAddress failed = x->choice.address;
+        const bool anew = proxy_.view() != view;
+        if (anew) { // its policies and endpoints count from now on
+            x.reset();
+            view = proxy_.view();
+            x.emplace(described());
+        }
+        if (!choose(*x) || (anew && x->choice.address == failed && !choose(*x)))
             co_return false;
-        if (x.choice.address == failed) { // there is no other
-            refuse(x, local_reply(stream.error()));
+        if (x->choice.address == failed) { // there is no other
+            refuse(*x, local_reply(stream.error()));
             co_return false;
         }
         proxy_.counters().add(Counter::retries_connect);
@@ -89,31 +99,9 @@ Task<void> Tunnel::relay(Slice first) {
 Exchange Tunnel::described() const {
     Exchange x{.view = *proxy_.view()};
     x.judged = Judged::connection;
-    x.sni = sni_;
-    x.direction = accepted_.direction;
-    x.pod_id = accepted_.pod_id;
-    x.pod = x.view.pod(accepted_.pod_id);
-    x.destination = accepted_.destination;
-    x.peer.address = accepted_.client;
-    x.picker = &proxy_.picker();
-    if (accepted_.direction == Direction::inbound) {
-        x.peer.workload = x.view.workload(accepted_.client.address);
-        if (x.pod != nullptr) {
-            x.choice.workload = x.view.workload(x.pod->workload);
-            x.frontend = x.view.service_of(*x.pod, accepted_.destination.port);
-        }
-        return x;
-    }
-    x.frontend = x.view.frontend(accepted_.frontend_id);
-    x.peer.workload = x.pod == nullptr ? nullptr : x.view.workload(x.pod->workload);
-    if (x.peer.workload == nullptr || x.peer.workload->addresses.empty())
-        return x;
-    // The client is on its own loopback here: policies mean the pod's address, of the family it dialled if it has one.
-    x.peer.address.address = x.peer.workload->addresses.front();
-    for (const IpAddress& address : x.peer.workload->addresses) {
-        if (address.is_v4() == accepted_.destination.address.is_v4())
-            x.peer.address.address = address;
-    }
+    x.sni = server_name_.text;
+    x.sni_unknown = server_name_.unknown;
+    describe(x, accepted_, proxy_);
     return x;
 }
 
@@ -139,7 +127,6 @@ bool Tunnel::choose(Exchange& x) {
         return false;
     }
     endpoint_ = x.choice.address;
-    endpoint_pod_ = x.choice.cluster->endpoints[*x.choice.endpoint].local_pod;
     return true;
 }
 
@@ -198,16 +185,9 @@ void Tunnel::policy_changed() {
 }
 
 bool Tunnel::is_still_allowed() const {
-    const uint32_t trusted_hops = proxy_.settings().filters.trusted_hops;
     Exchange x = described();
-    if (x.pod == nullptr)
-        return true; // its release is on its way, and ends this
-    if (judge_arrival(x, trusted_hops))
-        return false;
-    if (endpoint_pod_ == 0)
-        return true;
-    const config::LocalPod* pod = x.view.pod(endpoint_pod_);
-    return pod == nullptr || judge_pod(x, *pod, endpoint_, trusted_hops); // a pod that left Weft is guarded no more
+    return x.pod == nullptr || // its release is on its way, and ends this
+           l7::is_still_allowed(x, endpoint_, proxy_.settings().filters.trusted_hops);
 }
 
 } // namespace weft::l7

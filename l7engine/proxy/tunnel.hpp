@@ -16,6 +16,12 @@
 
 namespace weft::l7 {
 
+/// What the client's TLS hello named.
+struct ServerName {
+    std::string text;     ///< empty: nothing
+    bool unknown = false; ///< the client may speak TLS, and its hello could not be read: policies take it for any name
+};
+
 /// A client connection that is passed through untouched: judged as a connection, connected to an endpoint of the
 /// service that was dialled (or to the pod), then relayed until both sides have ended. Refusal and failure are a reset
 /// without a byte. A new snapshot judges it again; a drain leaves it alone until the time is up.
@@ -23,8 +29,7 @@ namespace weft::l7 {
 /// Owned by its coroutine's frame. One worker's thread.
 class Tunnel final : public Downstream, private PeerWatcher {
 public:
-    /// `sni`: the server name of the client's TLS hello; empty: none.
-    Tunnel(Proxy& proxy, std::unique_ptr<ByteStream> client, const Accepted& accepted, std::string sni);
+    Tunnel(Proxy& proxy, std::unique_ptr<ByteStream> client, const Accepted& accepted, ServerName name);
     ~Tunnel() override;
 
     /// `first`: what was read from the client already.
@@ -49,11 +54,10 @@ private:
 
     std::unique_ptr<ByteStream> client_;
     std::unique_ptr<ByteStream> server_;
-    const std::string sni_;
-    SocketAddress endpoint_;    ///< outbound: where it goes
-    uint32_t endpoint_pod_ = 0; ///< ... if that is a pod of this node
-    OpenRequest open_;          ///< at the endpoint
-    TcpSeriesPtr series_;       ///< once it is known who talks to whom
+    const ServerName server_name_;
+    SocketAddress endpoint_; ///< outbound: where it goes
+    OpenRequest open_;       ///< at the endpoint
+    TcpSeriesPtr series_;    ///< once it is known who talks to whom
     Cancel dial_;
     std::optional<Relay> relay_;
     bool gone_ = false;

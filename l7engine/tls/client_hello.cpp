@@ -12,7 +12,6 @@ constexpr uint8_t content_handshake = 22;
 constexpr uint8_t message_client_hello = 1;
 constexpr uint8_t version_major = 3;
 constexpr uint16_t extension_server_name = 0;
-constexpr uint16_t extension_alpn = 16;
 constexpr uint8_t name_type_host = 0;
 constexpr size_t record_head_bytes = 5;
 constexpr size_t record_bytes_max = 16 * 1024; ///< RFC 8446 5.1: TLSPlaintext.length
@@ -76,8 +75,12 @@ Result<size_t> message_size(std::string_view begun) {
 
 /// Collects the handshake message out of the records. nullopt: more bytes are needed.
 Result<std::optional<std::string>> gather(std::string_view text) {
+    const size_t all = text.size();
     std::string message;
+    size_t records = 0;
     while (text.size() >= record_head_bytes) {
+        if (++records > client_hello_records_max)
+            return fail(Code::too_large, "client hello records");
         Cursor record(text);
         if (record.number(1) != content_handshake || record.number(1) != version_major)
             return malformed("tls record");
@@ -86,22 +89,28 @@ Result<std::optional<std::string>> gather(std::string_view text) {
         if (length == 0 || length > record_bytes_max)
             return malformed("tls record length");
         const std::string_view here = record.rest().substr(0, length);
-        message.append(here);
+        const bool whole = here.size() == length;
+        // Copied once it is whole; but its beginning may tell more than enough.
+        message.append(whole ? here : here.substr(0, message_head_bytes));
         text.remove_prefix(record_head_bytes + here.size());
         const Result<size_t> size = message_size(message);
         if (!size)
             return std::unexpected(size.error());
-        if (*size > 0 && message.size() >= *size) {
+        if (all - text.size() > client_hello_bytes_max)
+            break;
+        if (whole && *size > 0 && message.size() >= *size) {
             message.resize(*size);
             return message;
         }
-        if (here.size() < length)
+        if (!whole)
             break;
     }
+    if (all > client_hello_bytes_max)
+        return fail(Code::too_large, "client hello");
     return std::optional<std::string>();
 }
 
-/// Letters, digits, '-', '_' and '.' between labels: what a DNS name may hold in practice. No address (RFC 6066 3).
+/// Letters, digits, '-', '_' and '.' between labels: what a DNS name may hold in practice.
 bool is_host_name(std::string_view name) {
     if (name.empty() || name.size() > host_bytes_max || name.starts_with('.') || name.ends_with('.') ||
         name.find("..") != std::string_view::npos)
@@ -134,38 +143,20 @@ Result<void> read_server_name(Cursor extension, ClientHello& hello) {
     return extension.ok() && extension.empty() ? Result<void>() : malformed("server name");
 }
 
-Result<void> read_alpn(Cursor extension, ClientHello& hello) {
-    Cursor names = extension.vector(2);
-    while (!names.empty()) {
-        const Cursor name = names.vector(1);
-        if (!names.ok() || name.empty())
-            return malformed("alpn");
-        if (hello.alpn.size() == alpn_names_max)
-            return fail(Code::too_large, "alpn");
-        hello.alpn.emplace_back(name.rest());
-    }
-    return extension.ok() && extension.empty() ? Result<void>() : malformed("alpn");
-}
-
 Result<void> read_extensions(Cursor& message, ClientHello& hello) {
     bool named = false;
-    bool alpn = false;
     Cursor extensions = message.vector(2);
     while (!extensions.empty()) {
         const uint32_t type = extensions.number(2);
         Cursor extension = extensions.vector(2);
         if (!extensions.ok())
             return malformed("extension");
-        // Two of one type: which one counts would depend on the reader (RFC 8446 4.2).
-        if ((type == extension_server_name && std::exchange(named, true)) ||
-            (type == extension_alpn && std::exchange(alpn, true)))
+        if (type != extension_server_name)
+            continue;
+        // Two of it: which one counts would depend on the reader (RFC 8446 4.2).
+        if (std::exchange(named, true))
             return malformed("extension given twice");
-        Result<void> read;
-        if (type == extension_server_name)
-            read = read_server_name(extension, hello);
-        else if (type == extension_alpn)
-            read = read_alpn(extension, hello);
-        if (!read)
+        if (const Result<void> read = read_server_name(extension, hello); !read)
             return read;
     }
     return message.ok() && message.empty() ? Result<void>() : malformed("client hello");

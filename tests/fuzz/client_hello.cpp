@@ -15,10 +15,7 @@ std::string describe(const Result<std::optional<tls::ClientHello>>& read) {
         return std::string("error ") + name(read.error().code);
     if (!*read)
         return "more";
-    std::string text = "hello " + (*read)->server_name;
-    for (const std::string& protocol : (*read)->alpn)
-        text += "\n" + protocol;
-    return text;
+    return "hello " + (*read)->server_name;
 }
 
 /// A handshake message in records of at most that many bytes.
@@ -39,7 +36,6 @@ void check_name(const tls::ClientHello& hello) {
     require(hello.server_name.size() <= 253 && std::ranges::all_of(hello.server_name, is_host) &&
                 !hello.server_name.starts_with('.') && !hello.server_name.ends_with('.'),
             "a server name is a host name without a dot at its end", hello.server_name);
-    require(hello.alpn.size() <= tls::alpn_names_max, "protocol names are bounded");
 }
 
 } // namespace

@@ -166,6 +166,50 @@ TEST(Tunnel, the_server_name_of_the_hello_is_judged) {
     }
 }
 
+TEST(Tunnel, a_name_that_cannot_be_read_may_be_any) {
+    using enum config::Policy::Action;
+    std::string malformed = hello("good.example");
+    malformed[6] = '\xff'; // the message claims 16 MiB
+    struct Row {
+        const char* what;
+        Protocol protocol;
+        std::string said; // empty: nothing
+        config::Policy::Action action;
+        bool passes;
+    };
+    const std::string fragment = std::string("\x16\x03\x01\0\x02\x01\0", 7);
+    const std::string alert_first = std::string("\x15\x03\x01\0\x02\x01\0", 7) + hello("bad.example");
+    const Row rows[] = {
+        {"malformed", Protocol::tls, malformed, deny, false},
+        {"malformed", Protocol::tls, malformed, allow, false},
+        {"a part", Protocol::tls, hello("bad.example").substr(0, 30), deny, false},
+        {"a short fragment", Protocol::undeclared, fragment, deny, false},
+        {"an alert before it", Protocol::undeclared, alert_first, deny, false},
+        {"silence", Protocol::undeclared, "", deny, false},
+        {"no TLS", Protocol::undeclared, "get key\r\n", deny, true},
+        {"no TLS", Protocol::undeclared, "get key\r\n", allow, false},
+        {"declared TCP: nobody looks", Protocol::tcp, "", deny, true},
+        {"another name", Protocol::undeclared, hello("good.example"), deny, true},
+        {"the name", Protocol::undeclared, hello("bad.example"), deny, false},
+        {"the name", Protocol::undeclared, hello("bad.example"), allow, true},
+    };
+    uint64_t seed = 40;
+    for (const Row& row : rows) {
+        TcpStage stage(++seed, row.protocol);
+        stage.snapshot.policies = {sni_policy(row.action, "bad.example")};
+        stage.snapshot.policy_sets = {row.action == allow ? config::PolicySet{.deny = {}, .allow = {0}}
+                                                          : config::PolicySet{.deny = {0}, .allow = {}}};
+        stage.snapshot.frontends[0].policies = 0;
+        stage.apply();
+        const sim::Peer client = stage.client();
+        if (!row.said.empty())
+            client.send(row.said);
+        ASSERT_TRUE(stage.until([&] { return client.over() || stage.backend.peer; }, 30'000)) << row.what;
+        EXPECT_EQ(stage.backend.peer.has_value(), row.passes) << row.what;
+        EXPECT_EQ(client.saw_reset(), !row.passes) << row.what;
+    }
+}
+
 TEST(Tunnel, a_rule_about_requests_never_allows_a_connection_and_a_denial_is_a_reset_without_a_byte) {
     for (const auto action : {config::Policy::Action::allow, config::Policy::Action::deny}) {
         TcpStage stage(5);
@@ -225,7 +269,84 @@ TEST(Tunnel, a_new_snapshot_judges_open_tunnels_again) {
     EXPECT_EQ(counted(stage, Counter::policy_cut), 1U);
 }
 
+TEST(Tunnel, a_pod_that_is_enrolled_later_judges_what_is_open_to_it) {
+    TcpStage stage(24);
+    const config::LocalPod server = stage.snapshot.pods[1];
+    stage.snapshot.pods.pop_back();
+    stage.snapshot.clusters[0].endpoints = {{.address = address_of("10.0.0.2:8080"), .workload = 1, .local_pod = 0}};
+    stage.world.serve(address_of("10.0.0.2:8080"), [&](sim::Peer peer) { stage.backend.peer = peer; });
+    stage.apply();
+    const sim::Peer client = stage.client();
+    client.send("x");
+    ASSERT_TRUE(stage.until([&] { return stage.backend.received() == "x"; }));
+    stage.snapshot.pods.push_back(server);
+    stage.snapshot.clusters[0].endpoints[0].local_pod = Stage::server_pod;
+    stage.apply();
+    client.send("y");
+    ASSERT_TRUE(stage.until([&] { return stage.backend.received() == "xy"; }));
+    stage.snapshot.pods[1].id = 9; // it left Weft and came back
+    stage.snapshot.clusters[0].endpoints[0].local_pod = 9;
+    stage.snapshot.policies = {policy_of(config::Policy::Action::deny, "GET")};
+    stage.snapshot.policy_sets = {{.deny = {0}, .allow = {}}};
+    stage.snapshot.pods[1].inbound = {
+        {.port = 8080, .protocol = Protocol::tcp, .guards = {{.policies = 0, .destination_port = 80}}}};
+    stage.apply();
+    ASSERT_TRUE(stage.until([&] { return client.over() && stage.backend.peer->over(); }));
+    EXPECT_TRUE(client.saw_reset() && stage.backend.peer->saw_reset());
+    EXPECT_EQ(counted(stage, Counter::policy_cut), 1U);
+}
+
 // ------------------------------------------------------------------ backends
+
+TEST(Tunnel, another_try_goes_by_the_snapshot_of_its_own_time) {
+    for (const bool denied : {false, true}) {
+        TcpStage stage(25);
+        stage.world.ignore(address_of(backend_address));
+        const sim::Peer client = stage.client();
+        stage.until([] { return false; }, 50); // it dials
+        stage.snapshot.clusters[0].endpoints.insert(
+            stage.snapshot.clusters[0].endpoints.begin(),
+            {.address = address_of("10.0.0.2:8080"), .workload = 1, .local_pod = Stage::server_pod});
+        if (denied) {
+            stage.snapshot.policies = {policy_of(config::Policy::Action::deny, "GET")};
+            stage.snapshot.policy_sets = {{.deny = {0}, .allow = {}}};
+            stage.snapshot.pods[1].inbound = {
+                {.port = 8080, .protocol = Protocol::tcp, .guards = {{.policies = 0, .destination_port = 80}}}};
+        }
+        stage.world.serve(address_of("10.0.0.2:8080"), [&](sim::Peer peer) { peer.send("other"); });
+        stage.apply();
+        ASSERT_TRUE(stage.until([&] { return client.over() || client.received() == "other"; }));
+        EXPECT_EQ(client.saw_reset(), denied);
+        EXPECT_EQ(counted(stage, Counter::tunnels_denied_pod), denied ? 1U : 0U);
+    }
+}
+
+TEST(Tunnel, an_endpoint_that_does_not_answer_is_left_alone_for_a_while) {
+    TcpStage stage(26);
+    stage.world.stop_serving(address_of(backend_address));
+    stage.add_endpoint("10.0.1.2:8080");
+    stage.world.serve(address_of("10.0.1.2:8080"), [](sim::Peer peer) { peer.send("second"); });
+    for (int round = 0; round < 40; ++round) {
+        const sim::Peer client = stage.client();
+        ASSERT_TRUE(stage.until([&] { return client.received() == "second"; }));
+        client.reset();
+    }
+    EXPECT_GT(counted(stage, Counter::retries_connect), 0U);
+    EXPECT_LT(counted(stage, Counter::retries_connect), 10U);
+    // ... and comes back.
+    bool back = false;
+    stage.world.serve(address_of(backend_address), [&](sim::Peer peer) {
+        back = true;
+        peer.send("second");
+    });
+    stage.until([] { return false; }, 400'000);
+    for (int round = 0; round < 40 && !back; ++round) {
+        const sim::Peer client = stage.client();
+        ASSERT_TRUE(stage.until([&] { return client.received() == "second"; }));
+        client.reset();
+    }
+    EXPECT_TRUE(back);
+}
 
 TEST(Tunnel, another_endpoint_is_tried_and_without_any_the_client_is_reset) {
     TcpStage stage(8);
@@ -279,6 +400,30 @@ TEST(Tunnel, a_drain_leaves_it_alone_until_the_time_is_up) {
     EXPECT_GE(stage.world.now_ms() - start_ms, 3'000U);
     EXPECT_EQ(counted(stage, Counter::drain_cut), 1U);
     ASSERT_TRUE(stage.until([&] { return drained; }));
+}
+
+TEST(Tunnel, a_drain_gives_a_silent_client_of_an_undeclared_port_the_server_that_speaks_first) {
+    TcpStage stage(27, Protocol::undeclared, Stage::calm(), patient());
+    stage.greeting = "220 ready";
+    const sim::Peer client = stage.client();
+    ASSERT_TRUE(stage.until([&] { return stage.proxy->connections() == 1; }));
+    bool drained = false;
+    stage.proxy->drain(10'000, [&] { drained = true; });
+    ASSERT_TRUE(stage.until([&] { return client.over() || client.received() == "220 ready"; }));
+    EXPECT_FALSE(client.over());
+    ASSERT_TRUE(stage.until([&] { return drained; }));
+    EXPECT_TRUE(client.saw_reset()); // no end that looks like one of the server's
+}
+
+TEST(Tunnel, a_series_without_news_is_reported_as_long_as_a_connection_is_open) {
+    TcpStage stage(28);
+    const sim::Peer client = stage.client();
+    client.send("x");
+    ASSERT_TRUE(stage.until([&] { return stage.backend.received() == "x"; }));
+    EXPECT_EQ(stage.report().size(), 1U);
+    const std::vector<TcpSeries> again = stage.report();
+    ASSERT_EQ(again.size(), 1U); // else the totals would be forgotten, and more closed than were ever opened
+    EXPECT_EQ(again[0].counts, TcpCounts());
 }
 
 TEST(Tunnel, an_idle_one_is_reset) {

@@ -95,6 +95,51 @@ TEST(ProxyWebsocket, is_policed_like_any_request) {
     EXPECT_EQ(status_of(client), 403);
 }
 
+TEST(ProxyWebsocket, a_new_policy_judges_open_ones_again_by_the_request_that_opened_them) {
+    for (const bool http2 : {false, true}) {
+        Stage stage(8);
+        stage.snapshot.clusters[0].protocol = config::Protocol::http1;
+        stage.add_endpoint("10.0.1.1:80");
+        stage.world.serve(address_of("10.0.1.1:80"), shouting_server());
+        std::optional<sim::Peer> one;
+        std::optional<Http2Peer> two;
+        if (http2) {
+            two.emplace(stage.client(), Http2Peer::Role::client);
+            ASSERT_TRUE(stage.until([&] { return two->settled(); }));
+            ASSERT_NE(two->websocket("/chat"), 0U);
+        } else {
+            one = stage.client();
+            one->send(opening);
+        }
+        const auto heard = [&] { return http2 ? two->of(1).body : behind_head(*one); };
+        const auto say = [&](const std::string& text) { http2 ? two->send(1, text, false) : one->send(text); };
+        ASSERT_TRUE(stage.until([&] { return heard() == "HI"; }));
+        // The key is what HTTP/1 alone has: a client of HTTP/2 sent none, whatever its backend got.
+        config::Policy policy = policy_of(config::Policy::Action::deny, "GET");
+        policy.rules[0].to.clear();
+        config::PolicyCondition condition;
+        condition.header = "sec-websocket-key";
+        condition.strings.values = {{.kind = config::StringPattern::Kind::present, .value = {}}};
+        policy.rules[0].when = {condition};
+        stage.snapshot.policies = {policy};
+        stage.snapshot.policy_sets = {{.deny = {0}, .allow = {}}};
+        stage.snapshot.frontends[0].policies = 0;
+        stage.apply();
+        if (http2) {
+            say("more");
+            ASSERT_TRUE(stage.until([&] { return heard() == "HIMORE"; }));
+            EXPECT_EQ(counted(stage, Counter::policy_cut), 0U);
+            stage.snapshot.policies[0].rules[0].when.clear(); // everything
+            stage.apply();
+            ASSERT_TRUE(stage.until([&] { return two->of(1).reset.has_value(); }));
+        } else {
+            ASSERT_TRUE(stage.until([&] { return one->over(); }));
+            EXPECT_TRUE(one->saw_reset());
+        }
+        EXPECT_EQ(counted(stage, Counter::policy_cut), 1U);
+    }
+}
+
 TEST(ProxyWebsocket, a_backend_that_accepts_without_the_right_key_is_refused) {
     Stage stage(4);
     stage.add_endpoint("10.0.1.1:80");
