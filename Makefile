@@ -40,7 +40,7 @@ build: setup
 
 build/tools/.built: $(wildcard tests/interop/go/*.* tests/interop/go/*/*.go) | setup
 	@mkdir -p build/tools && cd tests/interop/go && \
-		GOTOOLCHAIN=local GOFLAGS=-mod=readonly go build -buildvcs=false -o ../../../build/tools/ $(GO_TOOLS)
+		CGO_ENABLED=0 GOTOOLCHAIN=local GOFLAGS=-mod=readonly go build -buildvcs=false -o ../../../build/tools/ $(GO_TOOLS)
 	@touch $@
 
 # Python programs that the tests talk with.

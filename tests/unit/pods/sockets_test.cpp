@@ -112,8 +112,13 @@ TEST(UpstreamSockets, AreInsideAndBounded) {
         const auto made = make_upstream_sockets(netns, ipv6, 5);
         ASSERT_TRUE(made);
         ASSERT_EQ(made->size(), 5U);
-        for (const UniqueFd& socket : *made)
+        for (const UniqueFd& socket : *made) {
             EXPECT_EQ(netns_cookie_of(socket.get()).value_or(0), netns.cookie());
+            int keeps_alive = 0;
+            socklen_t length = sizeof(keeps_alive);
+            ASSERT_EQ(getsockopt(socket.get(), SOL_SOCKET, SO_KEEPALIVE, &keeps_alive, &length), 0);
+            EXPECT_EQ(keeps_alive, 1);
+        }
     }
     EXPECT_EQ(make_upstream_sockets(netns, false, 1'000'000)->size(), upstream_batch_max);
     EXPECT_EQ(make_upstream_sockets(netns, false, 0)->size(), 1U);

@@ -382,6 +382,16 @@ TEST_F(ReconcileTest, a_pod_port_speaks_what_all_services_that_lead_there_declar
     }
 }
 
+TEST_F(ReconcileTest, policies_say_where_what_comes_may_not_be_http) {
+    const std::string path = "rules: [{to: [{operation: {paths: [/a]}}]}]";
+    compile_text(service("db", "10.96.0.2", "ports: [{name: any, port: 5000}, {name: http, port: 80}]") +
+                 policy("p", at_service("db"), path));
+    EXPECT_EQ(condition("AuthorizationPolicy", "p", "WaypointAccepted"), "True Accepted");
+    EXPECT_NE(message_.find("Service default/db:5000, whose protocol is told"), std::string::npos) << message_;
+    EXPECT_EQ(message_.find(":80"), std::string::npos) << message_;
+    EXPECT_FALSE(diagnosed("AuthorizationPolicy default/p", "never match")); // it is nothing to warn of
+}
+
 TEST_F(ReconcileTest, policies_say_what_becomes_of_their_http_fields_where_there_is_no_http) {
     const std::string db = service("db", "10.96.0.2", "ports: [{name: tcp, port: 5432}, {name: http, port: 80}]");
     const auto bind = [&](const std::string& spec) {
