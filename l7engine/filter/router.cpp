@@ -31,12 +31,12 @@ std::optional<size_t> EndpointPicker::share(uint32_t table, uint32_t rule,
     return shares_[table][rule].pick(backends, random_);
 }
 
-bool EndpointPicker::choose(const SnapshotView& view, RouteChoice& choice, bool ipv4, uint64_t now_ms) {
+bool EndpointPicker::choose(const SnapshotView& view, RouteChoice& choice, const Chooser& who) {
     choice.open.reset();
     const std::span<const config::Endpoint> all = choice.cluster->endpoints;
-    const std::span<const config::Endpoint> endpoints = of_family(all, ipv4);
+    const std::span<const config::Endpoint> endpoints = of_family(all, who.ipv4);
     const size_t start = static_cast<size_t>(endpoints.data() - all.data());
-    const std::optional<PickedEndpoint> picked = pick(endpoints, start, choice.tried, now_ms);
+    const std::optional<PickedEndpoint> picked = pick(endpoints, start, choice.tried, who);
     if (!picked)
         return false;
     const config::Endpoint& endpoint = endpoints[picked->index];
@@ -49,15 +49,14 @@ bool EndpointPicker::choose(const SnapshotView& view, RouteChoice& choice, bool 
 
 /// An index into `endpoints`, which begin at `start` of those that `tried` counts.
 std::optional<PickedEndpoint> EndpointPicker::pick(std::span<const config::Endpoint> endpoints, size_t start,
-                                                   std::span<const uint32_t> tried, uint64_t now_ms) {
+                                                   std::span<const uint32_t> tried, const Chooser& who) {
     const auto counter = [&](size_t index) -> uint32_t& { return in_flight_[endpoints[index].address]; };
     const auto fresh = [&](size_t index) { return std::ranges::find(tried, start + index) == tried.end(); };
-    const auto fit = [&](size_t index) {
-        return fresh(index) && !health_.is_ejected(endpoints[index].address, now_ms);
-    };
-    if (health_.any(now_ms)) {
+    const auto at = [&](size_t index) { return PodEndpoint{who.pod_id, endpoints[index].address}; };
+    const auto fit = [&](size_t index) { return fresh(index) && !health_.is_ejected(at(index), who.now_ms); };
+    if (health_.any(who.now_ms)) {
         if (const auto picked = pick_endpoint(endpoints.size(), counter, random_, fit)) {
-            health_.chosen(endpoints[picked->index].address, now_ms);
+            health_.chosen(at(picked->index), who.now_ms);
             return picked;
         }
     }
@@ -86,8 +85,10 @@ namespace {
 
 std::optional<LocalReply> choose_endpoint(Exchange& exchange, uint32_t trusted_hops) {
     // The time of the request's start is good enough for a retry, too: what was ejected since then stays avoided.
-    const bool ipv4 = exchange.destination.address.is_v4();
-    if (!exchange.picker->choose(exchange.view, exchange.choice, ipv4, exchange.times.start_ms))
+    const Chooser who{.pod_id = exchange.pod_id,
+                      .ipv4 = exchange.destination.address.is_v4(),
+                      .now_ms = exchange.times.start_ms};
+    if (!exchange.picker->choose(exchange.view, exchange.choice, who))
         return local_reply(no_healthy_upstream());
     const std::optional<LocalReply> refusal = judge_endpoint(exchange, trusted_hops);
     if (refusal)

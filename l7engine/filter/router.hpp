@@ -11,6 +11,13 @@
 
 namespace weft::l7 {
 
+/// Who asks for an endpoint.
+struct Chooser {
+    uint32_t pod_id = 0; ///< whose connections go there
+    bool ipv4 = true;    ///< the family that the client dialled
+    uint64_t now_ms = 0;
+};
+
 /// A worker's balancing state: weighted shares per rule, open requests and health per endpoint. Owned by the worker's
 /// proxy.
 class EndpointPicker {
@@ -23,14 +30,14 @@ public:
     /// Chooses an endpoint of the choice's cluster, fills the choice and counts it as open. Those in choice.tried are
     /// avoided, and so are those that are ejected, as long as there is another. False: the cluster has none. One
     /// look-up per endpoint that is considered, none when the request ends.
-    [[nodiscard]] bool choose(const SnapshotView& view, RouteChoice& choice, bool ipv4, uint64_t now_ms);
+    [[nodiscard]] bool choose(const SnapshotView& view, RouteChoice& choice, const Chooser& who);
 
     /// Outcomes of requests to endpoints of clusters: of the failure of one that has not begun to answer, and of an
     /// answer that has begun. Cheap unless an endpoint is in trouble.
-    void endpoint_failed(const SocketAddress& endpoint, EndpointFailure failure, uint64_t now_ms) {
+    void endpoint_failed(const PodEndpoint& endpoint, EndpointFailure failure, uint64_t now_ms) {
         health_.failed(endpoint, failure, now_ms);
     }
-    void endpoint_worked(const SocketAddress& endpoint) { health_.worked(endpoint); }
+    void endpoint_worked(const PodEndpoint& endpoint) { health_.worked(endpoint); }
     [[nodiscard]] const EndpointHealth& health() const { return health_; }
 
     [[nodiscard]] OpenRequest open(const SocketAddress& endpoint) { return count_in(in_flight_[endpoint]); }
@@ -42,7 +49,7 @@ public:
 private:
     static OpenRequest count_in(uint32_t& count) { return OpenRequest(&++count); }
     [[nodiscard]] std::optional<PickedEndpoint> pick(std::span<const config::Endpoint> endpoints, size_t start,
-                                                     std::span<const uint32_t> tried, uint64_t now_ms);
+                                                     std::span<const uint32_t> tried, const Chooser& who);
 
     RandomState random_;
     /// By table and rule of the current snapshot. After a change a slot may serve another rule: harmless, since a

@@ -5,7 +5,7 @@
 
 namespace weft::l7 {
 
-void EndpointHealth::failed(const SocketAddress& endpoint, EndpointFailure failure, uint64_t now_ms) {
+void EndpointHealth::failed(const PodEndpoint& endpoint, EndpointFailure failure, uint64_t now_ms) {
     if (troubled_.size() >= endpoints_max && !troubled_.contains(endpoint)) {
         forget_old(now_ms);
         if (troubled_.size() >= endpoints_max)
@@ -36,12 +36,12 @@ bool EndpointHealth::any(uint64_t now_ms) {
     return !troubled_.empty();
 }
 
-bool EndpointHealth::is_ejected(const SocketAddress& endpoint, uint64_t now_ms) const {
+bool EndpointHealth::is_ejected(const PodEndpoint& endpoint, uint64_t now_ms) const {
     const auto found = troubled_.find(endpoint);
     return found != troubled_.end() && found->second.backoff_ms > 0 && now_ms < found->second.until_ms;
 }
 
-void EndpointHealth::chosen(const SocketAddress& endpoint, uint64_t now_ms) {
+void EndpointHealth::chosen(const PodEndpoint& endpoint, uint64_t now_ms) {
     const auto found = troubled_.find(endpoint);
     if (found == troubled_.end() || found->second.backoff_ms == 0 || now_ms < found->second.until_ms)
         return;

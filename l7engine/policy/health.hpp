@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <unordered_map>
 
 #include "config/base/net.hpp"
@@ -13,6 +14,20 @@ namespace weft::l7 {
 enum class EndpointFailure : uint8_t {
     connect, ///< refused, unreachable or timed out: nobody is there, and the next one would learn no more
     reset,   ///< cut before a byte of the answer: maybe only this request's fault
+};
+
+/// An endpoint as one pod reaches it. What a pod's network policy, or its own firewall, keeps from it says nothing to the
+/// others, and no pod may turn another's traffic away from an endpoint.
+struct PodEndpoint {
+    uint32_t pod_id = 0;
+    SocketAddress address;
+    bool operator==(const PodEndpoint&) const = default;
+};
+
+struct PodEndpointHash {
+    size_t operator()(const PodEndpoint& endpoint) const noexcept {
+        return std::hash<SocketAddress>()(endpoint.address) ^ (endpoint.pod_id * 0x9e3779b97f4a7c15ULL);
+    }
 };
 
 /// Which endpoints not to choose for now, by the outcome of requests. One worker's; pure: the caller brings the time,
@@ -33,18 +48,18 @@ public:
     static constexpr uint64_t remembered_ms = 60'000; ///< after the back-off: of endpoints that nobody chooses any more
     static constexpr size_t endpoints_max = 1024;     ///< in trouble at the same time; more are not noted
 
-    void failed(const SocketAddress& endpoint, EndpointFailure failure, uint64_t now_ms);
+    void failed(const PodEndpoint& endpoint, EndpointFailure failure, uint64_t now_ms);
     /// It has begun to answer.
-    void worked(const SocketAddress& endpoint) {
+    void worked(const PodEndpoint& endpoint) {
         if (!troubled_.empty())
             troubled_.erase(endpoint);
     }
 
     /// Is any endpoint to be avoided? False nearly always: then nothing else needs to be asked.
     [[nodiscard]] bool any(uint64_t now_ms);
-    [[nodiscard]] bool is_ejected(const SocketAddress& endpoint, uint64_t now_ms) const;
+    [[nodiscard]] bool is_ejected(const PodEndpoint& endpoint, uint64_t now_ms) const;
     /// A request goes there. If the back-off of an ejected endpoint is over, this request is the one that tries it.
-    void chosen(const SocketAddress& endpoint, uint64_t now_ms);
+    void chosen(const PodEndpoint& endpoint, uint64_t now_ms);
 
     /// How often an endpoint was ejected, each longer back-off included.
     [[nodiscard]] uint64_t ejections() const { return ejections_; }
@@ -60,7 +75,7 @@ private:
     };
     void forget_old(uint64_t now_ms);
 
-    std::unordered_map<SocketAddress, Trouble> troubled_;
+    std::unordered_map<PodEndpoint, Trouble, PodEndpointHash> troubled_;
     uint64_t forget_at_ms_ = 0;
     uint64_t ejections_ = 0;
 };

@@ -314,7 +314,7 @@ void ActiveExchange::upstream_failed(Error error) {
 
 void ActiveExchange::endpoint_failed(EndpointFailure failure) {
     if (x.choice.endpoint)
-        x.picker->endpoint_failed(x.choice.address, failure, connection_.proxy_.worker().now_ms());
+        x.picker->endpoint_failed({x.pod_id, x.choice.address}, failure, connection_.proxy_.worker().now_ms());
 }
 
 void ActiveExchange::upstream_read(const Result<Slice>& bytes) {
@@ -362,7 +362,7 @@ void ActiveExchange::on_head(StreamId, Head&& head, bool last) {
     request_body_.forget();
     if (body_stopped_)
         lose_body();
-    x.picker->endpoint_worked(x.choice.address);
+    x.picker->endpoint_worked({x.pod_id, x.choice.address});
     x.response = std::move(head);
     x.times.upstream_head_ms = connection_.proxy_.worker().now_ms();
     x.grpc_status = read_grpc_status(x.response.headers);

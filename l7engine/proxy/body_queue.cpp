@@ -3,17 +3,40 @@
 
 #include <algorithm>
 #include <cassert>
-#include <iterator>
-
+#include <string>
 
 namespace weft::l7 {
+
+namespace {
+
+/// A peer chooses how small its pieces are; each takes a slice, and holds the whole buffer that it came in.
+constexpr size_t small_bytes = 256;
+constexpr size_t small_slices_max = 32; ///< at the end of the list; above, they become one
+
+} // namespace
 
 void BodyQueue::push(Slice&& data, bool last) {
     if (!data.empty()) {
         bytes_ += data.size();
+        small_ = data.size() < small_bytes ? small_ + 1 : 0;
         data_.push_back(std::move(data));
+        if (small_ > small_slices_max)
+            join_small();
     }
     complete_ = complete_ || last;
+}
+
+/// The pieces at the end, those that are still there. What comes of it may be small again: each byte is copied twice or
+/// so, never more.
+void BodyQueue::join_small() {
+    const size_t count = std::min<size_t>(small_, data_.size());
+    const auto first = data_.end() - static_cast<ptrdiff_t>(count);
+    std::string whole;
+    for (auto piece = first; piece != data_.end(); ++piece)
+        whole += piece->text();
+    data_.erase(first, data_.end());
+    data_.push_back(Slice::copy_of(whole));
+    small_ = whole.size() < small_bytes ? 1 : 0;
 }
 
 void BodyQueue::push_trailers(Trailers&& trailers) {
@@ -64,9 +87,8 @@ void BodyQueue::taken(Bytes piece, Given& given) {
     given.bytes += size - again;
     if (size == 0 || taken_for_good_)
         return;
-    if (kept_bytes_ + size <= keep_max_) {
-        kept_bytes_ += size;
-        kept_.push_back(Slice::copy_of(piece)); // not the receive buffer: this may last
+    if (kept_.size() + size <= keep_max_) {
+        kept_ += as_text(piece); // not the receive buffer: this may last
     } else {
         forget();
         taken_for_good_ = true;
@@ -80,17 +102,18 @@ size_t BodyQueue::drop() {
 
 void BodyQueue::rewind() {
     assert(can_rewind());
-    data_.insert(data_.begin(), std::move_iterator(kept_.begin()), std::move_iterator(kept_.end()));
-    kept_.clear();
-    bytes_ += kept_bytes_;
-    again_bytes_ += std::exchange(kept_bytes_, 0);
+    if (!kept_.empty())
+        data_.insert(data_.begin(), Slice::copy_of(kept_));
+    bytes_ += kept_.size();
+    again_bytes_ += kept_.size();
+    std::string().swap(kept_);
     given_ = false;
 }
 
 void BodyQueue::forget() {
-    taken_for_good_ = taken_for_good_ || kept_bytes_ > 0;
-    clear_slices(kept_);
-    kept_bytes_ = keep_max_ = 0;
+    taken_for_good_ = taken_for_good_ || !kept_.empty();
+    std::string().swap(kept_);
+    keep_max_ = 0;
 }
 
 } // namespace weft::l7

@@ -3,6 +3,7 @@
 
 #include <optional>
 #include <span>
+#include <string>
 
 #include "l7engine/http/codec.hpp"
 #include "l7engine/http/out_queue.hpp"
@@ -54,15 +55,16 @@ public:
     void forget();
 
 private:
+    void join_small();
     void taken(Bytes piece, Given& given);
 
     SliceList data_;
-    SliceList kept_; ///< taken
     std::optional<Trailers> trailers_;
     size_t bytes_ = 0;
-    size_t kept_bytes_ = 0;
+    std::string kept_; ///< taken
     size_t keep_max_ = 0;
     size_t again_bytes_ = 0; ///< at the front of data_, taken before
+    uint32_t small_ = 0;     ///< small pieces at the end of data_; some of them may be gone since
     bool taken_for_good_ = false;
     bool complete_ = false;
     bool given_ = false;

@@ -46,12 +46,13 @@ Task<bool> Tunnel::connect() {
         if (stream) { // a policy that came meanwhile has judged the endpoint: policy_changed()
             server_ = std::move(*stream);
             open_ = std::move(x->choice.open);
-            proxy_.picker().endpoint_worked(x->choice.address);
+            proxy_.picker().endpoint_worked({x->pod_id, x->choice.address});
             open(*x, {});
             co_return true;
         }
         if (stream.error().side == Side::upstream && x->choice.endpoint)
-            proxy_.picker().endpoint_failed(x->choice.address, EndpointFailure::connect, proxy_.worker().now_ms());
+            proxy_.picker().endpoint_failed({x->pod_id, x->choice.address}, EndpointFailure::connect,
+                                            proxy_.worker().now_ms());
         if (!may_try_again(stream.error(), tries)) {
             refuse(*x, local_reply(stream.error()));
             co_return false;

@@ -14,6 +14,7 @@
 #include "l7engine/server/memory_watch.hpp"
 #include "l7engine/server/options.hpp"
 #include "l7engine/server/sandbox.hpp"
+#include "l7engine/tls/websocket_key.hpp"
 
 namespace {
 
@@ -79,6 +80,7 @@ int serve(const weft::l7::Options& options, const weft::l7::MemoryWatch& memory)
     inbox_of_signals = &inbox;
     (void)std::signal(SIGTERM, on_signal);
     (void)std::signal(SIGINT, on_signal);
+    (void)tls::websocket_accept({}); // libcrypto reads its configuration at its first call
     if (const weft::Result<void> locked = lock_system_calls(); !locked)
         return say(exit_failure, locked.error());
     weft::log::info("engine_started", weft::log::kv("workers", settings.workers),

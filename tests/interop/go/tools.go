@@ -2,7 +2,7 @@
 
 //go:build tools
 
-// Package tools names the programs that setup.sh --test builds at the versions of go.mod.
+// Package tools names the programs that `make tools` builds at the versions of go.mod.
 package tools
 
 import (

@@ -379,7 +379,7 @@ TEST(Picker, spreads_by_open_requests_avoids_the_failed_and_forgets_the_idle) {
         RouteChoice choice;
         choice.cluster = view->cluster(0);
         choice.tried = std::move(tried);
-        EXPECT_TRUE(picker.choose(*view, choice, true, 0));
+        EXPECT_TRUE(picker.choose(*view, choice, {.ipv4 = true, .now_ms = 0}));
         const uint32_t endpoint = *choice.endpoint;
         chosen[endpoint].push_back(std::move(choice));
         return endpoint;
@@ -392,7 +392,7 @@ TEST(Picker, spreads_by_open_requests_avoids_the_failed_and_forgets_the_idle) {
     const SocketAddress first = view->cluster(0)->endpoints[0].address;
     EXPECT_EQ(picker.in_flight(first), chosen[0].size());
     chosen[0].front().tried = {0};
-    ASSERT_TRUE(picker.choose(*view, chosen[0].front(), true, 0)); // another try counts at the other endpoint only
+    ASSERT_TRUE(picker.choose(*view, chosen[0].front(), {.ipv4 = true, .now_ms = 0})); // another try counts at the other endpoint only
     EXPECT_EQ(picker.in_flight(first), chosen[0].size() - 1);
     chosen.erase(0);
     EXPECT_EQ(picker.in_flight(first), 0U);
@@ -414,7 +414,7 @@ std::map<uint32_t, int> choices_of(EndpointPicker& picker, uint64_t now_ms, std:
         RouteChoice choice;
         choice.cluster = view->cluster(0);
         choice.tried = tried;
-        EXPECT_TRUE(picker.choose(*view, choice, true, now_ms));
+        EXPECT_TRUE(picker.choose(*view, choice, {.ipv4 = true, .now_ms = now_ms}));
         ++counts[*choice.endpoint];
     }
     return counts;
@@ -430,20 +430,20 @@ TEST(Picker, stays_away_from_ejected_and_tried_endpoints_as_long_as_there_are_ot
     EXPECT_THAT(choices_of(picker, 0, {1}), ElementsAre(Key(0), Key(2)));
     EXPECT_THAT(choices_of(picker, 0, {1, 0}), ElementsAre(Key(2)));
     EXPECT_THAT(choices_of(picker, 0, {1, 0, 2}), ElementsAre(Key(0), Key(1))) << "all but the one tried last";
-    picker.endpoint_failed(endpoints[0], EndpointFailure::connect, 1'000);
+    picker.endpoint_failed({0, endpoints[0]}, EndpointFailure::connect, 1'000);
     EXPECT_THAT(choices_of(picker, 1'500), ElementsAre(Key(1), Key(2)));
     EXPECT_THAT(choices_of(picker, 1'500, {1}), ElementsAre(Key(2)));
     EXPECT_THAT(choices_of(picker, 1'500, {1, 2}), ElementsAre(Key(0))) << "an ejected one before one that just failed";
-    picker.endpoint_failed(endpoints[1], EndpointFailure::connect, 1'500);
-    picker.endpoint_failed(endpoints[2], EndpointFailure::connect, 1'500);
+    picker.endpoint_failed({0, endpoints[1]}, EndpointFailure::connect, 1'500);
+    picker.endpoint_failed({0, endpoints[2]}, EndpointFailure::connect, 1'500);
     EXPECT_THAT(choices_of(picker, 1'600), ElementsAre(Key(0), Key(1), Key(2))) << "all are ejected: all are used";
     EXPECT_EQ(picker.health().ejections(), 3U);
-    picker.endpoint_worked(endpoints[2]);
+    picker.endpoint_worked({0, endpoints[2]});
     EXPECT_THAT(choices_of(picker, 1'600), ElementsAre(Key(2)));
     const auto counts = choices_of(picker, 2'100);
     EXPECT_EQ(counts.at(0), 1) << "one request tries it";
     EXPECT_FALSE(counts.contains(1));
-    picker.endpoint_worked(endpoints[0]);
+    picker.endpoint_worked({0, endpoints[0]});
     EXPECT_THAT(choices_of(picker, 2'200), ElementsAre(Key(0), Key(2)));
 }
 
@@ -539,16 +539,16 @@ TEST(Picker, stays_in_the_family_that_was_dialled_as_long_as_it_has_an_endpoint)
     choice.cluster = view->cluster(0);
     for (int count = 0; count < 20; ++count) {
         choice.tried = {2};
-        ASSERT_TRUE(picker.choose(*view, choice, true, 0));
+        ASSERT_TRUE(picker.choose(*view, choice, {.ipv4 = true, .now_ms = 0}));
         EXPECT_TRUE(choice.address.address.is_v4());
         choice.tried = {0};
-        ASSERT_TRUE(picker.choose(*view, choice, false, 0));
+        ASSERT_TRUE(picker.choose(*view, choice, {.ipv4 = false, .now_ms = 0}));
         EXPECT_EQ(choice.endpoint, 2U);
     }
     snapshot.clusters[0].endpoints.pop_back();
     const auto only_ipv4 = view_of(snapshot);
     choice.cluster = only_ipv4->cluster(0);
-    ASSERT_TRUE(picker.choose(*only_ipv4, choice, false, 0));
+    ASSERT_TRUE(picker.choose(*only_ipv4, choice, {.ipv4 = false, .now_ms = 0}));
     EXPECT_TRUE(choice.address.address.is_v4());
 }
 

@@ -46,7 +46,8 @@ const Case cases[] = {
     {"half a record head", "\x16\x03\x01"s, Sniffed::more},
     {"another handshake message", "\x16\x03\x01\x02\x00\x02"s, Sniffed::tcp},
     {"another major version", "\x16\x02"s, Sniffed::tcp},
-    {"a record too short for a message", "\x16\x03\x01\x00\x02\x01"s, Sniffed::tcp},
+    {"a message in several records", "\x16\x03\x01\x00\x01\x01"s, Sniffed::tls},
+    {"an empty record", "\x16\x03\x01\x00\x00\x01"s, Sniffed::tcp},
     {"ssh", "SSH-2.0-OpenSSH_9.2\r\n", Sniffed::tcp},
 };
 

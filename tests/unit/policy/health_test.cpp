@@ -9,7 +9,7 @@
 namespace weft::l7 {
 namespace {
 
-const SocketAddress endpoint = *SocketAddress::parse("10.0.0.1:80");
+const PodEndpoint endpoint{.pod_id = 1, .address = *SocketAddress::parse("10.0.0.1:80")};
 
 /// What happens to one endpoint: "c" connect failure, "r" reset, "w" worked, "t" chosen (tries it, if it is due).
 struct Step {
@@ -103,9 +103,9 @@ TEST(EndpointHealth, ForgetsWhatNobodyChoosesAndIsEmptyThen) {
 
 TEST(EndpointHealth, TheTableIsBounded) {
     EndpointHealth health;
-    SocketAddress other = endpoint;
+    PodEndpoint other = endpoint;
     for (size_t i = 0; i < 2 * EndpointHealth::endpoints_max; ++i) {
-        other.port = static_cast<uint16_t>(1 + i);
+        other.address.port = static_cast<uint16_t>(1 + i);
         health.failed(other, EndpointFailure::connect, 0);
     }
     EXPECT_EQ(health.size(), EndpointHealth::endpoints_max);
@@ -113,6 +113,16 @@ TEST(EndpointHealth, TheTableIsBounded) {
     health.failed(other, EndpointFailure::connect, 100'000); // the old ones make room
     EXPECT_EQ(health.size(), 1U);
     EXPECT_TRUE(health.is_ejected(other, 100'000));
+}
+
+TEST(EndpointHealth, what_one_pod_cannot_reach_is_well_for_the_others) {
+    EndpointHealth health;
+    health.failed(endpoint, EndpointFailure::connect, 0);
+    EXPECT_TRUE(health.is_ejected(endpoint, 1));
+    const PodEndpoint others{.pod_id = 2, .address = endpoint.address};
+    EXPECT_FALSE(health.is_ejected(others, 1));
+    health.worked(others);
+    EXPECT_TRUE(health.is_ejected(endpoint, 1));
 }
 
 } // namespace
