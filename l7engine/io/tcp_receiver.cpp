@@ -93,10 +93,8 @@ void TcpReceiver::complete(int32_t result, bool more, Slice buffer) {
         charge(before);
         if (more)
             socket_.worker().reset_checks().add(*this);
-    } else if (result == 0) {
-        ended_ = true;
     } else {
-        fail_with(-result);
+        end_with(result);
     }
     const bool read = waiting();
     wake();
@@ -205,9 +203,10 @@ bool TcpReceiver::hold() {
 }
 
 void TcpReceiver::end_with(int32_t result) {
-    ended_ = true;
-    if (result < 0)
-        fail_with(-result);
+    if (result == 0 && broken_by_ == 0)
+        ended_ = true;
+    else
+        fail_with(result == 0 ? broken_by_ : -result);
 }
 
 /// Buffers are free again, or it is time to ask for a reset: the receive that is armed anew gives it.

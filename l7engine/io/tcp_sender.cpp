@@ -98,6 +98,9 @@ Result<size_t> TcpSender::outcome(int32_t result) {
 }
 
 Error TcpSender::send_error(int error_number) {
+    // Not EPIPE: then a FIN came before the reset, or the error was told to a receive.
+    if (error_number != EPIPE && error_number != ECANCELED)
+        socket_.receiver.broken(error_number);
     Error error = from_errno(error_number, "write");
     if (error_number == ETIMEDOUT || error_number == ENOTCONN || error_number == EHOSTUNREACH ||
         error_number == ENETUNREACH)

@@ -83,6 +83,8 @@ public:
     void release() { held_ = false; } ///< the next read arms
     /// What somebody else's receive said (0: FIN, or a negative errno): later reads say the same.
     void end_with(int32_t result);
+    /// A send had the socket's error, which the kernel tells once: what a receive shows as a FIN from now on is none.
+    void broken(int error_number) { broken_by_ = error_number; }
     /// Set once reading has failed or was stopped.
     [[nodiscard]] std::optional<Error> failure() const { return failed_ ? std::optional(error_) : std::nullopt; }
     TcpReady* ready = nullptr; ///< who waits for bytes while it is held
@@ -120,6 +122,7 @@ private:
     ErrorPoll poll_{*this};
     PeerWatcher* watcher_ = nullptr; ///< until it was told
     Error error_;          ///< if failed_
+    int broken_by_ = 0;    ///< errno; 0: not broken
     BufferAccount* const account_;
     uint32_t high_bytes_;
     uint32_t low_bytes_;
@@ -156,7 +159,7 @@ private:
     struct Message;
     void cancel();
     Result<size_t> outcome(int32_t result);
-    static Error send_error(int error_number);
+    Error send_error(int error_number);
     std::unexpected<Error> fail_with(Error error);
     void send_fin();
 

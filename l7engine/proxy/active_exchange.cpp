@@ -218,6 +218,10 @@ bool ActiveExchange::translate_tunnel_reply() {
 /// The client has its 101: from here on bytes go both ways.
 void ActiveExchange::tunnel_opened() {
     tunnel_open_ = true;
+    Proxy& proxy = connection_.proxy_;
+    proxy.worker().timers().disarm(*this); // no request any more: it lasts as long as it is used
+    if (&x.view != proxy.view().get() && !is_still_allowed()) // what came while it was a request
+        return policy_cut();
     request_sent();
     connection_.turn_.notify_all(); // early data waits with the reader
 }
@@ -368,6 +372,9 @@ void ActiveExchange::on_head(StreamId, Head&& head, bool last) {
     x.grpc_status = read_grpc_status(x.response.headers);
     if (x.response.status == 101 && !translate_tunnel_reply())
         return upstream_failed({.code = Code::malformed, .side = Side::upstream, .during = "websocket accept"});
+    // An answer of HTTP/1 that accepts nothing; on a stream of HTTP/2 every 2xx would (RFC 8441 5).
+    if (tunnel_asked_ && connection_.is_http2() && x.response.status / 100 == 2)
+        return upstream_failed({.code = Code::malformed, .side = Side::upstream, .during = "websocket answer"});
     head_ready_ = true;
     head_last_ = last;
     if (last)
@@ -575,6 +582,9 @@ bool ActiveExchange::is_still_allowed() const {
 }
 
 void ActiveExchange::policy_cut() {
+    connection_.proxy_.counters().add(Counter::policy_cut);
+    if (!connection_.is_http2())
+        return connection_.cut();
     cut_ = true;
     abandon("policy");
 }
@@ -595,14 +605,20 @@ void ActiveExchange::request_failed(Error error) {
 
 void ActiveExchange::timed_out(Counter why) {
     if (is_over())
-        return;
+        return cut_stuck();
     connection_.proxy_.counters().add(why);
     time_out(ResponseFlag::SI);
 }
 
+/// A reply that can't be completed ends when what there was of it is written; HTTP/1 waits for the client there.
+void ActiveExchange::cut_stuck() {
+    if (!connection_.is_http2())
+        connection_.cut();
+}
+
 void ActiveExchange::expired() {
     if (is_over())
-        return;
+        return cut_stuck();
     connection_.proxy_.counters().add(Counter::request_timeouts);
     time_out(ResponseFlag::UT);
 }

@@ -125,6 +125,7 @@ private:
     void expired() override;
 
     void arm_deadline();
+    void cut_stuck();
     void time_out(ResponseFlag flag);
     void count_messages(GrpcMessages& messages, const Slice& data) const;
     void endpoint_failed(EndpointFailure failure);

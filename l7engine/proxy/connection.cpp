@@ -478,10 +478,8 @@ void Connection::drain() {
 /// A request keeps to the snapshot that it began with; a tunnel, which may last for days, does not.
 void Connection::policy_changed() {
     for (ActiveExchange* active : exchanges_now_) {
-        if (!active->is_tunnel() || active->is_over() || active->is_still_allowed())
-            continue;
-        proxy_.counters().add(Counter::policy_cut);
-        active->policy_cut();
+        if (active->is_tunnel() && !active->is_over() && !active->is_still_allowed())
+            active->policy_cut();
     }
 }
 

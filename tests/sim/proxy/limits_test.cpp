@@ -100,6 +100,29 @@ TEST(ProxyLimits, a_client_that_takes_nothing_of_its_reply_is_cut_long_before_a_
     }
 }
 
+TEST(ProxyLimits, a_client_that_stops_reading_is_cut_though_its_reply_can_never_be_completed) {
+    Stage stage(6);
+    stage.snapshot.clusters[0].protocol = config::Protocol::http2;
+    stage.add_endpoint("10.0.1.1:8080");
+    std::unique_ptr<Http2Peer> backend;
+    stage.world.serve(address_of("10.0.1.1:8080"), [&](sim::Peer peer) {
+        backend = std::make_unique<Http2Peer>(peer, Role::server);
+        backend->on_request = [](Http2Peer& self, StreamId stream, const Http2Peer::Message&) {
+            self.reply(stream, std::string(4'000'000, 'b'), 200, false);
+        };
+    });
+    const sim::Peer client = stage.client();
+    client.send(get);
+    client.pause();
+    stage.until([] { return false; }, 5'000); // all that fits is written
+    ASSERT_EQ(stage.proxy->exchanges(), 1U);
+    backend->peer().reset();
+    stage.until([] { return false; }, 100);
+    EXPECT_EQ(counted(stage, Counter::backend_cut), 1U);
+    ASSERT_TRUE(stage.until([&] { return stage.proxy->connections() == 0; }, 3 * ProxySettings{}.stall_timeout_ms));
+    backend = nullptr;
+}
+
 // ------------------------------------------------------------------ memory
 
 /// The answer to one GET on a connection of its own.

@@ -140,6 +140,62 @@ TEST(ProxyWebsocket, a_new_policy_judges_open_ones_again_by_the_request_that_ope
     }
 }
 
+TEST(ProxyWebsocket, a_policy_that_comes_before_the_backend_accepts_judges_it_as_it_opens) {
+    for (const bool http2 : {false, true}) {
+        Stage stage(10);
+        stage.snapshot.clusters[0].protocol = config::Protocol::http1;
+        stage.add_endpoint("10.0.1.1:80");
+        Backend backend;
+        stage.world.serve(address_of("10.0.1.1:80"), [&](sim::Peer peer) { backend.peer = peer; });
+        std::optional<sim::Peer> one;
+        std::optional<Http2Peer> two;
+        if (http2) {
+            two.emplace(stage.client(), Http2Peer::Role::client);
+            ASSERT_TRUE(stage.until([&] { return two->settled(); }));
+            ASSERT_NE(two->websocket("/chat"), 0U);
+        } else {
+            one = stage.client();
+            one->send(opening);
+        }
+        ASSERT_TRUE(stage.until([&] { return backend.received().ends_with("\r\n\r\n"); }));
+        stage.snapshot.policies = {policy_of(config::Policy::Action::deny, "GET"),
+                                   policy_of(config::Policy::Action::deny, "CONNECT")};
+        stage.snapshot.policy_sets = {{.deny = {0, 1}, .allow = {}}};
+        stage.snapshot.frontends[0].policies = 0;
+        stage.apply();
+        EXPECT_EQ(counted(stage, Counter::policy_cut), 0U);
+        std::string lower(backend.received());
+        std::ranges::transform(lower, lower.begin(), [](unsigned char c) { return std::tolower(c); });
+        const size_t at = lower.find("sec-websocket-key: ") + 19;
+        backend.peer->send("HTTP/1.1 101 Switching Protocols\r\nconnection: Upgrade\r\nupgrade: websocket\r\n"
+                           "sec-websocket-accept: " +
+                           tls::websocket_accept(std::string(backend.received().substr(at, 24))) + "\r\n\r\nsecret");
+        if (http2) {
+            ASSERT_TRUE(stage.until([&] { return two->of(1).reset.has_value(); }));
+            EXPECT_EQ(two->of(1).body, "");
+        } else {
+            ASSERT_TRUE(stage.until([&] { return one->over(); }));
+            EXPECT_EQ(behind_head(*one), "");
+        }
+        EXPECT_EQ(counted(stage, Counter::policy_cut), 1U);
+    }
+}
+
+TEST(ProxyWebsocket, the_time_of_a_request_ends_when_it_is_open) {
+    ProxySettings settings;
+    settings.request_timeout_ms = 5'000;
+    Stage stage(9, Stage::calm(), settings);
+    stage.add_endpoint("10.0.1.1:80");
+    stage.world.serve(address_of("10.0.1.1:80"), shouting_server());
+    const sim::Peer client = stage.client();
+    client.send(opening);
+    ASSERT_TRUE(stage.until([&] { return behind_head(client) == "HI"; }));
+    stage.until([] { return false; }, 20'000);
+    client.send("more");
+    ASSERT_TRUE(stage.until([&] { return behind_head(client) == "HIMORE"; }));
+    EXPECT_EQ(counted(stage, Counter::request_timeouts), 0U);
+}
+
 TEST(ProxyWebsocket, a_backend_that_accepts_without_the_right_key_is_refused) {
     Stage stage(4);
     stage.add_endpoint("10.0.1.1:80");
@@ -150,6 +206,19 @@ TEST(ProxyWebsocket, a_backend_that_accepts_without_the_right_key_is_refused) {
     client.send(opening);
     ASSERT_TRUE(stage.until([&] { return replies_of(client) == 1; })) << client.received();
     EXPECT_EQ(status_of(client), 502);
+}
+
+TEST(ProxyWebsocket, an_ordinary_answer_is_none_that_opens_a_stream) {
+    Stage stage(11);
+    stage.snapshot.clusters[0].protocol = config::Protocol::http1;
+    stage.add_endpoint("10.0.1.1:80");
+    stage.world.serve(address_of("10.0.1.1:80"), http_server([](std::string_view, sim::Peer) { return reply("hi"); }));
+    Http2Peer client(stage.client(), Http2Peer::Role::client);
+    ASSERT_TRUE(stage.until([&] { return client.settled(); }));
+    const StreamId stream = client.websocket("/chat");
+    ASSERT_NE(stream, 0U);
+    ASSERT_TRUE(stage.until([&] { return client.of(stream).has_head; }));
+    EXPECT_EQ(client.of(stream).head.status, 502);
 }
 
 TEST(ProxyWebsocket, an_http2_client_reaches_an_http1_backend) {

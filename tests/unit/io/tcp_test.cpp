@@ -162,6 +162,34 @@ TEST(tcp, a_reset_that_came_together_with_bytes_is_seen) {
     EXPECT_EQ(read.error().code, Code::reset);
 }
 
+/// The kernel tells an error once: whoever writes first has it, and a receive sees a FIN.
+TEST(tcp, a_reset_that_a_write_was_told_is_no_clean_end_for_the_reader) {
+    for (const bool said_fin : {false, true}) {
+        auto worker = make_worker();
+        auto [client, server] = tcp_pair();
+        const auto stream = make_tcp_stream(*worker, std::move(server), {});
+        if (said_fin) { // then the end was clean, whatever came behind it
+            ASSERT_EQ(shutdown(client.get(), SHUT_WR), 0);
+        }
+        const linger hard{.l_onoff = 1, .l_linger = 0};
+        setsockopt(client.get(), SOL_SOCKET, SO_LINGER, &hard, sizeof hard);
+        client.reset();
+        Result<size_t> written = 0;
+        const std::array slices{Slice::of_static("hello")};
+        worker->tasks().spawn(write_once(*stream, slices, never, written));
+        ASSERT_TRUE(finish_tasks(*worker));
+        ASSERT_FALSE(written.has_value());
+        Result<Slice> read;
+        bool done = false;
+        worker->tasks().spawn(read_once(*stream, never, read, done));
+        ASSERT_TRUE(turn_until(*worker, [&] { return done; }));
+        EXPECT_EQ(read.has_value(), said_fin);
+        if (!said_fin) {
+            EXPECT_EQ(read.error().code, Code::reset);
+        }
+    }
+}
+
 TEST(tcp, a_read_deadline_loses_nothing) {
     auto worker = make_worker();
     Pair pair(*worker);
