@@ -39,16 +39,16 @@ AuthzVerdict judge_named(Exchange& exchange, uint32_t trusted_hops) {
     // Without a frontend the router answers 404; nothing is forwarded, so nothing is judged.
     if (exchange.frontend == nullptr || exchange.frontend->policies == config::none)
         return {.allowed = true};
-    const Authorizer& authorizer = exchange.view.authorizer(exchange.frontend->policies);
+    const Authorizer& authorizer = exchange.view->authorizer(exchange.frontend->policies);
     return authorizer.judge(authz_input(exchange, authorizer.reads_remote(), trusted_hops));
 }
 
 AuthzVerdict judge_unnamed(Exchange& exchange, uint32_t trusted_hops) {
-    const auto guards = exchange.view.guards(*exchange.pod, exchange.destination.port);
+    const auto guards = exchange.view->guards(*exchange.pod, exchange.destination.port);
     if (guards.empty())
         return {.allowed = true};
-    const bool remote = reads_remote(exchange.view, guards);
-    return judge_guards(exchange.view.snapshot(), guards, authz_input(exchange, remote, trusted_hops));
+    const bool remote = reads_remote(*exchange.view, guards);
+    return judge_guards(exchange.view->snapshot(), guards, authz_input(exchange, remote, trusted_hops));
 }
 
 class Authz final : public Filter {
@@ -72,8 +72,8 @@ private:
 bool was_judged_by_name(const Exchange& exchange, std::span<const config::Guard> guards) {
     const config::Frontend* dialled = exchange.frontend;
     return dialled != nullptr && std::ranges::any_of(guards, [&](const config::Guard& guard) {
-        return guard.frontend < exchange.view.snapshot().frontends.size() &&
-               &exchange.view.snapshot().frontends[guard.frontend] == dialled && guard.policies == dialled->policies;
+        return guard.frontend < exchange.view->snapshot().frontends.size() &&
+               &exchange.view->snapshot().frontends[guard.frontend] == dialled && guard.policies == dialled->policies;
     });
 }
 
@@ -96,7 +96,7 @@ std::optional<LocalReply> judge_endpoint(Exchange& exchange, uint32_t trusted_ho
     const config::Endpoint& endpoint = exchange.choice.cluster->endpoints[*exchange.choice.endpoint];
     if (endpoint.local_pod == 0)
         return std::nullopt;
-    const config::LocalPod* pod = exchange.view.pod(endpoint.local_pod);
+    const config::LocalPod* pod = exchange.view->pod(endpoint.local_pod);
     if (pod == nullptr)
         return local_reply(no_configuration());
     if (judge_pod(exchange, *pod, endpoint.address, trusted_hops))
@@ -105,13 +105,13 @@ std::optional<LocalReply> judge_endpoint(Exchange& exchange, uint32_t trusted_ho
 }
 
 bool judge_pod(Exchange& exchange, const config::LocalPod& pod, const SocketAddress& address, uint32_t trusted_hops) {
-    const auto guards = exchange.view.guards(pod, address.port);
+    const auto guards = exchange.view->guards(pod, address.port);
     if (guards.empty() || was_judged_by_name(exchange, guards))
         return true;
-    AuthzInput input = authz_input(exchange, reads_remote(exchange.view, guards), trusted_hops);
+    AuthzInput input = authz_input(exchange, reads_remote(*exchange.view, guards), trusted_hops);
     input.destination = address.address;
     input.destination_port = address.port; // what a guard of every port judges by
-    return judge_guards(exchange.view.snapshot(), guards, input).allowed;
+    return judge_guards(exchange.view->snapshot(), guards, input).allowed;
 }
 
 std::unique_ptr<Filter> make_authz(const FilterSettings& settings) { return std::make_unique<Authz>(settings); }

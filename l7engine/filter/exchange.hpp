@@ -51,9 +51,10 @@ struct ExchangeTimes {
 };
 
 /// One request and its response, from head to end. Owned by its coroutine; filters, router and proxy write the fields
-/// that their names say, everybody reads. Borrows the snapshot's view, which outlives it. One worker's thread.
+/// that their names say, everybody reads. Borrows the snapshot's view, which outlives it; all pointers here are into it.
+/// One worker's thread.
 struct Exchange {
-    const SnapshotView& view;
+    const SnapshotView* view; ///< never nullptr
 
     // before the chain: serve
     Direction direction = Direction::outbound;

@@ -88,7 +88,7 @@ std::optional<LocalReply> choose_endpoint(Exchange& exchange, uint32_t trusted_h
     const Chooser who{.pod_id = exchange.pod_id,
                       .ipv4 = exchange.destination.address.is_v4(),
                       .now_ms = exchange.times.start_ms};
-    if (!exchange.picker->choose(exchange.view, exchange.choice, who))
+    if (!exchange.picker->choose(*exchange.view, exchange.choice, who))
         return local_reply(no_healthy_upstream());
     const std::optional<LocalReply> refusal = judge_endpoint(exchange, trusted_hops);
     if (refusal)
@@ -126,21 +126,21 @@ private:
         const config::Frontend& frontend = *exchange.frontend;
         const std::string_view client_namespace =
             exchange.peer.workload == nullptr ? std::string_view() : std::string_view(exchange.peer.workload->ns);
-        const uint32_t table = exchange.view.route_table(frontend, client_namespace);
+        const uint32_t table = exchange.view->route_table(frontend, client_namespace);
         if (table == config::none) {
-            exchange.choice.cluster = exchange.view.cluster(frontend.cluster);
+            exchange.choice.cluster = exchange.view->cluster(frontend.cluster);
             if (exchange.choice.cluster == nullptr)
                 return local_reply(no_healthy_upstream());
             return std::nullopt;
         }
-        const std::optional<RouteHit> hit = exchange.view.router(table).route(exchange.request_view());
+        const std::optional<RouteHit> hit = exchange.view->router(table).route(exchange.request_view());
         if (!hit)
             return local_reply(no_route());
-        const config::RouteRule& rule = exchange.view.rule(table, *hit);
+        const config::RouteRule& rule = exchange.view->rule(table, *hit);
         exchange.choice.rule = &rule;
         const std::optional<size_t> share = exchange.picker->share(table, hit->rule, rule.backends);
         if (share)
-            exchange.choice.cluster = exchange.view.cluster(rule.backends[*share].cluster);
+            exchange.choice.cluster = exchange.view->cluster(rule.backends[*share].cluster);
         if (exchange.choice.cluster == nullptr)
             return local_reply(invalid_backend());
         return std::nullopt;

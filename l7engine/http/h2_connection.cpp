@@ -251,8 +251,10 @@ void H2Connection::reset(StreamId id, Error error) {
         --open_;
         return erase(*stream);
     }
-    if (stream->closed)
-        return erase(*stream);
+    if (stream->closed) {
+        erase(*stream);
+        return flush(); // the connection's window may be open again
+    }
     cut(*stream);
     stream->reset_by_owner = true;
     checked(nghttp2_submit_rst_stream(session_.get(), NGHTTP2_FLAG_NONE, stream->wire, code_for(error)));

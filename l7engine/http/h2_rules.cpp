@@ -217,6 +217,8 @@ Result<Head> BlockReader::finish_request(bool last) {
         return std::unexpected(target.error());
     if (last && content_length_.value_or(0) > 0)
         return malformed("content-length");
+    if (connect && last)
+        return malformed("connect that ends at once"); // a tunnel into which nothing can go
     if (!connect && !h1::is_allowed_method(head.method))
         return refuse(400, ":method");
     if (head.method == "TRACE" && !last)

@@ -18,7 +18,7 @@ bool is_idempotent(std::string_view method) {
 } // namespace
 
 ActiveExchange::ActiveExchange(Connection& connection, Arrival& arrival)
-    : x{.view = *connection.proxy_.view()}, wake_(connection.proxy_.worker()), body_wake_(connection.proxy_.worker()),
+    : x{.view = connection.proxy_.view().get()}, wake_(connection.proxy_.worker()), body_wake_(connection.proxy_.worker()),
       stream_(arrival.stream), request_body_(std::move(arrival.body)), connection_(connection),
       view_(connection.proxy_.view()), has_body_(!arrival.last), expects_continue_(arrival.head.expect_continue) {
     x.request = std::move(arrival.head);
@@ -90,7 +90,7 @@ bool ActiveExchange::wants_session() const {
     if (x.choice.cluster != nullptr)
         protocol = x.choice.cluster->protocol;
     else if (x.direction == Direction::inbound && x.pod != nullptr)
-        protocol = x.view.protocol(*x.pod, x.destination.port);
+        protocol = x.view->protocol(*x.pod, x.destination.port);
     if (protocol == config::Protocol::http2 || protocol == config::Protocol::grpc)
         return true;
     return protocol != config::Protocol::http1 && connection_.is_http2(); // istio.md 5.1: as the client speaks
@@ -122,7 +122,7 @@ void ActiveExchange::connect_failed(Error error) {
 /// Another endpoint of the same cluster, where there is one and tries are left. It may refuse the request, too.
 bool ActiveExchange::choose_another() {
     Proxy& proxy = connection_.proxy_;
-    if (++tries_ >= proxy.settings().connect_tries_max || !x.choice.endpoint)
+    if (++tries_ >= proxy.settings().connect_tries_max || !x.choice.endpoint || labels_only_)
         return false;
     const SocketAddress failed = x.choice.address;
     if (const std::optional<LocalReply> refusal = choose_again(x, proxy.settings().filters.trusted_hops)) {
@@ -220,7 +220,7 @@ void ActiveExchange::tunnel_opened() {
     tunnel_open_ = true;
     Proxy& proxy = connection_.proxy_;
     proxy.worker().timers().disarm(*this); // no request any more: it lasts as long as it is used
-    if (&x.view != proxy.view().get() && !is_still_allowed()) // what came while it was a request
+    if (x.view != proxy.view().get() && !is_still_allowed()) // what came while it was a request
         return policy_cut();
     request_sent();
     connection_.turn_.notify_all(); // early data waits with the reader
@@ -244,14 +244,14 @@ void ActiveExchange::request_sent() {
 bool ActiveExchange::may_repeat() const {
     // Only where the backend closed an idle connection as we used it: the body can be sent again, and doing it twice is
     // harmless.
-    return upstream_ != nullptr && upstream_->reused && !stale_retried_ && is_idempotent(x.request.method) &&
+    return !labels_only_ && upstream_ != nullptr && upstream_->reused && !stale_retried_ && is_idempotent(x.request.method) &&
            !pumping_ && !body_lost_ && (!body_begun_ || request_body_.can_rewind());
 }
 
 /// The same of a session. That its peer has not processed the request is good for any; that it was closed without a
 /// word may also mean that the request broke it.
 bool ActiveExchange::may_ask_again(const Error& error) const {
-    if (session_ == nullptr || head_ready_ || body_lost_ || !request_body_.can_rewind())
+    if (labels_only_ || session_ == nullptr || head_ready_ || body_lost_ || !request_body_.can_rewind())
         return false;
     if (error.retryable)
         return tries_ < connection_.proxy_.settings().connect_tries_max;
@@ -572,9 +572,52 @@ void ActiveExchange::abandon(const char* why) {
     wake();
 }
 
+bool ActiveExchange::holds_old_snapshot() {
+    const Proxy& proxy = connection_.proxy_;
+    if (labels_only_ || view_ == proxy.view())
+        return false;
+    const bool lasts = connection_.proxy_.worker().now_ms() >= x.times.start_ms + proxy.settings().snapshot_hold_ms;
+    if (!lasts || is_over() || !(head_given_ || has_upstream()))
+        return true; // for a while: all that it waits for has a time
+    keep_labels_only();
+    return false;
+}
+
+void ActiveExchange::keep_labels_only() {
+    const config::Snapshot& whole = x.view->snapshot();
+    auto kept = std::make_shared<config::Snapshot>();
+    kept->generation = whole.generation;
+    kept->trust_domain = whole.trust_domain;
+    kept->cluster_id = whole.cluster_id;
+    kept->workloads.reserve(2);
+    for (const config::Workload** who : {&x.peer.workload, &x.choice.workload}) {
+        if (*who != nullptr)
+            *who = &kept->workloads.emplace_back(**who);
+    }
+    if (const config::Cluster* cluster = x.choice.cluster)
+        x.choice.cluster = &kept->clusters.emplace_back(config::Cluster{.ns = cluster->ns,
+                                                                        .service = cluster->service,
+                                                                        .host = cluster->host,
+                                                                        .port = cluster->port,
+                                                                        .protocol = cluster->protocol,
+                                                                        .endpoints = {}});
+    if (const config::Frontend* frontend = x.frontend) {
+        config::Frontend& named = kept->frontends.emplace_back();
+        named.ns = frontend->ns;
+        named.service = frontend->service;
+        named.host = frontend->host;
+        x.frontend = &named;
+    }
+    x.choice.rule = nullptr;
+    x.pod = nullptr;
+    view_ = std::make_shared<const SnapshotView>(std::move(kept));
+    x.view = view_.get();
+    labels_only_ = true;
+}
+
 bool ActiveExchange::is_still_allowed() const {
     Proxy& proxy = connection_.proxy_;
-    Exchange now{.view = *proxy.view()};
+    Exchange now{.view = proxy.view().get()};
     describe(now, connection_.accepted_, proxy);
     now.request = judged_ == nullptr ? x.request : *judged_;
     return now.pod == nullptr || // its release is on its way, and ends this
@@ -676,7 +719,7 @@ void ActiveExchange::record() {
     record.response_bytes = x.response_bytes;
     record.request_messages = request_messages_.begun();
     record.response_messages = reply_messages_.begun();
-    connection_.proxy_.stats().record(x.view.snapshot(), record);
+    connection_.proxy_.stats().record(x.view->snapshot(), record);
 }
 
 } // namespace weft::l7

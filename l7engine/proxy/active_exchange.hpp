@@ -88,6 +88,11 @@ public:
     /// They forbid it: both sides see a reset.
     void policy_cut();
 
+    /// Does it hold a snapshot that is not in force any more? One that lasts keeps only what its metrics will say, and
+    /// with that no further try: else each change of the configuration would stay in memory for the longest stream that
+    /// began before it.
+    [[nodiscard]] bool holds_old_snapshot();
+
     /// Drops or pools the backend, counts. Nobody else may be using the backend then.
     void finish();
 
@@ -124,6 +129,7 @@ private:
     /// The whole request's time is over.
     void expired() override;
 
+    void keep_labels_only();
     void arm_deadline();
     void cut_stuck();
     void time_out(ResponseFlag flag);
@@ -166,6 +172,7 @@ private:
     bool head_last_ = false;  ///< no body follows it
     bool head_given_ = false; ///< ... and went to the codec (or our own did)
     bool stale_retried_ = false;
+    bool labels_only_ = false; ///< keep_labels_only()
     bool timed_out_ = false;
     bool tunnel_asked_ = false;
     bool tunnel_open_ = false;

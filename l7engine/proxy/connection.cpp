@@ -325,7 +325,7 @@ Task<void> Connection::refuse_request(Error error) {
 void Connection::record_refusal(uint16_t status, std::string_view flag, uint64_t request_bytes,
                                 size_t response_bytes) {
     const ViewPtr view = proxy_.view();
-    Exchange x{.view = *view};
+    Exchange x{.view = view.get()};
     describe(x, accepted_, proxy_);
     RequestRecord record;
     record.facts.reporter = x.direction == Direction::outbound ? Reporter::waypoint : Reporter::destination;
@@ -481,6 +481,13 @@ void Connection::policy_changed() {
         if (active->is_tunnel() && !active->is_over() && !active->is_still_allowed())
             active->policy_cut();
     }
+}
+
+bool Connection::holds_old_snapshot() {
+    bool holds = false;
+    for (ActiveExchange* active : exchanges_now_)
+        holds = active->holds_old_snapshot() || holds;
+    return holds;
 }
 
 void Connection::cut() {

@@ -44,6 +44,7 @@ public:
     void cut() override;
     bool shed_if_idle(uint64_t idle_ms) override;
     void policy_changed() override;
+    [[nodiscard]] bool holds_old_snapshot() override;
     [[nodiscard]] bool is_gone() const override { return client_gone_; }
     [[nodiscard]] size_t under_way() const override;
 

@@ -23,6 +23,9 @@ public:
     virtual void cut() = 0;
     /// Proxy::view() is new. An exchange keeps to the snapshot that it began with; what lasts longer is judged again.
     virtual void policy_changed() {}
+    /// Is a snapshot that is not in force any more held for it? Asked from time to time after a change: what lasts
+    /// lets go of it then.
+    [[nodiscard]] virtual bool holds_old_snapshot() { return false; }
     /// Memory runs out: closes it if nothing is under way and nothing was for `idle_ms`. True: it was.
     virtual bool shed_if_idle([[maybe_unused]] uint64_t idle_ms) { return false; }
     /// Reset or cut: only its coroutines are still to end.

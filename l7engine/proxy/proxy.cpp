@@ -102,6 +102,8 @@ void Proxy::apply(ViewPtr view) {
     picker_.forget_idle();
     for (Downstream* connection = first_connection_; connection != nullptr; connection = connection->next_)
         connection->policy_changed();
+    if (let_go_at_ == never)
+        let_go_at_ = worker_.in_ms(settings_.snapshot_hold_ms);
     for (WaitingListener& waiting : std::exchange(waiting_listeners_, {}))
         open_listener(std::move(waiting));
 }
@@ -346,8 +348,17 @@ void Proxy::tick() {
     worker_.ring().trim();
     if (pressure_ >= Pressure::idle)
         shed_idle();
+    if (worker_.now_ms() >= let_go_at_)
+        let_go_of_snapshots();
     finish_releases();
     finish_drain();
+}
+
+void Proxy::let_go_of_snapshots() {
+    bool held = false;
+    for (Downstream* connection = first_connection_; connection != nullptr; connection = connection->next_)
+        held = connection->holds_old_snapshot() || held;
+    let_go_at_ = held ? worker_.in_ms(settings_.snapshot_hold_ms) : never;
 }
 
 void Proxy::shed_idle() {

@@ -134,6 +134,7 @@ private:
     [[nodiscard]] bool has_room(const Accepted& accepted);
     [[nodiscard]] Usage used() const;
     void shed_idle();
+    void let_go_of_snapshots();
     void count_shortage(const Error& error, Counter what);
     void tick();
     Error connect_failed(Error error);
@@ -171,6 +172,7 @@ private:
     bool draining_ = false;
     size_t stopping_acceptors_ = 0;
     Deadline drain_deadline_ = never;
+    Deadline let_go_at_ = never; ///< of old snapshots
     std::vector<std::move_only_function<void()>> drained_; ///< who waits for the end of the drain
 
     std::unique_ptr<Tick> tick_;

@@ -68,6 +68,7 @@ struct ProxySettings {
     size_t stock_waiters_max = 4'096;    ///< exchanges of one pod waiting for a socket
 
     // life-cycle
+    uint64_t snapshot_hold_ms = 10'000; ///< a request that lasts longer than this lets go of an old snapshot
     uint64_t drain_idle_ms = 1'000;  ///< draining: idle connections may still send a request for that long
     uint64_t release_ms = 1'000;     ///< a released pod's exchanges may still end for that long
     uint64_t tick_ms = 250;

@@ -98,7 +98,7 @@ Task<void> Tunnel::relay(Slice first) {
 
 /// A connection as the chain's judges see it: an exchange without a request.
 Exchange Tunnel::described() const {
-    Exchange x{.view = *proxy_.view()};
+    Exchange x{.view = proxy_.view().get()};
     x.judged = Judged::connection;
     x.sni = server_name_.text;
     x.sni_unknown = server_name_.unknown;
@@ -120,7 +120,7 @@ bool Tunnel::choose(Exchange& x) {
     if (!refusal && x.frontend == nullptr)
         refusal = local_reply(no_route());
     if (!refusal) {
-        x.choice.cluster = x.view.cluster(x.frontend->cluster);
+        x.choice.cluster = x.view->cluster(x.frontend->cluster);
         refusal = x.choice.cluster == nullptr ? local_reply(no_healthy_upstream()) : choose_again(x, trusted_hops);
     }
     if (refusal) {
@@ -160,7 +160,7 @@ void Tunnel::open(const Exchange& x, ResponseFlags flags) {
     else if (x.frontend != nullptr)
         facts.service = ServiceName::of(*x.frontend);
     facts.flags = flags;
-    series_ = proxy_.tcp_stats().series_of(x.view.snapshot(), facts);
+    series_ = proxy_.tcp_stats().series_of(x.view->snapshot(), facts);
     ++series_->counts.opened;
     if (flags.empty())
         proxy_.counters().add(Counter::tunnels_opened);

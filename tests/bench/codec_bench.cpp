@@ -135,7 +135,7 @@ public:
 
     void exchange() {
         on_request_ = true;
-        exchange_.emplace(Exchange{.view = view_});
+        exchange_.emplace(Exchange{.view = &view_});
         check(server_->receive(request_, *this).has_value());
         client_->sent(size_of(client_->pending()));
         on_request_ = false;

@@ -495,5 +495,54 @@ TEST(Proxy, uses_the_new_snapshot_from_the_next_request_on) {
     EXPECT_EQ(status_of(client), 503);
 }
 
+/// Else each change of the configuration would stay in memory for the longest stream that began before it.
+TEST(Proxy, what_lasts_lets_go_of_old_snapshots_and_keeps_its_labels) {
+    for (const bool answered : {false, true}) {
+        Stage stage(77);
+        stage.add_endpoint("10.0.1.1:8080");
+        std::vector<sim::Peer> servers;
+        stage.world.serve(address_of("10.0.1.1:8080"), [&](sim::Peer peer) {
+            servers.push_back(peer);
+            peer.on_event([answered](sim::Peer end) {
+                if (answered && whole_request(end.received()) > 0 && end.received().size() < 1'000'000) {
+                    end.on_event([](sim::Peer) {});
+                    end.send("HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nbegun");
+                }
+            });
+        });
+        std::vector<sim::Peer> clients;
+        std::vector<std::weak_ptr<const SnapshotView>> old;
+        for (int round = 0; round < 20; ++round) {
+            clients.push_back(stage.client());
+            clients.back().send(get);
+            ASSERT_TRUE(stage.until([&] { return servers.size() == clients.size(); }));
+            stage.until([] { return false; }, 200);
+            old.emplace_back(stage.proxy->view());
+            stage.apply();
+        }
+        EXPECT_EQ(stage.proxy->exchanges(), 20U);
+        const auto alive = [&] { return std::ranges::count_if(old, [](const auto& one) { return !one.expired(); }); };
+        EXPECT_GT(alive(), 10);
+        stage.snapshot.workloads[0].name = "renamed";
+        stage.apply();
+        ASSERT_TRUE(stage.until([&] { return alive() == 0; }, 30'000));
+        EXPECT_EQ(stage.proxy->exchanges(), 20U);
+        for (const sim::Peer& server : servers)
+            server.send(answered ? "-last" : "HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nbegun-last");
+        ASSERT_TRUE(stage.until([&] { return stage.proxy->exchanges() == 0; }));
+        for (const sim::Peer& client : clients)
+            EXPECT_TRUE(client.received().ends_with("begun-last"));
+        const std::vector<StatsSeries> series = stage.proxy->report().series;
+        ASSERT_EQ(series.size(), 1U);
+        EXPECT_EQ(series[0].counts.requests, 20U);
+        const auto label = [&](std::string_view name) {
+            return series[0].labels[static_cast<size_t>(std::ranges::find(label_names, name) - label_names.begin())];
+        };
+        EXPECT_EQ(label("source_workload"), "client");
+        EXPECT_EQ(label("destination_workload"), "server");
+        EXPECT_EQ(label("destination_service_name"), "plain");
+    }
+}
+
 } // namespace
 } // namespace weft::l7::test

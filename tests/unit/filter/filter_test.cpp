@@ -34,7 +34,7 @@ std::shared_ptr<const SnapshotView> view_of(config::Snapshot snapshot) {
 }
 
 Exchange exchange_in(const SnapshotView& view, EndpointPicker& picker) {
-    Exchange exchange{.view = view};
+    Exchange exchange{.view = &view};
     exchange.pod_id = 1;
     exchange.pod = view.pod(1);
     exchange.frontend = view.frontend(0x010000);

@@ -123,6 +123,27 @@ TEST(H2Flow, ConnectionWindowIsShared) {
     EXPECT_EQ(pair.at_server.ended, std::vector<StreamId>{second});
 }
 
+TEST(H2Flow, WhoLeavesAReplyUnreadOpensTheWindowForTheOthers) {
+    Pair pair(windows(65535, 65535));
+    const StreamId first = pair.post();
+    const StreamId second = pair.post();
+    Head answer;
+    answer.status = 200;
+    for (const StreamId stream : {first, second}) {
+        EXPECT_EQ(pair.client->send_data(stream, {}, true).value(), 0U);
+        pair.talk();
+        EXPECT_TRUE(pair.server->send_head(stream, answer, false));
+    }
+    EXPECT_EQ(pair.server->send_data(first, Slice::copy_of(std::string(65535, 'a')), true).value(), 65535U);
+    pair.talk();
+    EXPECT_EQ(pair.at_client.ended, std::vector<StreamId>{first});
+    EXPECT_EQ(pair.server->send_data(second, Slice::copy_of("b"), true).value(), 0U);
+    pair.client->reset(first, {.code = Code::canceled, .during = "client gone"});
+    pair.talk();
+    EXPECT_EQ(pair.server->next_writable(), second);
+    EXPECT_EQ(pair.server->send_data(second, Slice::copy_of("b"), true).value(), 1U);
+}
+
 TEST(H2Flow, WindowOpenedBySettings) {
     const std::unique_ptr<Codec> client = make_h2_client_codec({});
     Recorder events;

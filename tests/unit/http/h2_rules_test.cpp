@@ -3,6 +3,8 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+
 #include "l7engine/http/h2_budget.hpp"
 #include "l7engine/http/h2_error.hpp"
 #include "l7engine/http/h2_fields.hpp"
@@ -81,8 +83,10 @@ TEST(H2Rules, Requests) {
         {"name of 4097", get({{std::string(4097, 'a'), "b"}}), "!431 header size"},
         {"N31 value of 60 KiB", get({{"a", std::string(60 * 1024, 'b')}}), "!431 header size"},
     };
-    for (const Case& c : cases)
-        EXPECT_EQ(read(Kind::request, c.fields), c.expected) << c.name;
+    for (const Case& c : cases) {
+        const bool tunnel = std::ranges::any_of(c.fields, [](const auto& field) { return field.first == ":protocol"; });
+        EXPECT_EQ(read(Kind::request, c.fields, !tunnel), c.expected) << c.name;
+    }
     EXPECT_EQ(read(Kind::request, get(FieldLines(100, {"a", "b"}))).substr(0, 16), "GET / a http {a:");
     EXPECT_EQ(read(Kind::request, get(FieldLines(101, {"a", "b"}))), "!431 header count") << "S79";
     EXPECT_EQ(read(Kind::request, get(FieldLines(1000, {"cookie", "b"}))).size(),

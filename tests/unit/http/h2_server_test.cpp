@@ -204,6 +204,7 @@ TEST(H2Server, ExtendedConnect) {
         {"another protocol", headers(1, other, 0), answered(501, "invalid", ":protocol") + "\nRST_STREAM 1 NO_ERROR"},
         {":protocol of GET", headers(1, of_get, 0), malformed("message")},
         {"a tunnel has no length", headers(1, with_length, 0), malformed("connect")},
+        {"a tunnel that ends at once", headers(1, websocket, end_stream), malformed("connect that ends at once")},
     });
 }
 
