@@ -31,7 +31,9 @@ public:
     [[nodiscard]] bool between_messages() const override {
         return !tunnel_ && (reader_.at_start() || reader_.done());
     }
-    [[nodiscard]] bool finished() const override { return failed_ || (close_ && reply_ == Reply::done); }
+    [[nodiscard]] bool finished() const override { 
+        return failed_ || (close_ && reply_ == Reply::done && (!tunnel_ || peer_ended_));
+    }
 
 private:
     enum class Reply : uint8_t { awaited, started, done };
@@ -58,6 +60,7 @@ private:
     bool draining_ = false;
     bool failed_ = false;
     bool tunnel_asked_ = false; ///< by the current request
+    bool early_ = false;        ///< bytes came behind that, and wait with our owner
     bool tunnel_ = false;
     bool peer_ended_ = false; ///< its side of the tunnel
 };
@@ -73,6 +76,7 @@ Result<size_t> H1Server::receive(const Slice& bytes, Events& events) {
         if (const Result<void> step = receive_step(bytes, offset, events); !step)
             return std::unexpected(give_up(step.error()));
     }
+    early_ = early_ || (tunnel_asked_ && reply_ == Reply::awaited && offset < bytes.size());
     return finished() ? bytes.size() : offset;
 }
 
@@ -117,6 +121,7 @@ Result<void> H1Server::receive_head(Events& events) {
     close_ = !message.keep_alive;
     reader_.begin_body(message.framing, message.length, std::move(message.nominated));
     tunnel_asked_ = message.head.asks_for_tunnel();
+    early_ = false;
     events.on_head(stream_, std::move(message.head), message.framing == Framing::none && !tunnel_asked_);
     return {};
 }
@@ -181,8 +186,9 @@ Result<void> H1Server::send_head(StreamId stream, const Head& head, bool last) {
     if (last && may_have_body(head) && head.content_length.value_or(0) > 0)
         return fail(Code::invalid, "content-length without a body");
     H1Writer::Options options = frame_reply(head, last);
-    // A client that is still sending cannot be trusted to stop in time for another request.
-    const bool close = close_ || draining_ || failed_ || options.framing == Framing::until_close || !reader_.done();
+    // A client that is still sending cannot be trusted to stop in time for another request. What it said into a tunnel
+    // that does not open is no request (hostile-input.md W08).
+    const bool close = close_ || draining_ || failed_ || early_ || options.framing == Framing::until_close || !reader_.done();
     if (close)
         options.connection = H1Writer::Connection::close;
     else if (http_10_)

@@ -271,7 +271,7 @@ void H2Connection::on_frame_sent(const nghttp2_frame& frame) {
 /// A reply that ends before its request: the client may stop sending.
 void H2Connection::on_end_sent(int32_t wire) {
     Stream* stream = stream_of(wire);
-    if (stream == nullptr || stream->remote_ended)
+    if (stream == nullptr || stream->remote_ended || stream->tunnel_open)
         return;
     cut(*stream);
     stream->reset_by_owner = true;

@@ -4,6 +4,7 @@
 #include <nghttp2/nghttp2.h>
 
 #include <algorithm>
+#include <utility>
 
 #include "l7engine/http/h1_rules.hpp"
 
@@ -46,14 +47,19 @@ std::optional<uint16_t> parse_status(std::string_view text) {
 
 } // namespace
 
+/// An idle connection keeps nothing of its last head.
+void BlockReader::forget() {
+    pseudo_ = {};
+    host_.reset();
+    cookie_.reset();
+}
+
 void BlockReader::start(Kind kind) {
     kind_ = kind;
     fault_.reset();
     bytes_ = fields_ = 0;
     regular_seen_ = false;
-    pseudo_ = {};
-    host_.reset();
-    cookie_.reset();
+    forget();
     content_length_.reset();
     te_trailers_ = expect_continue_ = expect_other_ = false;
     headers_ = {};
@@ -230,8 +236,9 @@ Result<Head> BlockReader::finish_request(bool last) {
     if (te_trailers_)
         headers_.add("te", "trailers");
     if (cookie_)
-        headers_.add("cookie", *cookie_);
+        headers_.add("cookie", *std::exchange(cookie_, std::nullopt));
     head.headers = std::move(headers_);
+    forget();
     return head;
 }
 
@@ -253,6 +260,7 @@ Result<Head> BlockReader::finish_response(bool tunnel) {
     else if (head.status != 204)
         head.content_length = content_length_;
     head.headers = std::move(headers_);
+    forget();
     return head;
 }
 

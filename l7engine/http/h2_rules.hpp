@@ -32,6 +32,7 @@ public:
     [[nodiscard]] Result<Trailers> finish_trailers();
 
 private:
+    void forget();
     struct Pseudo {
         std::optional<std::string> method, path, scheme, authority, protocol, status;
     };

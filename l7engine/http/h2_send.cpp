@@ -34,7 +34,8 @@ const char* H2Connection::no_room() const {
         return "connection takes no request";
     if (opened_ >= settings_.streams_per_connection_max)
         return "no stream number left";
-    if (open_ >= streams_max())
+    // Those too that have ended and hold a part of the connection's window, since nobody has taken their last bytes.
+    if (streams_.size() >= streams_max())
         return "streams at a time";
     return unwritten() > settings_.backlog_bytes_max ? "unwritten output" : nullptr;
 }
@@ -70,6 +71,7 @@ Result<void> H2Connection::send_reply_head(Stream& stream, const Head& head, boo
     if (!informational) {
         stream.sending = last ? Stream::Sending::ended : Stream::Sending::body;
         stream.discard_body = !body && !accepts;
+        stream.tunnel_open = accepts;
         stream.left = body ? head.content_length : std::nullopt;
     }
     flush();

@@ -30,6 +30,7 @@ struct Stream {
     bool remote_ended = false;
     bool head_request = false;
     bool tunnel = false; ///< extended CONNECT
+    bool tunnel_open = false; ///< ... and accepted by us: each side ends for itself
     uint32_t informational_heads = 0;
     uint64_t unconsumed = 0;
     uint64_t received_before = 0; ///< client side: bytes of the connection when the head was sent

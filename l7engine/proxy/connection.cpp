@@ -143,7 +143,8 @@ Task<void> Connection::serve_http1(Slice bytes) {
         co_await yield(proxy_.worker());
     while (!bytes.empty() && phase_ != Phase::closing && !client_gone_) {
         const ActiveExchange* active = only_exchange();
-        if (active != nullptr && (active->reply_given() || active->body_is_full())) {
+        const bool answered = active != nullptr && active->reply_given() && !active->is_tunnel();
+        if (answered || (active != nullptr && active->body_is_full())) {
             // For the codec the reply has ended, and it would take the next request; but it is still being written.
             // Or the backend takes the body more slowly than the client sends it.
             (void)co_await turn_.wait();

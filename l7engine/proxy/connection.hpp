@@ -101,6 +101,7 @@ private:
     Task<void> exchange(Arrival& arrival);
     Task<void> ask(ActiveExchange& active);
     Task<void> answer(ActiveExchange& active);
+    Task<void> hear_out(ActiveExchange& active);
     Task<void> pump(ActiveExchange& active);
     Task<void> flush();
     void exchange_over(ActiveExchange& active);

@@ -64,6 +64,8 @@ Task<void> Connection::exchange(Arrival& arrival) {
         Outcome outcome = chain.on_response(active.x);
         active.give_head(outcome.ready() ? outcome.take() : co_await outcome.task());
         co_await answer(active);
+        if (active.is_tunnel() && !active.is_over())
+            co_await hear_out(active);
     }
     // The backend must not go while the pump is using it.
     if (active.pumping_) {
@@ -135,6 +137,14 @@ Task<void> Connection::answer(ActiveExchange& active) {
     }
 }
 
+/// The backend has ended its side of a tunnel, the client goes on.
+Task<void> Connection::hear_out(ActiveExchange& active) {
+    if (!is_http2()) // there the stream's end has said so
+        stream_->shutdown_write();
+    while (active.pumping_ && !active.is_over())
+        (void)co_await active.wake_.wait();
+}
+
 /// The request's body on its way to the backend, as fast as that takes it.
 Task<void> Connection::pump(ActiveExchange& active) {
     active.pumping_ = true;
@@ -191,7 +201,8 @@ void Connection::exchange_over(ActiveExchange& active) {
     LinkedList<ActiveExchange>::remove(active);
     if (is_http2()) {
         codec_->consumed(active.stream_, active.request_body_.drop());
-        if (active.cut_ && !active.gone_)
+        const bool half_open = active.is_tunnel() && !active.request_body_.given(); // and the backend is gone
+        if ((active.cut_ || half_open) && !active.gone_)
             codec_->reset(active.stream_, {.code = Code::reset, .side = Side::self, .during = "reply cut"});
         writer_->kick();
         if (exchanges_now_.empty() && !client_gone_ && phase_ != Phase::closing) {
@@ -201,7 +212,7 @@ void Connection::exchange_over(ActiveExchange& active) {
     } else if (active.cut_ && !client_gone_) {
         cut();
     } else if (!client_gone_) {
-        enter(codec_->finished() ? Phase::closing : Phase::idle);
+        enter(codec_->finished() || active.is_tunnel() ? Phase::closing : Phase::idle);
         if (phase_ == Phase::idle)
             drop_http1_codec();
     }
