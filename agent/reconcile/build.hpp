@@ -62,9 +62,10 @@ struct Build {
     size_t addresses_served = 0;       ///< of all frontends
     std::vector<uint32_t> local_ids{}; ///< pod id by PodIndex item, 0: not captured here
     std::map<ObjectName, ServiceBuild> services{};
-    std::map<ObjectName, WaypointBuild> waypoints{};      ///< Gateways of our classes
-    std::map<uint32_t, std::set<std::string>> opaque_ports{}; ///< policy with HTTP fields -> ports without HTTP
-    std::map<uint32_t, std::set<std::string>> sniffed_ports{}; ///< ... -> where what is not HTTP may come, too
+    std::map<ObjectName, WaypointBuild> waypoints{};            ///< Gateways of our classes
+    std::map<uint32_t, std::set<std::string>> opaque_ports{};   ///< policy with HTTP fields -> ports without HTTP
+    std::map<uint32_t, std::set<std::string>> nameless_ports{}; ///< policy with server names -> ports declared TCP
+    std::map<uint32_t, std::set<std::string>> sniffed_ports{};  ///< ... -> where what is not HTTP may come, too
     std::map<std::vector<uint32_t>, uint32_t> policy_sets{};
 
     [[nodiscard]] ServiceBuild* service(const ObjectName& name) {

@@ -124,6 +124,10 @@ bool has_http_fields(const Build& build, uint32_t policy) {
     return std::ranges::any_of(build.out.snapshot.policies[policy].rules, config::reads_request);
 }
 
+bool has_server_names(const Build& build, uint32_t policy) {
+    return std::ranges::any_of(build.out.snapshot.policies[policy].rules, config::reads_server_name);
+}
+
 /// Where connections are judged, or may be, such rules do something else than they say (istio.md 1.7): the status must
 /// tell.
 void note_opaque_ports(Build& build, const ServiceBuild& service, const std::vector<uint32_t>& policies) {
@@ -131,10 +135,12 @@ void note_opaque_ports(Build& build, const ServiceBuild& service, const std::vec
         const bool declared = !may_be_http(port.protocol);
         if (port.port->protocol != Protocol::tcp || !(declared || port.protocol == config::Protocol::undeclared))
             continue;
+        const std::string name = object_id(Service::kind, service.name) + ":" + std::to_string(port.port->port);
         for (const uint32_t index : policies) {
             if (has_http_fields(build, index))
-                (declared ? build.opaque_ports : build.sniffed_ports)[index].insert(
-                    object_id(Service::kind, service.name) + ":" + std::to_string(port.port->port));
+                (declared ? build.opaque_ports : build.sniffed_ports)[index].insert(name);
+            if (port.protocol == config::Protocol::tcp && has_server_names(build, index))
+                build.nameless_ports[index].insert(name);
         }
     }
 }
@@ -149,11 +155,15 @@ void note_pods(Build& build, const WaypointBuild& waypoint) {
     }
 }
 
-std::string opaque_message(const config::Policy& policy, const std::set<std::string>& where, const char* what) {
+std::string list_of(const std::set<std::string>& where) {
     std::string list;
     for (const auto& one : where)
         list += (list.empty() ? "" : ", ") + one;
-    return "on " + list + ", " + what + ", " +
+    return list;
+}
+
+std::string opaque_message(const config::Policy& policy, const std::set<std::string>& where, const char* what) {
+    return "on " + list_of(where) + ", " + what + ", " +
            (policy.action == config::Policy::Action::deny
                 ? "rules with HTTP fields are judged without these: they deny more"
                 : "rules with HTTP fields never match");
@@ -165,15 +175,20 @@ void add_message(std::vector<Condition>& conditions, const std::string& message)
 }
 
 void finish_statuses(Build& build, std::map<ObjectName, std::vector<Condition>>& conditions) {
-    for (const auto& [index, ports] : build.opaque_ports) {
+    const auto warn = [&](uint32_t index, const std::string& message) {
         const auto& policy = build.out.snapshot.policies[index];
         const ObjectName name{.ns = policy.ns, .name = policy.name};
-        const std::string message =
-            opaque_message(policy, ports, "where connections and not requests are judged");
         add_message(conditions[name], message);
         build.diagnose(object_id(AuthorizationPolicy::kind, name), "spec.rules", message,
                        Diagnostic::Severity::warning);
-    }
+    };
+    for (const auto& [index, ports] : build.opaque_ports)
+        warn(index, opaque_message(build.out.snapshot.policies[index], ports,
+                                   "where connections and not requests are judged"));
+    for (const auto& [index, ports] : build.nameless_ports)
+        warn(index, "on " + list_of(ports) +
+                        ", which is declared TCP, nobody looks for a TLS hello: "
+                        "connection.sni is empty there");
     for (const auto& [index, places] : build.sniffed_ports) {
         const auto& policy = build.out.snapshot.policies[index];
         add_message(conditions[{.ns = policy.ns, .name = policy.name}],

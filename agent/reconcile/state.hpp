@@ -25,7 +25,7 @@ struct PodToCapture {
 
 /// What agent/pods found out about a captured pod.
 struct CapturedPod {
-    uint32_t id = 0;           ///< unique per agent state, never reused; > 0
+    uint32_t id = 0; ///< unique per agent state, never reused; > 0
     uint64_t netns_cookie = 0;
 
     bool operator==(const CapturedPod&) const = default;
@@ -75,12 +75,28 @@ struct KernelState {
 };
 
 /// One step of plan(). Applied in order by agent/bpf; each is idempotent.
-struct PutPod { uint64_t netns_cookie; KernelState::Pod pod; };          ///< pods and pod_addresses
-struct RemovePod { uint64_t netns_cookie; KernelState::Pod pod; };
-struct PutInboundPort { KernelState::PortKey key; KernelState::PortAction action; };
-struct RemoveInboundPort { KernelState::PortKey key; };
-struct PutService { SocketAddress address; KernelState::Service service; }; ///< a new backend set first, then the service, then the old set goes
-struct RemoveService { SocketAddress address; };
+struct PutPod {
+    uint64_t netns_cookie;
+    KernelState::Pod pod;
+}; ///< pods and pod_addresses
+struct RemovePod {
+    uint64_t netns_cookie;
+    KernelState::Pod pod;
+};
+struct PutInboundPort {
+    KernelState::PortKey key;
+    KernelState::PortAction action;
+};
+struct RemoveInboundPort {
+    KernelState::PortKey key;
+};
+struct PutService {
+    SocketAddress address;
+    KernelState::Service service;
+}; ///< a new backend set first, then the service, then the old set goes
+struct RemoveService {
+    SocketAddress address;
+};
 using MapOperation = std::variant<PutPod, RemovePod, PutInboundPort, RemoveInboundPort, PutService, RemoveService>;
 
 /// One configuration fault or remark, reported in the object's status (conventions: Diagnostic).

@@ -12,6 +12,8 @@ namespace weft {
     clock_gettime(CLOCK_MONOTONIC, &now);
     return static_cast<uint64_t>(now.tv_sec) * 1'000'000'000U + static_cast<uint64_t>(now.tv_nsec);
 }
-[[nodiscard]] inline uint64_t monotonic_ms() { return monotonic_ns() / 1'000'000U; }
+[[nodiscard]] inline uint64_t monotonic_ms() {
+    return monotonic_ns() / 1'000'000U;
+}
 
 } // namespace weft

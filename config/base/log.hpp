@@ -18,8 +18,12 @@ struct Field {
     std::string value;
 };
 
-[[nodiscard]] inline Field kv(std::string_view key, std::string_view value) { return {key, std::string(value)}; }
-[[nodiscard]] Field kv(std::string_view key, std::same_as<bool> auto value) { return {key, value ? "true" : "false"}; }
+[[nodiscard]] inline Field kv(std::string_view key, std::string_view value) {
+    return {key, std::string(value)};
+}
+[[nodiscard]] Field kv(std::string_view key, std::same_as<bool> auto value) {
+    return {key, value ? "true" : "false"};
+}
 template <std::integral T>
     requires(!std::same_as<T, bool>)
 [[nodiscard]] Field kv(std::string_view key, T value) {

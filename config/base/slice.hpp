@@ -11,7 +11,9 @@ namespace weft {
 
 using Bytes = std::span<const std::byte>;
 
-[[nodiscard]] inline Bytes as_bytes(std::string_view text) { return std::as_bytes(std::span(text)); }
+[[nodiscard]] inline Bytes as_bytes(std::string_view text) {
+    return std::as_bytes(std::span(text));
+}
 [[nodiscard]] inline std::string_view as_text(Bytes bytes) {
     return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
 }

@@ -20,8 +20,8 @@ struct StringPattern {
 /// A path value: a string form, or a template with {*} and {**} (istio.md 1.5), kept as written.
 struct PathPattern {
     bool is_template = false;
-    StringPattern text;   ///< if not a template
-    std::string pattern;  ///< if a template
+    StringPattern text;  ///< if not a template
+    std::string pattern; ///< if a template
     bool operator==(const PathPattern&) const = default;
 };
 
@@ -42,36 +42,43 @@ struct ServiceAccountRef {
 
 /// rules[].from[].source. Distinct fields: AND.
 struct PolicySource {
-    Matches<StringPattern> principals;  ///< compared with the identity without "spiffe://"
-    Matches<std::string> namespaces;    ///< `*` anywhere, full match
+    Matches<StringPattern> principals;           ///< compared with the identity without "spiffe://"
+    Matches<std::string> namespaces;             ///< `*` anywhere, full match
     Matches<ServiceAccountRef> service_accounts; ///< any trust domain
-    Matches<Cidr> ip_blocks;            ///< the peer's address
-    Matches<Cidr> remote_ip_blocks;     ///< the client's address by X-Forwarded-For rules
+    Matches<Cidr> ip_blocks;                     ///< the peer's address
+    Matches<Cidr> remote_ip_blocks;              ///< the client's address by X-Forwarded-For rules
     bool operator==(const PolicySource&) const = default;
 };
 
 /// rules[].to[].operation. Distinct fields: AND.
 struct PolicyOperation {
-    Matches<StringPattern> hosts;   ///< case-insensitive, the port is not stripped
+    Matches<StringPattern> hosts; ///< case-insensitive, the port is not stripped
     Matches<uint16_t> ports;
     Matches<StringPattern> methods;
-    Matches<PathPattern> paths;     ///< without query and fragment
+    Matches<PathPattern> paths; ///< without query and fragment
     bool operator==(const PolicyOperation&) const = default;
 };
 
 /// rules[].when[].
 struct PolicyCondition {
     enum class Key : uint8_t {
-        request_header, source_ip, remote_ip, source_namespace, source_principal, source_service_account,
-        destination_ip, destination_port, connection_sni,
+        request_header,
+        source_ip,
+        remote_ip,
+        source_namespace,
+        source_principal,
+        source_service_account,
+        destination_ip,
+        destination_port,
+        connection_sni,
     };
     Key key = Key::request_header;
-    std::string header;               ///< lower-case, for request_header
-    Matches<StringPattern> strings;   ///< request_header, source_principal, connection_sni
-    Matches<std::string> namespaces;  ///< source_namespace
+    std::string header;              ///< lower-case, for request_header
+    Matches<StringPattern> strings;  ///< request_header, source_principal, connection_sni
+    Matches<std::string> namespaces; ///< source_namespace
     Matches<ServiceAccountRef> service_accounts;
-    Matches<Cidr> blocks;             ///< source_ip, remote_ip, destination_ip
-    Matches<uint16_t> ports;          ///< destination_port
+    Matches<Cidr> blocks;    ///< source_ip, remote_ip, destination_ip
+    Matches<uint16_t> ports; ///< destination_port
     bool operator==(const PolicyCondition&) const = default;
 };
 

@@ -17,10 +17,10 @@ struct RouteMatch {
     };
 
     Path path_kind = Path::prefix;
-    std::string path = "/";     ///< for prefix: without trailing slash unless it is "/"
-    std::string method;         ///< empty: any
-    std::vector<Pair> headers;  ///< names lower-case; exact values
-    std::vector<Pair> queries;  ///< names case-sensitive; exact values
+    std::string path = "/";             ///< for prefix: without trailing slash unless it is "/"
+    std::string method;                 ///< empty: any
+    std::vector<Pair> headers;          ///< names lower-case; exact values
+    std::vector<Pair> queries;          ///< names case-sensitive; exact values
     std::vector<std::string> hostnames; ///< Gateway parents only: exact or "*.suffix", lower-case; empty: any
 
     bool operator==(const RouteMatch&) const = default;
@@ -33,8 +33,8 @@ struct WeightedCluster {
 };
 
 struct RouteRule {
-    std::string route; ///< "namespace/name"
-    std::string name;  ///< rules[].name, may be empty
+    std::string route;                     ///< "namespace/name"
+    std::string name;                      ///< rules[].name, may be empty
     std::vector<WeightedCluster> backends; ///< empty or all weights zero: 500
     bool operator==(const RouteRule&) const = default;
 };

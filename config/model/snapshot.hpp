@@ -12,8 +12,9 @@
 #include "config/model/protocol.hpp"
 #include "config/model/route.hpp"
 
-/// What the engine knows: one immutable, versioned value, compiled by the agent (agent/reconcile/compile) and sent whole.
-/// Cross references are indices into the vectors of the same snapshot; `none` means absent. Plain data: no behaviour here.
+/// What the engine knows: one immutable, versioned value, compiled by the agent (agent/reconcile/compile) and sent
+/// whole. Cross references are indices into the vectors of the same snapshot; `none` means absent. Plain data: no
+/// behaviour here.
 namespace weft::config {
 
 inline constexpr uint32_t none = UINT32_MAX;
@@ -72,10 +73,10 @@ struct Frontend {
     std::string service;
     std::string host;
     Protocol protocol = Protocol::undeclared;
-    bool l7 = false;            ///< redirected to the engine
-    uint32_t cluster = none;    ///< its own endpoints, used when no route table applies
-    uint32_t routes = none;     ///< producer (or, without one, Gateway) routes; unmatched requests get 404
-    uint32_t policies = none;   ///< PolicySet judged for requests that name this service
+    bool l7 = false;          ///< redirected to the engine
+    uint32_t cluster = none;  ///< its own endpoints, used when no route table applies
+    uint32_t routes = none;   ///< producer (or, without one, Gateway) routes; unmatched requests get 404
+    uint32_t policies = none; ///< PolicySet judged for requests that name this service
     std::vector<ConsumerRoutes> consumer_routes; ///< replace `routes` for clients of that namespace
 
     bool operator==(const Frontend&) const = default;
@@ -92,7 +93,8 @@ struct Guard {
 
 struct InboundPort {
     uint16_t port = 0; ///< pod port; 0: every port without an entry of its own
-    Protocol protocol = Protocol::undeclared; ///< what all services that lead here declare; undeclared where they differ
+    Protocol protocol =
+        Protocol::undeclared; ///< what all services that lead here declare; undeclared where they differ
     std::vector<Guard> guards;
 
     bool operator==(const InboundPort&) const = default;

@@ -99,7 +99,9 @@ Flags& Flags::command(std::string_view name, std::string_view help) {
     return *parser_->commands.back();
 }
 
-bool Flags::given() const { return parser_->app->parsed(); }
+bool Flags::given() const {
+    return parser_->app->parsed();
+}
 
 std::optional<int> Flags::parse(int argc, const char* const* argv) {
     const std::optional<Ended> ended = read(argc, argv);

@@ -72,9 +72,10 @@ private:
 bool was_judged_by_name(const Exchange& exchange, std::span<const config::Guard> guards) {
     const config::Frontend* dialled = exchange.frontend;
     return dialled != nullptr && std::ranges::any_of(guards, [&](const config::Guard& guard) {
-        return guard.frontend < exchange.view->snapshot().frontends.size() &&
-               &exchange.view->snapshot().frontends[guard.frontend] == dialled && guard.policies == dialled->policies;
-    });
+               return guard.frontend < exchange.view->snapshot().frontends.size() &&
+                      &exchange.view->snapshot().frontends[guard.frontend] == dialled &&
+                      guard.policies == dialled->policies;
+           });
 }
 
 } // namespace
@@ -114,6 +115,8 @@ bool judge_pod(Exchange& exchange, const config::LocalPod& pod, const SocketAddr
     return judge_guards(exchange.view->snapshot(), guards, input).allowed;
 }
 
-std::unique_ptr<Filter> make_authz(const FilterSettings& settings) { return std::make_unique<Authz>(settings); }
+std::unique_ptr<Filter> make_authz(const FilterSettings& settings) {
+    return std::make_unique<Authz>(settings);
+}
 
 } // namespace weft::l7

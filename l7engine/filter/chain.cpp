@@ -7,7 +7,9 @@ namespace weft::l7 {
 
 namespace {
 
-bool goes_on(const Result<Verdict>& verdict) { return verdict && std::holds_alternative<Continue>(*verdict); }
+bool goes_on(const Result<Verdict>& verdict) {
+    return verdict && std::holds_alternative<Continue>(*verdict);
+}
 
 } // namespace
 

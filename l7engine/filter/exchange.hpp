@@ -36,8 +36,8 @@ using OpenRequest = std::unique_ptr<uint32_t, NoLongerOpen>;
 struct RouteChoice {
     const config::RouteRule* rule = nullptr;
     const config::Cluster* cluster = nullptr;
-    std::optional<uint32_t> endpoint; ///< index into cluster->endpoints; inbound: none
-    SocketAddress address;            ///< of the endpoint
+    std::optional<uint32_t> endpoint;           ///< index into cluster->endpoints; inbound: none
+    SocketAddress address;                      ///< of the endpoint
     const config::Workload* workload = nullptr; ///< of the endpoint; inbound: known before the chain
     OpenRequest open;                           ///< at the endpoint
     std::vector<uint32_t> tried;                ///< endpoints that failed this request: choose_again()
@@ -51,18 +51,18 @@ struct ExchangeTimes {
 };
 
 /// One request and its response, from head to end. Owned by its coroutine; filters, router and proxy write the fields
-/// that their names say, everybody reads. Borrows the snapshot's view, which outlives it; all pointers here are into it.
-/// One worker's thread.
+/// that their names say, everybody reads. Borrows the snapshot's view, which outlives it; all pointers here are into
+/// it. One worker's thread.
 struct Exchange {
     const SnapshotView* view; ///< never nullptr
 
     // before the chain: serve
     Direction direction = Direction::outbound;
-    uint32_t pod_id = 0;                       ///< whose listener accepted
-    const config::LocalPod* pod = nullptr;     ///< the same in this snapshot; nullptr: not known (any more)
+    uint32_t pod_id = 0;                        ///< whose listener accepted
+    const config::LocalPod* pod = nullptr;      ///< the same in this snapshot; nullptr: not known (any more)
     const config::Frontend* frontend = nullptr; ///< the service that was dialled; inbound: the only one of the port
     Peer peer = {};
-    SocketAddress destination = {}; ///< what the client dialled: service address and port, or pod address and port
+    SocketAddress destination = {};  ///< what the client dialled: service address and port, or pod address and port
     Judged judged = Judged::request; ///< a connection has no request: nothing of it is read
     std::string_view sni = {};       ///< what the client's TLS hello named; empty: nothing
     bool sni_unknown = false;        ///< it may have named one that could not be read

@@ -89,6 +89,8 @@ private:
 
 } // namespace
 
-std::unique_ptr<Filter> make_identify(const FilterSettings& settings) { return std::make_unique<Identify>(settings); }
+std::unique_ptr<Filter> make_identify(const FilterSettings& settings) {
+    return std::make_unique<Identify>(settings);
+}
 
 } // namespace weft::l7

@@ -15,6 +15,8 @@ constexpr FilterEntry table[] = {
 
 } // namespace
 
-std::span<const FilterEntry> filter_table() { return table; }
+std::span<const FilterEntry> filter_table() {
+    return table;
+}
 
 } // namespace weft::l7

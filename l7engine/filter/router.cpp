@@ -85,9 +85,8 @@ namespace {
 
 std::optional<LocalReply> choose_endpoint(Exchange& exchange, uint32_t trusted_hops) {
     // The time of the request's start is good enough for a retry, too: what was ejected since then stays avoided.
-    const Chooser who{.pod_id = exchange.pod_id,
-                      .ipv4 = exchange.destination.address.is_v4(),
-                      .now_ms = exchange.times.start_ms};
+    const Chooser who{
+        .pod_id = exchange.pod_id, .ipv4 = exchange.destination.address.is_v4(), .now_ms = exchange.times.start_ms};
     if (!exchange.picker->choose(*exchange.view, exchange.choice, who))
         return local_reply(no_healthy_upstream());
     const std::optional<LocalReply> refusal = judge_endpoint(exchange, trusted_hops);
@@ -157,6 +156,8 @@ std::optional<LocalReply> choose_again(Exchange& exchange, uint32_t trusted_hops
     return choose_endpoint(exchange, trusted_hops);
 }
 
-std::unique_ptr<Filter> make_router(const FilterSettings& settings) { return std::make_unique<RouterFilter>(settings); }
+std::unique_ptr<Filter> make_router(const FilterSettings& settings) {
+    return std::make_unique<RouterFilter>(settings);
+}
 
 } // namespace weft::l7

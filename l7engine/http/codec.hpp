@@ -54,7 +54,8 @@ public:
     virtual Result<StreamId> open() = 0;
     /// Client side: open() would succeed now.
     [[nodiscard]] virtual bool has_room() const { return true; }
-    /// The peer has said what it takes (HTTP/2: its first SETTINGS): before that an extended CONNECT is Code::unavailable.
+    /// The peer has said what it takes (HTTP/2: its first SETTINGS): before that an extended CONNECT is
+    /// Code::unavailable.
     [[nodiscard]] virtual bool knows_peer() const { return true; }
     /// ... and has acknowledged what we take (HTTP/2: our SETTINGS).
     [[nodiscard]] virtual bool settled() const { return true; }

@@ -19,9 +19,9 @@ struct H1Settings {
 };
 
 /// Both sides: bodies pass without copying; pending() stays in place until sent(), also while more is sent. A
-/// WebSocket upgrade (RFC 6455 4) becomes a tunnel with a final head of status 101; until then nothing behind the request
-/// is received. Other upgrades are not honoured: the request goes on as an ordinary one. A tunnel ends with both sides'
-/// `last`; the owner sends the FIN that the peer is to see.
+/// WebSocket upgrade (RFC 6455 4) becomes a tunnel with a final head of status 101; until then nothing behind the
+/// request is received. Other upgrades are not honoured: the request goes on as an ordinary one. A tunnel ends with
+/// both sides' `last`; the owner sends the FIN that the peer is to see.
 
 /// Server side: receives requests, sends responses. Strict: refuses whatever two readers could read differently.
 /// - A refused head still opens a stream, the next id, for which no on_head came: the owner may answer on it. A refused

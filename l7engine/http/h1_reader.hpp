@@ -95,7 +95,7 @@ private:
     std::string held_; ///< a block that came in several pieces
     std::string_view head_text_;
     uint64_t left_ = 0;
-    size_t extension_bytes_ = 0; ///< of this message
+    size_t extension_bytes_ = 0;            ///< of this message
     std::vector<std::string> not_trailers_; ///< of this message
     Trailers trailers_;
 };

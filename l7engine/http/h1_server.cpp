@@ -28,10 +28,8 @@ public:
     void drain() override { draining_ = true; }
     [[nodiscard]] std::span<const Slice> pending() const override { return writer_.queue().pending(); }
     void sent(size_t bytes) override { writer_.queue().sent(bytes); }
-    [[nodiscard]] bool between_messages() const override {
-        return !tunnel_ && (reader_.at_start() || reader_.done());
-    }
-    [[nodiscard]] bool finished() const override { 
+    [[nodiscard]] bool between_messages() const override { return !tunnel_ && (reader_.at_start() || reader_.done()); }
+    [[nodiscard]] bool finished() const override {
         return failed_ || (close_ && reply_ == Reply::done && (!tunnel_ || peer_ended_));
     }
 
@@ -188,7 +186,8 @@ Result<void> H1Server::send_head(StreamId stream, const Head& head, bool last) {
     H1Writer::Options options = frame_reply(head, last);
     // A client that is still sending cannot be trusted to stop in time for another request. What it said into a tunnel
     // that does not open is no request (hostile-input.md W08).
-    const bool close = close_ || draining_ || failed_ || early_ || options.framing == Framing::until_close || !reader_.done();
+    const bool close =
+        close_ || draining_ || failed_ || early_ || options.framing == Framing::until_close || !reader_.done();
     if (close)
         options.connection = H1Writer::Connection::close;
     else if (http_10_)

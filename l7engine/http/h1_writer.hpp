@@ -23,7 +23,7 @@ public:
         uint64_t length = 0;     ///< Framing::fixed
         bool say_length = false; ///< write Content-Length: `length`, also if there is no body
         Connection connection = Connection::implied;
-        bool discard_body = false; ///< the reply to HEAD: data is taken and dropped
+        bool discard_body = false;     ///< the reply to HEAD: data is taken and dropped
         std::string_view upgrade = {}; ///< write Connection: upgrade and Upgrade
     };
 

@@ -29,7 +29,7 @@ struct Stream {
     bool head_received = false; ///< the final one
     bool remote_ended = false;
     bool head_request = false;
-    bool tunnel = false; ///< extended CONNECT
+    bool tunnel = false;      ///< extended CONNECT
     bool tunnel_open = false; ///< ... and accepted by us: each side ends for itself
     uint32_t informational_heads = 0;
     uint64_t unconsumed = 0;

@@ -19,9 +19,10 @@ struct Head {
     std::string path;      ///< origin-form with query ("/a?b"), or "*"
     std::string authority; ///< Host or :authority as received, port included
     std::string scheme = "http";
-    /// Protocol asked for by a valid Upgrade request, else empty; only "websocket" (in lower case) is honoured. The extended CONNECT of HTTP/2 (RFC 8441) has the
-    /// same form: method GET, upgrade "websocket"; and its acceptance is a *final* head of status 101, never 2xx. What
-    /// only HTTP/1 has (Sec-WebSocket-Key and -Accept) the owner adds or removes between versions.
+    /// Protocol asked for by a valid Upgrade request, else empty; only "websocket" (in lower case) is honoured. The
+    /// extended CONNECT of HTTP/2 (RFC 8441) has the same form: method GET, upgrade "websocket"; and its acceptance is
+    /// a *final* head of status 101, never 2xx. What only HTTP/1 has (Sec-WebSocket-Key and -Accept) the owner adds or
+    /// removes between versions.
     std::string upgrade;
     bool expect_continue = false;
     // response

@@ -36,8 +36,8 @@ struct LocalReply {
 /// The head of an answer of our own. `http_date` is the current time as IMF-fixdate (RFC 9110 5.6.7).
 [[nodiscard]] Head make_local_reply(uint16_t status, uint64_t content_length, std::string_view http_date);
 /// The same, in the words of the client: a gRPC one (is_grpc() of the request) gets 200, the status as
-/// grpc_status_of_http() and the body as grpc-message: trailers only. The body follows the head if its content_length is
-/// above zero, which it never is for gRPC. `reply.status` is not 0.
+/// grpc_status_of_http() and the body as grpc-message: trailers only. The body follows the head if its content_length
+/// is above zero, which it never is for gRPC. `reply.status` is not 0.
 [[nodiscard]] Head make_local_reply(const LocalReply& reply, bool grpc, std::string_view http_date);
 
 } // namespace weft::l7

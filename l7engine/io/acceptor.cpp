@@ -136,14 +136,20 @@ Acceptor::Acceptor(Worker& worker, UniqueFd listener, Handler handler)
     state_->arm();
 }
 
-Acceptor::~Acceptor() { state_->abandon(); }
+Acceptor::~Acceptor() {
+    state_->abandon();
+}
 
 void Acceptor::stop(std::move_only_function<void()> stopped) {
     state_->stopped.push_back(std::move(stopped));
     state_->request_stop();
 }
 
-int Acceptor::listener() const { return state_->listener.get(); }
-uint64_t Acceptor::shortages() const { return state_->shortages; }
+int Acceptor::listener() const {
+    return state_->listener.get();
+}
+uint64_t Acceptor::shortages() const {
+    return state_->shortages;
+}
 
 } // namespace weft::l7

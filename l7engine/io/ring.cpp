@@ -67,7 +67,9 @@ int restrict(io_uring& ring) {
 
 } // namespace
 
-uint64_t ring_clock_ms() { return monotonic_ms(); }
+uint64_t ring_clock_ms() {
+    return monotonic_ms();
+}
 
 /// The rings shared with the kernel, the memory of the buffers and who holds how many references on each.
 struct Ring::State final : BufferOwner {
@@ -147,9 +149,8 @@ Ring::~Ring() {
 
 Result<void> Ring::State::set_up() {
     io_uring_params parameters{};
-    parameters.flags =
-        IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN | IORING_SETUP_CQSIZE | IORING_SETUP_SUBMIT_ALL |
-        IORING_SETUP_R_DISABLED; // until it is restricted
+    parameters.flags = IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN | IORING_SETUP_CQSIZE |
+                       IORING_SETUP_SUBMIT_ALL | IORING_SETUP_R_DISABLED; // until it is restricted
     parameters.cq_entries = std::bit_ceil(settings.entries) * completion_factor;
     if (const int status = io_uring_queue_init_params(settings.entries, &ring, &parameters); status < 0)
         return std::unexpected(from_errno(-status, "io_uring_setup"));
@@ -246,7 +247,9 @@ void Ring::cancel(Completion& target) {
 }
 
 // The ring would hand a shutdown to a kernel worker thread; the plain call does not block.
-void Ring::shutdown(int socket, int how) { ::shutdown(socket, how); }
+void Ring::shutdown(int socket, int how) {
+    ::shutdown(socket, how);
+}
 
 void Ring::no_delay(int socket) {
     const int on = 1;
@@ -287,10 +290,18 @@ void Ring::close(int descriptor) {
     io_uring_sqe_set_data64(sqe, anonymous_close);
 }
 
-uint32_t Ring::free_buffers() const { return state_->free_buffers; }
-uint32_t Ring::free_buffers_percent() const { return state_->free_buffers * 100 / state_->settings.buffers; }
-size_t Ring::in_flight() const { return state_->in_flight; }
-const RingCounts& Ring::counts() const { return state_->counts; }
+uint32_t Ring::free_buffers() const {
+    return state_->free_buffers;
+}
+uint32_t Ring::free_buffers_percent() const {
+    return state_->free_buffers * 100 / state_->settings.buffers;
+}
+size_t Ring::in_flight() const {
+    return state_->in_flight;
+}
+const RingCounts& Ring::counts() const {
+    return state_->counts;
+}
 void Ring::trim() {
     state_->trim();
 }

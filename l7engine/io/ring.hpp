@@ -25,8 +25,8 @@ protected:
 };
 
 struct RingSettings {
-    uint32_t entries = 1024;        ///< submission queue; completion queue is 8 times that
-    uint32_t buffers = 1024;        ///< provided receive buffers, a power of two
+    uint32_t entries = 1024; ///< submission queue; completion queue is 8 times that
+    uint32_t buffers = 1024; ///< provided receive buffers, a power of two
     uint32_t buffer_bytes = 8192;
 };
 
@@ -75,7 +75,8 @@ public:
     Ring& operator=(const Ring&) = delete;
 
     void accept_multishot(int listener, Completion& completion);
-    /// Picks provided buffers. -ENOBUFS ends the multishot: back-pressure, not failure; wait in Worker::buffer_waiters().
+    /// Picks provided buffers. -ENOBUFS ends the multishot: back-pressure, not failure; wait in
+    /// Worker::buffer_waiters().
     void receive_multishot(int socket, Completion& completion);
     /// MSG_NOSIGNAL | MSG_WAITALL; may still be short on error. `message` must live until completion.
     void send(int socket, const msghdr& message, Completion& completion);

@@ -8,9 +8,13 @@
 
 namespace weft::l7 {
 
-Signal::~Signal() { assert(waiting_ == 0 && "a signal dies after those who wait for it"); }
+Signal::~Signal() {
+    assert(waiting_ == 0 && "a signal dies after those who wait for it");
+}
 
-Signal::Wait::~Wait() { assert(!waiter_ && "a coroutine frame was destroyed while it waited for a signal"); }
+Signal::Wait::~Wait() {
+    assert(!waiter_ && "a coroutine frame was destroyed while it waited for a signal");
+}
 
 void Signal::Wait::await_suspend(std::coroutine_handle<> waiter) {
     waiter_ = waiter;
@@ -27,9 +31,13 @@ void Signal::Wait::await_suspend(std::coroutine_handle<> waiter) {
         cancel();
 }
 
-void Signal::Wait::expired() { finish(fail(Code::timeout, "wait")); }
+void Signal::Wait::expired() {
+    finish(fail(Code::timeout, "wait"));
+}
 
-void Signal::Wait::cancel() { finish(fail(Code::canceled, "wait")); }
+void Signal::Wait::cancel() {
+    finish(fail(Code::canceled, "wait"));
+}
 
 void Signal::Wait::finish(Result<void> result) {
     assert(queued_);

@@ -15,7 +15,9 @@ detail::Promise<void>::FinalAwaiter::await_suspend(std::coroutine_handle<Promise
     return group->ended();
 }
 
-TaskGroup::~TaskGroup() { assert(size_ == 0 && "a task group dies after its tasks: join it first"); }
+TaskGroup::~TaskGroup() {
+    assert(size_ == 0 && "a task group dies after its tasks: join it first");
+}
 
 void TaskGroup::spawn(Task<void> task) {
     assert(task.valid());

@@ -15,7 +15,9 @@ namespace {
 
 constexpr size_t timers_kept_max = 256;
 
-uint32_t bounded(size_t bytes) { return static_cast<uint32_t>(std::min<size_t>(bytes, UINT32_MAX)); }
+uint32_t bounded(size_t bytes) {
+    return static_cast<uint32_t>(std::min<size_t>(bytes, UINT32_MAX));
+}
 
 /// However the connection was lost, its reader acts on one thing. ETIMEDOUT is the kernel giving up on the peer, not
 /// one of our deadlines.
@@ -134,9 +136,7 @@ void TcpReceiver::fail_with(int error_number) {
     case ECANCELED: // our own: the watermark
     case EAGAIN:
     case EINTR: return; // armed again by regulate()
-    default:
-        error_ = connection_error(error_number, "read");
-        failed_ = ended_ = true;
+    default: error_ = connection_error(error_number, "read"); failed_ = ended_ = true;
     }
 }
 

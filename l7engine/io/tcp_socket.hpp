@@ -9,11 +9,11 @@
 #include <span>
 
 #include "config/base/slab.hpp"
-#include "l7engine/io/waiting_receives.hpp"
 #include "l7engine/io/receive_queue.hpp"
 #include "l7engine/io/ring.hpp"
 #include "l7engine/io/tcp.hpp"
 #include "l7engine/io/timer.hpp"
+#include "l7engine/io/waiting_receives.hpp"
 
 namespace weft::l7 {
 
@@ -121,18 +121,18 @@ private:
     ReadTimer* timer_ = nullptr; ///< only while a reader waits, if it has a deadline
     ErrorPoll poll_{*this};
     PeerWatcher* watcher_ = nullptr; ///< until it was told
-    Error error_;          ///< if failed_
-    int broken_by_ = 0;    ///< errno; 0: not broken
+    Error error_;                    ///< if failed_
+    int broken_by_ = 0;              ///< errno; 0: not broken
     BufferAccount* const account_;
     uint32_t high_bytes_;
     uint32_t low_bytes_;
     uint32_t scarce_bytes_;
-    bool armed_ = false;   ///< the last completion of the receive is still to come
+    bool armed_ = false; ///< the last completion of the receive is still to come
     bool canceling_ = false;
     bool waits_for_buffers_ = false;
-    bool paused_ = false;  ///< above the high watermark and not yet below the low one
-    bool held_ = false;    ///< somebody else receives
-    bool ended_ = false;   ///< FIN or error: nothing follows the queued bytes
+    bool paused_ = false; ///< above the high watermark and not yet below the low one
+    bool held_ = false;   ///< somebody else receives
+    bool ended_ = false;  ///< FIN or error: nothing follows the queued bytes
     bool failed_ = false;
     bool stopped_ = false;
 };

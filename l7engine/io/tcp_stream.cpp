@@ -52,7 +52,9 @@ TcpSocket::TcpSocket(Worker& worker, UniqueFd socket, const TcpSettings& setting
     ring().no_delay(descriptor());
 }
 
-Ring& TcpSocket::ring() { return worker_.ring(); }
+Ring& TcpSocket::ring() {
+    return worker_.ring();
+}
 
 void TcpSocket::abort(Error why, bool hard) {
     if (std::exchange(aborted_, true))

@@ -32,7 +32,8 @@ private:
     Deadline deadline_ = never;
 };
 
-/// Hierarchical wheel, 1 ms ticks, O(1) arm and disarm, cost of an idle stretch independent of its length. One per worker.
+/// Hierarchical wheel, 1 ms ticks, O(1) arm and disarm, cost of an idle stretch independent of its length. One per
+/// worker.
 ///
 /// Level k holds the timers whose deadline differs from the clock first in byte k: within a level no slot wraps, and
 /// everything of a lower level is due before anything of a higher one. `far_` differs above the last level (49 days).

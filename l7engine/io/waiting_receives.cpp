@@ -3,7 +3,9 @@
 
 namespace weft::l7 {
 
-WaitingReceive::~WaitingReceive() { leave_list(); }
+WaitingReceive::~WaitingReceive() {
+    leave_list();
+}
 
 void WaitingReceive::leave_list() {
     if (list_ != nullptr)

@@ -5,8 +5,8 @@
 
 namespace weft::l7 {
 
-/// A receive that is to be looked at later: for buffers after -ENOBUFS, or for a reset that it has missed (ResetChecks).
-/// In one list at a time; leaves it when it dies.
+/// A receive that is to be looked at later: for buffers after -ENOBUFS, or for a reset that it has missed
+/// (ResetChecks). In one list at a time; leaves it when it dies.
 class WaitingReceive {
 public:
     WaitingReceive() = default;

@@ -153,6 +153,8 @@ void Sleep::await_suspend(std::coroutine_handle<> waiter) {
     worker_.timers().arm(*this, worker_.in_ms(delay_ms_));
 }
 
-void Sleep::expired() { worker_.resume_soon(waiter_); }
+void Sleep::expired() {
+    worker_.resume_soon(waiter_);
+}
 
 } // namespace weft::l7

@@ -105,7 +105,9 @@ private:
     uint64_t delay_ms_;
     std::coroutine_handle<> waiter_;
 };
-[[nodiscard]] inline Sleep sleep(Worker& worker, uint64_t delay_ms) { return Sleep(worker, delay_ms); }
+[[nodiscard]] inline Sleep sleep(Worker& worker, uint64_t delay_ms) {
+    return Sleep(worker, delay_ms);
+}
 
 /// co_await yield(worker): who has done much at a stretch lets the others go first.
 class [[nodiscard]] Yield {

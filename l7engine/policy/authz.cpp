@@ -111,8 +111,8 @@ uint32_t matching_rule(const config::Policy& policy, const AuthzInput& input) {
     const bool proves_requests = input.judged == Judged::request || denies;
     const bool proves_names = !input.sni_unknown || denies;
     const auto rule = std::ranges::find_if(policy.rules, [&](const auto& candidate) {
-        return (proves_requests || !config::reads_request(candidate)) && (proves_names || !config::reads_server_name(candidate)) &&
-               holds(candidate, input);
+        return (proves_requests || !config::reads_request(candidate)) &&
+               (proves_names || !config::reads_server_name(candidate)) && holds(candidate, input);
     });
     return rule == policy.rules.end() ? config::none : static_cast<uint32_t>(rule - policy.rules.begin());
 }

@@ -6,10 +6,13 @@
 namespace weft::l7 {
 
 void EndpointHealth::failed(const PodEndpoint& endpoint, EndpointFailure failure, uint64_t now_ms) {
-    if (troubled_.size() >= endpoints_max && !troubled_.contains(endpoint)) {
-        forget_old(now_ms);
-        if (troubled_.size() >= endpoints_max)
+    if (!troubled_.contains(endpoint)) {
+        if (of_pod_[endpoint.pod_id] >= endpoints_per_pod_max)
+            forget_old(now_ms);
+        size_t& count = of_pod_[endpoint.pod_id];
+        if (count >= endpoints_per_pod_max)
             return;
+        ++count;
     }
     Trouble& trouble = troubled_[endpoint];
     if (trouble.backoff_ms == 0) {
@@ -50,7 +53,12 @@ void EndpointHealth::chosen(const PodEndpoint& endpoint, uint64_t now_ms) {
 }
 
 void EndpointHealth::forget_old(uint64_t now_ms) {
-    std::erase_if(troubled_, [&](const auto& entry) { return entry.second.until_ms + remembered_ms <= now_ms; });
+    std::erase_if(troubled_, [&](const auto& entry) {
+        const bool old = entry.second.until_ms + remembered_ms <= now_ms;
+        of_pod_[entry.first.pod_id] -= old ? 1 : 0;
+        return old;
+    });
+    std::erase_if(of_pod_, [](const auto& entry) { return entry.second == 0; });
     forget_at_ms_ = now_ms + backoff_min_ms;
 }
 

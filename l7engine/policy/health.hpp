@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <cerrno>
 #include <cstddef>
 #include <cstdint>
 #include <functional>
@@ -16,8 +17,14 @@ enum class EndpointFailure : uint8_t {
     reset,   ///< cut before a byte of the answer: maybe only this request's fault
 };
 
-/// An endpoint as one pod reaches it. What a pod's network policy, or its own firewall, keeps from it says nothing to the
-/// others, and no pod may turn another's traffic away from an endpoint.
+/// Is a failed connect the endpoint's fault, by its errno? Not for want of a free port of the pod, or of memory.
+[[nodiscard]] constexpr bool blames_endpoint(int error_number) {
+    return error_number != EADDRNOTAVAIL && error_number != EADDRINUSE && error_number != ENOBUFS &&
+           error_number != ENOMEM;
+}
+
+/// An endpoint as one pod reaches it. What a pod's network policy, or its own firewall, keeps from it says nothing to
+/// the others, and no pod may turn another's traffic away from an endpoint.
 struct PodEndpoint {
     uint32_t pod_id = 0;
     SocketAddress address;
@@ -46,13 +53,13 @@ public:
     static constexpr uint64_t backoff_min_ms = 1'000;
     static constexpr uint64_t backoff_max_ms = 30'000;
     static constexpr uint64_t remembered_ms = 60'000; ///< after the back-off: of endpoints that nobody chooses any more
-    static constexpr size_t endpoints_max = 1024;     ///< in trouble at the same time; more are not noted
+    static constexpr size_t endpoints_per_pod_max = 256; ///< in trouble at the same time; more are not noted
 
     void failed(const PodEndpoint& endpoint, EndpointFailure failure, uint64_t now_ms);
     /// It has begun to answer.
     void worked(const PodEndpoint& endpoint) {
-        if (!troubled_.empty())
-            troubled_.erase(endpoint);
+        if (!troubled_.empty() && troubled_.erase(endpoint) > 0)
+            --of_pod_[endpoint.pod_id];
     }
 
     /// Is any endpoint to be avoided? False nearly always: then nothing else needs to be asked.
@@ -76,6 +83,7 @@ private:
     void forget_old(uint64_t now_ms);
 
     std::unordered_map<PodEndpoint, Trouble, PodEndpointHash> troubled_;
+    std::unordered_map<uint32_t, size_t> of_pod_; ///< how many of them, by pod
     uint64_t forget_at_ms_ = 0;
     uint64_t ejections_ = 0;
 };

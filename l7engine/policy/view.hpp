@@ -84,7 +84,7 @@ private:
     FlatMap<uint32_t, uint32_t> frontends_by_id_;
     FlatMap<SocketAddress, uint32_t> frontends_by_address_;
     FlatMap<uint32_t, uint32_t> pods_by_id_;
-    FlatMap<IpAddress, uint32_t> pods_by_address_; ///< `none`: ambiguous
+    FlatMap<IpAddress, uint32_t> pods_by_address_;      ///< `none`: ambiguous
     FlatMap<IpAddress, uint32_t> workloads_by_address_; ///< `none`: ambiguous
     FlatMap<Consumer, uint32_t> consumer_tables_;
     std::vector<Router> routers_;

@@ -18,9 +18,10 @@ bool is_idempotent(std::string_view method) {
 } // namespace
 
 ActiveExchange::ActiveExchange(Connection& connection, Arrival& arrival)
-    : x{.view = connection.proxy_.view().get()}, wake_(connection.proxy_.worker()), body_wake_(connection.proxy_.worker()),
-      stream_(arrival.stream), request_body_(std::move(arrival.body)), connection_(connection),
-      view_(connection.proxy_.view()), has_body_(!arrival.last), expects_continue_(arrival.head.expect_continue) {
+    : x{.view = connection.proxy_.view().get()}, wake_(connection.proxy_.worker()),
+      body_wake_(connection.proxy_.worker()), stream_(arrival.stream), request_body_(std::move(arrival.body)),
+      connection_(connection), view_(connection.proxy_.view()), has_body_(!arrival.last),
+      expects_continue_(arrival.head.expect_continue) {
     x.request = std::move(arrival.head);
     tunnel_asked_ = has_body_ && x.request.asks_for_tunnel();
     x.request.expect_continue = false; // ours to honour
@@ -109,7 +110,7 @@ void ActiveExchange::connect_failed(Error error) {
     if (!wants_upstream()) // canceled: nobody waits for it any more
         return;
     // A socket or a dial slot that is missing is our own trouble: it would be missing for the next endpoint, too.
-    if (error.side == Side::upstream)
+    if (error.side == Side::upstream && blames_endpoint(error.detail))
         endpoint_failed(EndpointFailure::connect);
     if (error.side == Side::upstream && choose_another()) {
         connection_.proxy_.counters().add(Counter::retries_connect);
@@ -180,7 +181,8 @@ void ActiveExchange::opened() {
         request_body_.end_with_head();
 }
 
-/// What only HTTP/1 has of a WebSocket's opening (RFC 8441 5): taken out, or put in, for a backend of the other version.
+/// What only HTTP/1 has of a WebSocket's opening (RFC 8441 5): taken out, or put in, for a backend of the other
+/// version.
 void ActiveExchange::translate_tunnel_request(bool to_http2) {
     if (!tunnel_asked_)
         return;
@@ -219,7 +221,7 @@ bool ActiveExchange::translate_tunnel_reply() {
 void ActiveExchange::tunnel_opened() {
     tunnel_open_ = true;
     Proxy& proxy = connection_.proxy_;
-    proxy.worker().timers().disarm(*this); // no request any more: it lasts as long as it is used
+    proxy.worker().timers().disarm(*this);                   // no request any more: it lasts as long as it is used
     if (x.view != proxy.view().get() && !is_still_allowed()) // what came while it was a request
         return policy_cut();
     request_sent();
@@ -244,8 +246,8 @@ void ActiveExchange::request_sent() {
 bool ActiveExchange::may_repeat() const {
     // Only where the backend closed an idle connection as we used it: the body can be sent again, and doing it twice is
     // harmless.
-    return !labels_only_ && upstream_ != nullptr && upstream_->reused && !stale_retried_ && is_idempotent(x.request.method) &&
-           !pumping_ && !body_lost_ && (!body_begun_ || request_body_.can_rewind());
+    return !labels_only_ && upstream_ != nullptr && upstream_->reused && !stale_retried_ &&
+           is_idempotent(x.request.method) && !pumping_ && !body_lost_ && (!body_begun_ || request_body_.can_rewind());
 }
 
 /// The same of a session. That its peer has not processed the request is good for any; that it was closed without a
@@ -420,7 +422,7 @@ void ActiveExchange::wake() {
 
 /// The bodies of this exchange to the pod's account; whenever they may have changed.
 void ActiveExchange::charge() {
-    const size_t bytes = request_body_.bytes() + reply_body_.bytes();
+    const size_t bytes = request_body_.held_bytes() + reply_body_.held_bytes();
     connection_.use_.buffers.bytes += bytes - std::exchange(charged_bytes_, bytes); // modulo: it may be less
 }
 
@@ -515,8 +517,13 @@ void ActiveExchange::give_head(Result<Verdict> verdict) {
             return;
         give_local_reply();
     }
+    Result<void> sent = connection_.codec_->send_head(stream_, x.response, head_last_);
+    if (!sent && !reply_) { // nothing of it has gone out
+        reply_with(local_reply({.code = Code::malformed, .side = Side::upstream, .during = "reply"}));
+        give_local_reply();
+        sent = connection_.codec_->send_head(stream_, x.response, head_last_);
+    }
     head_given_ = true;
-    const Result<void> sent = connection_.codec_->send_head(stream_, x.response, head_last_);
     if (!sent) {
         cut_ = true;
         return;
@@ -692,6 +699,8 @@ void ActiveExchange::finish() {
     x.choice.open.reset();
     if (upstream_ != nullptr && reply_body_.complete() && !reply_ && !is_over())
         proxy.pool().give(std::move(upstream_), proxy.worker().now_ms());
+    else if (upstream_ != nullptr && is_tunnel()) // its last bytes may be on their way: closed, not used again
+        upstream_->stream->abort({.code = Code::canceled, .side = Side::self, .during = "tunnel"}, false);
     upstream_.reset();
     if (session_ != nullptr)
         session_->forget(upstream_stream_, {.code = Code::canceled, .side = Side::self, .during = "reply ended"});

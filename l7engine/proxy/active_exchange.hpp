@@ -100,8 +100,8 @@ public:
     std::optional<LocalReply> reply_; ///< of our own
     UpstreamPtr upstream_;
     SessionPtr session_;
-    Cancel dial_; ///< ends the making of a connection
-    Signal wake_; ///< the exchange waits here: for the session's events, the client's window, the pump's end
+    Cancel dial_;      ///< ends the making of a connection
+    Signal wake_;      ///< the exchange waits here: for the session's events, the client's window, the pump's end
     Signal body_wake_; ///< the pump waits here
     StreamId upstream_stream_ = 0;
     const StreamId stream_;
@@ -155,13 +155,13 @@ private:
     Connection& connection_;
     ViewPtr view_;
     std::vector<Head> informational_;
-    std::string websocket_key_; ///< of an HTTP/1 side
+    std::string websocket_key_;    ///< of an HTTP/1 side
     std::unique_ptr<Head> judged_; ///< of a tunnel: the request as policies saw it
     GrpcMessages request_messages_;
     GrpcMessages reply_messages_;
     size_t gathered_bytes_ = 0;
-    size_t charged_bytes_ = 0; ///< to the pod's account
-    uint32_t tries_ = 0; ///< that failed before a byte reached a backend
+    size_t charged_bytes_ = 0;   ///< to the pod's account
+    uint32_t tries_ = 0;         ///< that failed before a byte reached a backend
     uint32_t full_sessions_ = 0; ///< had no stream for it after all
     bool grpc_;
     bool has_body_;

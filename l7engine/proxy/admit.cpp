@@ -49,10 +49,8 @@ std::expected<Accepted, Counter> admit(abi::weft_listener_kind kind, uint32_t po
     accepted.pod_id = pod_id;
     accepted.client = peer;
     switch (kind) {
-    case abi::WEFT_LISTENER_OUTBOUND4:
-        return admit_by_code(accepted, local, view);
-    case abi::WEFT_LISTENER_OUTBOUND6:
-        return admit_by_address(accepted, local, view);
+    case abi::WEFT_LISTENER_OUTBOUND4: return admit_by_code(accepted, local, view);
+    case abi::WEFT_LISTENER_OUTBOUND6: return admit_by_address(accepted, local, view);
     case abi::WEFT_LISTENER_INBOUND4:
     case abi::WEFT_LISTENER_INBOUND6:
         if (local.address.is_loopback()) // 127.0.0.1:15006 dialled directly by an application of the pod

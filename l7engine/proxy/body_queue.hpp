@@ -22,6 +22,8 @@ public:
     [[nodiscard]] bool complete() const { return complete_; }
     /// Of what is not yet taken.
     [[nodiscard]] size_t bytes() const { return bytes_; }
+    /// What it holds in all: also what it keeps for another try.
+    [[nodiscard]] size_t held_bytes() const { return bytes_ + kept_.size(); }
     [[nodiscard]] bool empty() const { return data_.empty(); }
     [[nodiscard]] std::span<const Slice> waiting() const { return data_; }
 

@@ -323,8 +323,7 @@ Task<void> Connection::refuse_request(Error error) {
 }
 
 /// A request that no filter saw is a request all the same.
-void Connection::record_refusal(uint16_t status, std::string_view flag, uint64_t request_bytes,
-                                size_t response_bytes) {
+void Connection::record_refusal(uint16_t status, std::string_view flag, uint64_t request_bytes, size_t response_bytes) {
     const ViewPtr view = proxy_.view();
     Exchange x{.view = view.get()};
     describe(x, accepted_, proxy_);
@@ -363,15 +362,13 @@ uint64_t Connection::limit_ms() const {
         if (is_http2() && codec_->finished())
             return settings.linger_timeout_ms; // only the last words are still to be written
         return draining_ ? settings.drain_idle_ms : settings.idle_timeout_ms;
-    case Phase::head:
-        return never; // the read's own deadline
+    case Phase::head: return never; // the read's own deadline
     case Phase::exchange:
         if (exchanges_now_.empty()) // a refusal is on its way
             return std::min(settings.idle_timeout_ms, settings.exchange_idle_timeout_ms);
         return client_finished_ ? settings.half_closed_timeout_ms : settings.exchange_idle_timeout_ms;
     case Phase::closing:
-    case Phase::ending:
-        return settings.linger_timeout_ms;
+    case Phase::ending: return settings.linger_timeout_ms;
     }
     return settings.idle_timeout_ms;
 }

@@ -125,8 +125,8 @@ private:
     LinkedList<ActiveExchange> exchanges_now_; ///< HTTP/1: at most one
     Arrivals arrivals_;                        ///< only inside receive() and begin_arrivals()
     std::unique_ptr<std::string> first_bytes_; ///< as long as they may begin either version
-    uint64_t request_bytes_ = 0; ///< HTTP/1: on the wire, of the request that is coming in
-    StreamId last_stream_ = 0;   ///< of the codec
+    uint64_t request_bytes_ = 0;               ///< HTTP/1: on the wire, of the request that is coming in
+    StreamId last_stream_ = 0;                 ///< of the codec
 
     Phase phase_ = Phase::idle;
     bool is_http1_ = false;        ///< as its first bytes said

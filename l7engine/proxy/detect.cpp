@@ -35,8 +35,7 @@ void serve_by_protocol(Proxy& proxy, std::unique_ptr<ByteStream> stream, const A
     case http2:
     case grpc: return Connection::start(std::make_unique<Connection>(proxy, std::move(stream), accepted));
     case tcp:
-        return tasks.spawn(
-            Tunnel::run(std::make_unique<Tunnel>(proxy, std::move(stream), accepted, ServerName()), {}));
+        return tasks.spawn(Tunnel::run(std::make_unique<Tunnel>(proxy, std::move(stream), accepted, ServerName()), {}));
     case tls:
     case undeclared:
         return tasks.spawn(Detector::run(std::make_unique<Detector>(proxy, std::move(stream), accepted, declared)));

@@ -27,8 +27,8 @@ struct DialSlotTable {
 /// One worker's dial slots: a client's address and a destination in a slot that the connect hook reads when a socket
 /// connects to the slot's address. Its thread only.
 ///
-/// The hook runs inside the submission of the connect, which comes with the next turn of the worker: a slot is free again
-/// after that turn, however long the handshake takes.
+/// The hook runs inside the submission of the connect, which comes with the next turn of the worker: a slot is free
+/// again after that turn, however long the handshake takes.
 class DialSlots final : Timer {
 public:
     /// A filled slot. To be given back with dialled() as soon as its connect is on its way, else free when it dies.

@@ -10,6 +10,8 @@ Downstream::Downstream(Proxy& proxy, const Accepted& accepted)
     proxy_.joined(*this);
 }
 
-Downstream::~Downstream() { proxy_.left(*this); }
+Downstream::~Downstream() {
+    proxy_.left(*this);
+}
 
 } // namespace weft::l7

@@ -8,8 +8,8 @@ namespace weft::l7 {
 class Proxy;
 struct PodUse;
 
-/// What serves one accepted connection, whatever it speaks: known to the proxy from its construction to its end, so that
-/// it can be drained and cut. Owned by its coroutine's frame. One worker's thread.
+/// What serves one accepted connection, whatever it speaks: known to the proxy from its construction to its end, so
+/// that it can be drained and cut. Owned by its coroutine's frame. One worker's thread.
 class Downstream {
 public:
     Downstream(Proxy& proxy, const Accepted& accepted);

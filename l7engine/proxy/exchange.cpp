@@ -18,8 +18,8 @@ Task<void> Connection::exchange(Arrival& arrival) {
         if (active.wants_session()) {
             SessionPtr session = proxy_.sessions().take(active.key());
             if (session == nullptr) {
-                Result<SessionPtr> made = co_await proxy_.session(active.key(), accepted_.direction,
-                                                                  active.x.peer.address, active.dial_);
+                Result<SessionPtr> made =
+                    co_await proxy_.session(active.key(), accepted_.direction, active.x.peer.address, active.dial_);
                 if (!made) {
                     active.connect_failed(made.error());
                     continue;
@@ -42,17 +42,15 @@ Task<void> Connection::exchange(Arrival& arrival) {
         } else {
             UpstreamPtr upstream = active.take_pooled();
             if (upstream == nullptr) {
-                Result<UpstreamPtr> made = co_await proxy_.connect(active.key(), accepted_.direction,
-                                                                   active.x.peer.address, active.dial_);
+                Result<UpstreamPtr> made =
+                    co_await proxy_.connect(active.key(), accepted_.direction, active.x.peer.address, active.dial_);
                 if (!made) {
                     active.connect_failed(made.error());
                     continue;
                 }
                 upstream = std::move(*made);
-                if (!active.wants_upstream()) { // refused or left meanwhile: the connection serves another
-                    proxy_.pool().give(std::move(upstream), proxy_.worker().now_ms());
+                if (!active.wants_upstream()) // refused or left meanwhile
                     break;
-                }
             }
             active.begin(std::move(upstream));
         }
@@ -71,7 +69,8 @@ Task<void> Connection::exchange(Arrival& arrival) {
     if (active.pumping_) {
         active.lose_body();
         if (active.upstream_ != nullptr)
-            active.upstream_->stream->abort({.code = Code::canceled, .side = Side::self, .during = "reply ended"}, true);
+            active.upstream_->stream->abort({.code = Code::canceled, .side = Side::self, .during = "reply ended"},
+                                            true);
     }
     while (active.pumping_)
         (void)co_await active.wake_.wait();

@@ -59,11 +59,11 @@ struct Proxy::Pod {
         std::unique_ptr<Acceptor> acceptor;
     };
     std::vector<Listening> listening; ///< oldest first
-    size_t stopping = 0; ///< acceptors whose last completion is awaited
+    size_t stopping = 0;              ///< acceptors whose last completion is awaited
     bool releasing = false;
     Deadline cut_at = never;
     std::vector<std::move_only_function<void()>> released; ///< who waits for the end of the release
-    std::vector<WaitingListener> next; ///< given again meanwhile: the pod came back
+    std::vector<WaitingListener> next;                     ///< given again meanwhile: the pod came back
 };
 
 class Proxy::Tick final : Timer {
@@ -94,8 +94,8 @@ Proxy::~Proxy() {
 }
 
 void Proxy::apply(ViewPtr view) {
-    // A control block of this worker's own: exchanges count references without sharing a cache line between cores. Whoever
-    // made the view keeps it until no worker does, so that taking it apart is no worker's work.
+    // A control block of this worker's own: exchanges count references without sharing a cache line between cores.
+    // Whoever made the view keeps it until no worker does, so that taking it apart is no worker's work.
     auto holder = std::make_shared<ViewPtr>(std::move(view));
     view_ = ViewPtr(holder, holder->get());
     stats_.snapshot_changed();
@@ -240,8 +240,7 @@ void Proxy::joined(Downstream& connection) {
 void Proxy::left(Downstream& connection) {
     // Nobody else may use what the application took for this client's own connection.
     if (const Accepted& accepted = connection.accepted_; accepted.direction == Direction::inbound) {
-        const UpstreamKey key{
-            .pod_id = accepted.pod_id, .address = accepted.destination, .client = accepted.client};
+        const UpstreamKey key{.pod_id = accepted.pod_id, .address = accepted.destination, .client = accepted.client};
         pool_.release(key);
         sessions_.release(key);
     }
@@ -254,8 +253,7 @@ void Proxy::left(Downstream& connection) {
 
 // ------------------------------------------------------------------ upstream
 
-Task<Result<UpstreamPtr>> Proxy::connect(UpstreamKey key, Direction direction, SocketAddress client,
-                                         Cancel& cancel) {
+Task<Result<UpstreamPtr>> Proxy::connect(UpstreamKey key, Direction direction, SocketAddress client, Cancel& cancel) {
     Result<std::unique_ptr<ByteStream>> stream =
         co_await dial(key, direction, client, Until(worker_.in_ms(settings_.connect_timeout_ms), &cancel));
     if (!stream)

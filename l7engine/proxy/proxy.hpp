@@ -37,7 +37,7 @@ struct PodUse {
 
 /// What one worker can tell about itself.
 struct ProxyReport {
-    std::vector<StatsSeries> series; ///< since the last report
+    std::vector<StatsSeries> series;   ///< since the last report
     std::vector<TcpSeries> tcp_series; ///< since the last report
     std::array<uint64_t, counter_count> counters{};
     size_t connections = 0;
@@ -172,7 +172,7 @@ private:
     bool draining_ = false;
     size_t stopping_acceptors_ = 0;
     Deadline drain_deadline_ = never;
-    Deadline let_go_at_ = never; ///< of old snapshots
+    Deadline let_go_at_ = never;                           ///< of old snapshots
     std::vector<std::move_only_function<void()>> drained_; ///< who waits for the end of the drain
 
     std::unique_ptr<Tick> tick_;

@@ -2,6 +2,7 @@
 #include "l7engine/proxy/relay.hpp"
 
 #include <algorithm>
+#include <utility>
 
 namespace weft::l7 {
 
@@ -71,7 +72,7 @@ Task<void> Relay::copy(Way& way, Way& opposite) {
     }
     way.splice.reset();
     way.over = true;
-    way.held.clear();
+    drop(way);
 }
 
 void Relay::take(Way& way, Result<Slice> bytes) {
@@ -82,13 +83,28 @@ void Relay::take(Way& way, Result<Slice> bytes) {
     } else if (bytes->empty()) {
         way.source_fin = true;
     } else {
+        way.held_bytes += bytes->size();
+        charge(bytes->size());
         way.held.push_back(std::move(*bytes));
     }
+}
+
+void Relay::charge(size_t bytes) {
+    if (settings_.account != nullptr)
+        settings_.account->bytes += bytes; // modulo: it may be less
+}
+
+void Relay::drop(Way& way) {
+    charge(0 - std::exchange(way.held_bytes, 0));
+    way.held.clear();
 }
 
 void Relay::wrote(Way& way, size_t bytes) {
     touch();
     way.delivered += bytes;
+    const size_t charged = std::min(bytes, way.held_bytes); // early bytes were charged by whoever read them
+    way.held_bytes -= charged;
+    charge(0 - charged);
     auto whole = way.held.begin();
     for (; whole != way.held.end() && whole->size() <= bytes; ++whole)
         bytes -= whole->size();

@@ -28,6 +28,7 @@ struct RelaySettings {
     uint64_t lost_timeout_ms = 2'000;    ///< one side is lost: nothing of what it said before moves any more
     size_t gather_bytes_max = 64 * 1024; ///< read from one side before it is written to the other
     BulkRules bulk{};
+    BufferAccount* account = nullptr; ///< to which what is read and not yet written counts; outlives it
 };
 
 /// What a relay needs to let the kernel move bulk. Both outlive it.
@@ -67,6 +68,7 @@ private:
         ByteStream& to;
         uint64_t& delivered;
         std::vector<Slice> held; ///< read and not yet written
+        size_t held_bytes = 0;   ///< of those, what is charged
         BulkMeter meter;
         std::optional<Splice> splice;
         bool source_fin = false;
@@ -78,6 +80,8 @@ private:
 
     Task<void> copy(Way& way, Way& opposite);
     void take(Way& way, Result<Slice> bytes);
+    void charge(size_t bytes);
+    void drop(Way& way);
     void wrote(Way& way, size_t bytes);
     bool begin_splice(Way& way);
     Task<bool> splice(Way& way, Way& opposite);

@@ -20,11 +20,13 @@ Error upstream_fault(Error error) {
 
 UpstreamSession::UpstreamSession(Worker& worker, const UpstreamKey& key, std::unique_ptr<ByteStream> stream,
                                  std::unique_ptr<Codec> codec, Watcher& watcher)
-    : worker_(worker), key_(key), stream_(std::move(stream)), codec_(std::move(codec)),
-      made_ms_(worker.now_ms()), watcher_(watcher), writer_(worker, *stream_, *codec_, *this), progress_(worker),
-      idle_since_ms_(worker.now_ms()) {}
+    : worker_(worker), key_(key), stream_(std::move(stream)), codec_(std::move(codec)), made_ms_(worker.now_ms()),
+      watcher_(watcher), writer_(worker, *stream_, *codec_, *this), progress_(worker), idle_since_ms_(worker.now_ms()) {
+}
 
-UpstreamSession::~UpstreamSession() { watcher_.session_gone(key_.pod_id); }
+UpstreamSession::~UpstreamSession() {
+    watcher_.session_gone(key_.pod_id);
+}
 
 void UpstreamSession::start() {
     worker_.tasks().spawn(write(shared_from_this()));
@@ -189,7 +191,9 @@ void UpstreamSession::written(size_t) {
     tell_room();
 }
 
-void UpstreamSession::write_failed(const Error& error) { lost(error); }
+void UpstreamSession::write_failed(const Error& error) {
+    lost(error);
+}
 
 /// Every stream that has not ended has its reset.
 void UpstreamSession::lost(const Error& error) {

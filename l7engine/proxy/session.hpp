@@ -24,8 +24,8 @@ protected:
     ~StreamUser() = default;
 };
 
-/// A connection to a backend that many requests share (HTTP/2). Lives as long as somebody holds it or its coroutines run.
-/// One worker's thread.
+/// A connection to a backend that many requests share (HTTP/2). Lives as long as somebody holds it or its coroutines
+/// run. One worker's thread.
 class UpstreamSession final : public std::enable_shared_from_this<UpstreamSession>,
                               private Events,
                               private CodecWriter::Owner,
@@ -113,7 +113,7 @@ private:
     const uint64_t made_ms_;
     Watcher& watcher_;
     CodecWriter writer_;
-    Signal progress_; ///< something was written, or received
+    Signal progress_;         ///< something was written, or received
     std::vector<Open> users_; ///< few: a search is a look at one cache line or two
     uint64_t idle_since_ms_;
     bool settled_ = false; ///< its peer is known, and who waits was told

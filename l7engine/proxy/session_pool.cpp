@@ -20,7 +20,9 @@ struct SessionPool::Entry {
 SessionPool::SessionPool(Worker& worker, const ProxySettings& settings, Counters& counters)
     : worker_(worker), settings_(settings), counters_(counters) {}
 
-SessionPool::~SessionPool() { assert(alive_ == 0 && waiting_ == 0); }
+SessionPool::~SessionPool() {
+    assert(alive_ == 0 && waiting_ == 0);
+}
 
 SessionPool::Entry& SessionPool::entry_of(const UpstreamKey& key) {
     std::unique_ptr<Entry>& entry = entries_[key];

@@ -28,8 +28,8 @@ inline constexpr ptrdiff_t listeners_per_kind_max = 2;
 /// Every time and every limit of the proxy, in one place. The limits are per worker.
 struct ProxySettings {
     // downstream
-    uint64_t head_timeout_ms = 10'000;        ///< first byte of a request head to its last; then 408
-    uint64_t idle_timeout_ms = 300'000;       ///< no request on an open connection
+    uint64_t head_timeout_ms = 10'000;  ///< first byte of a request head to its last; then 408
+    uint64_t idle_timeout_ms = 300'000; ///< no request on an open connection
     /// No byte of an exchange in either direction; then 504 or cut. Long, since a quiet event stream or long poll is
     /// no fault (istio.md 5.5: off there); UINT64_MAX: for ever.
     uint64_t exchange_idle_timeout_ms = 3'600'000;
@@ -41,15 +41,15 @@ struct ProxySettings {
     uint64_t settings_timeout_ms = 10'000; ///< HTTP/2: for a client's SETTINGS and the acknowledgement of ours
     uint64_t sniff_timeout_ms = 100; ///< silence of a client whose port declares no protocol; then it is opaque TCP
     uint64_t tunnel_idle_timeout_ms = 3'600'000; ///< no byte of an opaque connection in either direction
-    uint64_t linger_timeout_ms = 2'000;       ///< after our FIN: wait for the client's, so that no reset eats the reply
-    size_t linger_bytes_max = 1024 * 1024;    ///< read and dropped while lingering
+    uint64_t linger_timeout_ms = 2'000;    ///< after our FIN: wait for the client's, so that no reset eats the reply
+    size_t linger_bytes_max = 1024 * 1024; ///< read and dropped while lingering
     UsageLimits limits;
 
     // upstream
     uint64_t connect_timeout_ms = 10'000; ///< waiting for a socket included
     uint32_t connect_tries_max = 3;       ///< different endpoints, as long as no byte reached one
     uint64_t pool_idle_ms = 55'000;       ///< below the 60 s after which many servers close
-    uint64_t pool_fresh_ms = 1'000; ///< a request that cannot be repeated takes no connection idle for longer
+    uint64_t pool_fresh_ms = 1'000;       ///< a request that cannot be repeated takes no connection idle for longer
     size_t pool_per_key_max = 256;
     size_t pool_max = 8'192;
     size_t relay_bytes_max = 64 * 1024; ///< gathered from one side before it is written to the other
@@ -69,12 +69,12 @@ struct ProxySettings {
 
     // life-cycle
     uint64_t snapshot_hold_ms = 10'000; ///< a request that lasts longer than this lets go of an old snapshot
-    uint64_t drain_idle_ms = 1'000;  ///< draining: idle connections may still send a request for that long
-    uint64_t release_ms = 1'000;     ///< a released pod's exchanges may still end for that long
+    uint64_t drain_idle_ms = 1'000;     ///< draining: idle connections may still send a request for that long
+    uint64_t release_ms = 1'000;        ///< a released pod's exchanges may still end for that long
     uint64_t tick_ms = 250;
     uint64_t shed_idle_ms = 1'000; ///< memory runs out: what is idle for so long is closed
 
-    uint64_t seed = 0x5eed; ///< of balancing, with the worker's number: every engine another one
+    uint64_t seed = 0x5eed;    ///< of balancing, with the worker's number: every engine another one
     size_t series_max = 2'000; ///< metric series; above: one series of overflow
 
     H1Settings h1;

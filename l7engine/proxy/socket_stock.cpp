@@ -10,7 +10,7 @@ namespace weft::l7 {
 
 namespace {
 
-constexpr uint64_t cover_ms = 1'000; ///< a stock that is used up within that time is too small, refilled or not
+constexpr uint64_t cover_ms = 1'000;  ///< a stock that is used up within that time is too small, refilled or not
 constexpr uint64_t decay_ms = 30'000; ///< a target above the start that was not needed for that long is halved
 
 /// Ours, and not the backend's: neither an answer that is late nor another endpoint's business.
@@ -29,11 +29,11 @@ struct SocketStock::Shelf {
     uint32_t asked = 0; ///< of the wish that has no answer yet; 0: none
     uint64_t asked_at_ms = 0;
     uint64_t silent_since_ms = 0; ///< of the agent: its first wish without an answer; 0: none
-    uint64_t low_at_ms = 0; ///< when it last ran low
-    uint32_t taken = 0;     ///< since then:
+    uint64_t low_at_ms = 0;       ///< when it last ran low
+    uint32_t taken = 0;           ///< since then:
     uint64_t taken_since_ms = 0;
-    bool emptied = false;   ///< since the last delivery
-    size_t waiters = 0;     ///< coroutines that still refer to this shelf
+    bool emptied = false; ///< since the last delivery
+    size_t waiters = 0;   ///< coroutines that still refer to this shelf
     bool released = false;
 };
 

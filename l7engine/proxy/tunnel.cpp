@@ -50,7 +50,7 @@ Task<bool> Tunnel::connect() {
             open(*x, {});
             co_return true;
         }
-        if (stream.error().side == Side::upstream && x->choice.endpoint)
+        if (stream.error().side == Side::upstream && blames_endpoint(stream.error().detail) && x->choice.endpoint)
             proxy_.picker().endpoint_failed({x->pod_id, x->choice.address}, EndpointFailure::connect,
                                             proxy_.worker().now_ms());
         if (!may_try_again(stream.error(), tries)) {
@@ -81,7 +81,8 @@ Task<void> Tunnel::relay(Slice first) {
                    RelaySettings{.idle_timeout_ms = settings.tunnel_idle_timeout_ms,
                                  .lost_timeout_ms = settings.linger_timeout_ms,
                                  .gather_bytes_max = settings.relay_bytes_max,
-                                 .bulk = settings.bulk},
+                                 .bulk = settings.bulk,
+                                 .account = &use_.buffers},
                    settings.pipes.pipes_max == 0
                        ? std::nullopt
                        : std::optional(RelaySplicing{.pipes = proxy_.pipes(), .counters = proxy_.counters()}));

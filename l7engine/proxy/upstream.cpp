@@ -8,7 +8,9 @@ namespace weft::l7 {
 namespace {
 
 /// FIN, reset or bytes that nobody asked for: the next request would get the wrong answer or none.
-bool is_spoilt(const Upstream& upstream) { return upstream.stream->peer_closed() || upstream.stream->buffered() > 0; }
+bool is_spoilt(const Upstream& upstream) {
+    return upstream.stream->peer_closed() || upstream.stream->buffered() > 0;
+}
 
 } // namespace
 

@@ -131,7 +131,8 @@ private:
     std::map<uint32_t, std::vector<HeldListener>> listeners_;
     size_t listener_count_ = 0;
     uint64_t applied_generation_ = 0; ///< in force on every worker; 0: none
-    /// Every snapshot that somebody still uses. The last reference dies here: taking a big one apart would stop a worker.
+    /// Every snapshot that somebody still uses. The last reference dies here: taking a big one apart would stop a
+    /// worker.
     std::vector<ViewPtr> views_;
     size_t stats_waiting_ = 0; ///< of this connection
     std::map<std::pair<std::string_view, std::string_view>, uint64_t> counters_;

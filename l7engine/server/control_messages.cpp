@@ -210,9 +210,8 @@ Result<void> Control::on_stats(uint64_t request_id) {
         return {};
     }
     ++stats_waiting_;
-    const auto report =
-        std::make_shared<Report>(Report{.request_id = request_id, .connection = connection_,
-                                        .left = engine_.workers(), .parts = {}});
+    const auto report = std::make_shared<Report>(
+        Report{.request_id = request_id, .connection = connection_, .left = engine_.workers(), .parts = {}});
     for (uint32_t worker = 0; worker < engine_.workers(); ++worker) {
         engine_.post(worker, [this, report](Proxy& proxy) {
             inbox_.post([this, report, part = proxy.report()]() mutable {

@@ -34,8 +34,8 @@ public:
     [[nodiscard]] uint32_t workers() const { return static_cast<uint32_t>(threads_.size()); }
     /// Which workers serve a pod.
     [[nodiscard]] std::vector<uint32_t> shard(uint32_t pod_id) const;
-    /// Runs on that worker's thread. A worker that takes no more work hangs, and what the agent was told would be wrong:
-    /// the process ends, and is started again.
+    /// Runs on that worker's thread. A worker that takes no more work hangs, and what the agent was told would be
+    /// wrong: the process ends, and is started again.
     void post(uint32_t worker, std::move_only_function<void(Proxy&)> work);
     [[nodiscard]] std::vector<uint64_t> turns() const;
 

@@ -54,6 +54,8 @@ bool Heartbeat::beat(const std::vector<uint64_t>& turns, uint64_t now_ns) {
     return true;
 }
 
-void Heartbeat::stop() { state_.reset(); }
+void Heartbeat::stop() {
+    state_.reset();
+}
 
 } // namespace weft::l7

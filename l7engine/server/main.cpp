@@ -23,7 +23,9 @@ constexpr int exit_missing = 2; ///< the kernel does not permit what the engine 
 
 weft::l7::ControlInbox* inbox_of_signals = nullptr;
 
-void on_signal(int) { inbox_of_signals->terminate(); }
+void on_signal(int) {
+    inbox_of_signals->terminate();
+}
 
 uint32_t cpus() {
     cpu_set_t set;

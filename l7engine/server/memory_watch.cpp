@@ -53,6 +53,19 @@ std::optional<uint64_t> read_bytes(std::string_view text) {
     return value && *value <= limit_bytes_max ? value : std::nullopt;
 }
 
+uint64_t read_file_cache_bytes(std::string_view text) {
+    uint64_t sum = 0;
+    while (!text.empty()) {
+        const std::string_view line = text.substr(0, text.find('\n'));
+        for (const std::string_view name : {"active_file ", "inactive_file "}) {
+            if (line.starts_with(name))
+                sum += parse_number(line.substr(name.size())).value_or(0);
+        }
+        text.remove_prefix(std::min(line.size() + 1, text.size()));
+    }
+    return sum;
+}
+
 std::optional<uint64_t> read_resident_pages(std::string_view text) {
     const size_t space = text.find(' ');
     return space == std::string_view::npos ? std::nullopt : parse_number(text.substr(space + 1));
@@ -90,7 +103,7 @@ MemoryWatch::MemoryWatch(uint64_t limit_bytes, const MemoryFiles& files) {
 void MemoryWatch::add_resident(uint64_t limit, const MemoryFiles& files) {
     UniqueFd file = open_file(files.proc + "/self/statm");
     if (file && limit > 0)
-        sources_.push_back({.file = std::move(file), .is_statm = true, .limit = limit});
+        sources_.push_back({.file = std::move(file), .stat = {}, .is_statm = true, .limit = limit});
 }
 
 /// Its own and those above it, up to the mount: what a container sees may begin anywhere.
@@ -103,7 +116,10 @@ void MemoryWatch::add_cgroups(const MemoryFiles& files) {
             const std::optional<uint64_t> limit = read_bytes(read_file(folder + "memory.max"));
             UniqueFd file = open_file(folder + "memory.current");
             if (limit && *limit > 0 && file)
-                sources_.push_back({.file = std::move(file), .is_statm = false, .limit = *limit});
+                sources_.push_back({.file = std::move(file),
+                                    .stat = open_file(folder + "memory.stat"),
+                                    .is_statm = false,
+                                    .limit = *limit});
         }
         if (path == "/")
             return;
@@ -114,13 +130,15 @@ void MemoryWatch::add_cgroups(const MemoryFiles& files) {
 MemoryWatch::Reading MemoryWatch::read() const {
     Reading nearest;
     for (const Source& source : sources_) {
-        std::array<char, 256> bytes{};
+        std::array<char, read_bytes_max> bytes;
         const std::string_view text = read_again(source.file, bytes);
         std::optional<uint64_t> used = source.is_statm ? read_resident_pages(text) : read_bytes(text);
         if (!used)
             continue;
         if (source.is_statm)
             *used *= static_cast<uint64_t>(sysconf(_SC_PAGESIZE));
+        else if (source.stat)
+            *used -= std::min(*used, read_file_cache_bytes(read_again(source.stat, bytes)));
         // used / limit compared without a division
         if (nearest.limit == 0 || static_cast<double>(*used) * static_cast<double>(nearest.limit) >
                                       static_cast<double>(nearest.used) * static_cast<double>(source.limit))

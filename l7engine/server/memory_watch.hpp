@@ -20,7 +20,8 @@ struct MemoryFiles {
 
 /// How much memory the engine uses, and of how much: its own resident memory against a limit that was given, and what
 /// the kernel charges to each cgroup that it is in and that has a limit, sockets' buffers among it, since that is what
-/// the kernel kills by. Without any limit the resident memory counts against a quarter of the host's.
+/// the kernel kills by; without the page cache of files, which it takes back before it kills. Without any limit the
+/// resident memory counts against a quarter of the host's.
 ///
 /// All files are opened by the constructor, so before the sandbox is; read() only reads them again. One thread.
 class MemoryWatch {
@@ -40,6 +41,7 @@ public:
 private:
     struct Source {
         UniqueFd file;
+        UniqueFd stat; ///< of a cgroup; not there: nothing is taken off
         bool is_statm;
         uint64_t limit;
     };
@@ -55,6 +57,8 @@ void give_memory_back();
 // What the files say; nullopt: not what they should say, or no limit.
 /// memory.max, memory.current: a number of bytes, or "max".
 [[nodiscard]] std::optional<uint64_t> read_bytes(std::string_view text);
+/// memory.stat: bytes of files' pages; 0: it does not say.
+[[nodiscard]] uint64_t read_file_cache_bytes(std::string_view text);
 /// /proc/self/statm: the resident pages.
 [[nodiscard]] std::optional<uint64_t> read_resident_pages(std::string_view text);
 /// /proc/meminfo: MemTotal in bytes.

@@ -63,8 +63,9 @@ void bind_limits(config::Flags& flags, ProxySettings& proxy, Given& given) {
                  "seconds without a byte of a request or its reply, then 504 or a reset; 0: no limit");
     flags.number("--tunnel-idle-timeout", given.tunnel_idle_s, 0, year_s,
                  "seconds without a byte of an opaque connection, then a reset; 0: no limit");
-    flags.number("--request-timeout", given.request_s, 0, year_s,
-                 "seconds for a request and its whole reply (a WebSocket: until it is open), then 504 or a reset; 0: no limit");
+    flags.number(
+        "--request-timeout", given.request_s, 0, year_s,
+        "seconds for a request and its whole reply (a WebSocket: until it is open), then 504 or a reset; 0: no limit");
     flags.number("--connect-timeout", given.connect_s, 1, day_s, "seconds for a connection to a backend");
     flags.number("--sniff-timeout", proxy.sniff_timeout_ms, 1, 3'600'000,
                  "milliseconds that a client may be silent at a port of undeclared protocol; then it is TCP");

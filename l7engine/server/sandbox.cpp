@@ -22,7 +22,9 @@ namespace weft::l7 {
 
 namespace {
 
-std::unexpected<Error> failed(const char* during) { return std::unexpected(from_errno(errno, during)); }
+std::unexpected<Error> failed(const char* during) {
+    return std::unexpected(from_errno(errno, during));
+}
 
 Result<void> become(uid_t user) {
     const gid_t group = user;
@@ -53,28 +55,80 @@ Result<void> clear_capabilities() {
 /// Each with the reason why it is needed after start.
 constexpr int allowed[] = {
     // ring and descriptors of the data path
-    SCMP_SYS(io_uring_enter), SCMP_SYS(close), SCMP_SYS(shutdown), SCMP_SYS(getsockname), SCMP_SYS(getpeername),
-    SCMP_SYS(setsockopt), SCMP_SYS(getsockopt), SCMP_SYS(fcntl), SCMP_SYS(dup), SCMP_SYS(pipe2), SCMP_SYS(splice),
+    SCMP_SYS(io_uring_enter),
+    SCMP_SYS(close),
+    SCMP_SYS(shutdown),
+    SCMP_SYS(getsockname),
+    SCMP_SYS(getpeername),
+    SCMP_SYS(setsockopt),
+    SCMP_SYS(getsockopt),
+    SCMP_SYS(fcntl),
+    SCMP_SYS(dup),
+    SCMP_SYS(pipe2),
+    SCMP_SYS(splice),
     // mailboxes (eventfd), log lines
-    SCMP_SYS(read), SCMP_SYS(write), SCMP_SYS(writev), SCMP_SYS(fstat), SCMP_SYS(newfstatat), SCMP_SYS(lseek),
+    SCMP_SYS(read),
+    SCMP_SYS(write),
+    SCMP_SYS(writev),
+    SCMP_SYS(fstat),
+    SCMP_SYS(newfstatat),
+    SCMP_SYS(lseek),
     // the agent's socket
-    SCMP_SYS(connect), SCMP_SYS(sendmsg), SCMP_SYS(recvmsg), SCMP_SYS(sendto), SCMP_SYS(recvfrom), SCMP_SYS(poll),
+    SCMP_SYS(connect),
+    SCMP_SYS(sendmsg),
+    SCMP_SYS(recvmsg),
+    SCMP_SYS(sendto),
+    SCMP_SYS(recvfrom),
+    SCMP_SYS(poll),
     SCMP_SYS(ppoll),
     // memory and threads
-    SCMP_SYS(munmap), SCMP_SYS(mremap), SCMP_SYS(madvise), SCMP_SYS(brk), SCMP_SYS(futex), SCMP_SYS(rseq),
-    SCMP_SYS(set_robust_list), SCMP_SYS(sched_yield), SCMP_SYS(sched_getaffinity), SCMP_SYS(gettid),
-    SCMP_SYS(getpid), SCMP_SYS(exit), SCMP_SYS(exit_group), SCMP_SYS(restart_syscall),
+    SCMP_SYS(munmap),
+    SCMP_SYS(mremap),
+    SCMP_SYS(madvise),
+    SCMP_SYS(brk),
+    SCMP_SYS(futex),
+    SCMP_SYS(rseq),
+    SCMP_SYS(set_robust_list),
+    SCMP_SYS(sched_yield),
+    SCMP_SYS(sched_getaffinity),
+    SCMP_SYS(gettid),
+    SCMP_SYS(getpid),
+    SCMP_SYS(exit),
+    SCMP_SYS(exit_group),
+    SCMP_SYS(restart_syscall),
     // clocks where the vDSO does not serve them, random request ids
-    SCMP_SYS(clock_gettime), SCMP_SYS(clock_nanosleep), SCMP_SYS(nanosleep), SCMP_SYS(gettimeofday),
+    SCMP_SYS(clock_gettime),
+    SCMP_SYS(clock_nanosleep),
+    SCMP_SYS(nanosleep),
+    SCMP_SYS(gettimeofday),
     SCMP_SYS(getrandom),
     // signals: SIGTERM's handler returns, abort() raises
-    SCMP_SYS(rt_sigreturn), SCMP_SYS(rt_sigaction), SCMP_SYS(rt_sigprocmask), SCMP_SYS(sigaltstack), SCMP_SYS(tgkill),
+    SCMP_SYS(rt_sigreturn),
+    SCMP_SYS(rt_sigaction),
+    SCMP_SYS(rt_sigprocmask),
+    SCMP_SYS(sigaltstack),
+    SCMP_SYS(tgkill),
 #ifdef WEFT_SANITIZED
     // the sanitizers' reports, and their leak check at exit: a tracer thread that stops the others
-    SCMP_SYS(openat), SCMP_SYS(readlink), SCMP_SYS(readlinkat), SCMP_SYS(clone), SCMP_SYS(clone3), SCMP_SYS(wait4),
-    SCMP_SYS(ptrace), SCMP_SYS(prctl), SCMP_SYS(getdents64), SCMP_SYS(prlimit64), SCMP_SYS(getppid), SCMP_SYS(kill),
-    SCMP_SYS(getuid), SCMP_SYS(geteuid), SCMP_SYS(ioctl), SCMP_SYS(uname),
-    SCMP_SYS(process_vm_readv), SCMP_SYS(access), SCMP_SYS(arch_prctl),
+    SCMP_SYS(openat),
+    SCMP_SYS(readlink),
+    SCMP_SYS(readlinkat),
+    SCMP_SYS(clone),
+    SCMP_SYS(clone3),
+    SCMP_SYS(wait4),
+    SCMP_SYS(ptrace),
+    SCMP_SYS(prctl),
+    SCMP_SYS(getdents64),
+    SCMP_SYS(prlimit64),
+    SCMP_SYS(getppid),
+    SCMP_SYS(kill),
+    SCMP_SYS(getuid),
+    SCMP_SYS(geteuid),
+    SCMP_SYS(ioctl),
+    SCMP_SYS(uname),
+    SCMP_SYS(process_vm_readv),
+    SCMP_SYS(access),
+    SCMP_SYS(arch_prctl),
 #endif
 };
 
@@ -84,8 +138,7 @@ constexpr scmp_datum_t unregister_buffer_ring = 23;
 constexpr scmp_datum_t register_opcode_mask = 0x7fffffff; ///< the top bit says how the ring is named
 
 bool allow_unregister(scmp_filter_ctx filter, scmp_datum_t opcode) {
-    const scmp_arg_cmp this_one{
-        .arg = 1, .op = SCMP_CMP_MASKED_EQ, .datum_a = register_opcode_mask, .datum_b = opcode};
+    const scmp_arg_cmp this_one{.arg = 1, .op = SCMP_CMP_MASKED_EQ, .datum_a = register_opcode_mask, .datum_b = opcode};
     return seccomp_rule_add_array(filter, SCMP_ACT_ALLOW, SCMP_SYS(io_uring_register), 1, &this_one) == 0;
 }
 
@@ -130,8 +183,7 @@ Result<void> drop_privileges(uid_t user) {
 }
 
 Result<void> lock_system_calls() {
-    const std::unique_ptr<void, void (*)(scmp_filter_ctx)> filter(seccomp_init(SCMP_ACT_KILL_PROCESS),
-                                                                  seccomp_release);
+    const std::unique_ptr<void, void (*)(scmp_filter_ctx)> filter(seccomp_init(SCMP_ACT_KILL_PROCESS), seccomp_release);
     // TSYNC: workers are running already, since each makes its ring itself.
     if (filter == nullptr || seccomp_attr_set(filter.get(), SCMP_FLTATR_CTL_TSYNC, 1) != 0 ||
         !allow_calls(filter.get()))

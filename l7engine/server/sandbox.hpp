@@ -14,8 +14,8 @@ namespace weft::l7 {
 [[nodiscard]] Result<void> drop_privileges(uid_t user);
 
 /// Allows only the system calls that engine.cpp and its libraries make from here on, in all threads; any other one
-/// ends the process (SIGSYS: the kernel logs it). Rings must exist by now: io_uring_setup is no longer possible. What they can
-/// submit is restricted by themselves (io/ring), since no filter sees it.
+/// ends the process (SIGSYS: the kernel logs it). Rings must exist by now: io_uring_setup is no longer possible. What
+/// they can submit is restricted by themselves (io/ring), since no filter sees it.
 [[nodiscard]] Result<void> lock_system_calls();
 
 } // namespace weft::l7

@@ -18,10 +18,10 @@
 #include <time.h>
 #include <unistd.h>
 
-static struct sockaddr_storage address(const char *host, int port, socklen_t *length) {
+static struct sockaddr_storage address(const char* host, int port, socklen_t* length) {
     struct sockaddr_storage storage = {0};
-    struct sockaddr_in *v4 = (void *)&storage;
-    struct sockaddr_in6 *v6 = (void *)&storage;
+    struct sockaddr_in* v4 = (void*)&storage;
+    struct sockaddr_in6* v6 = (void*)&storage;
     if (inet_pton(AF_INET, host, &v4->sin_addr) == 1) {
         v4->sin_family = AF_INET;
         v4->sin_port = htons((unsigned short)port);
@@ -37,7 +37,7 @@ static struct sockaddr_storage address(const char *host, int port, socklen_t *le
     return storage;
 }
 
-static void serve(const char *host, int port, int ready) {
+static void serve(const char* host, int port, int ready) {
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     cpu_set_t core; // where the engine is in the redirected case: waking the far end must cost the same in every case
     CPU_ZERO(&core);
@@ -47,7 +47,7 @@ static void serve(const char *host, int port, int ready) {
     struct sockaddr_storage local = address(host, port, &length);
     int listener = socket(local.ss_family, SOCK_STREAM, 0), one = 1;
     setsockopt(listener, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);
-    if (bind(listener, (void *)&local, length) || listen(listener, 4096)) {
+    if (bind(listener, (void*)&local, length) || listen(listener, 4096)) {
         perror("connect_cost: listen");
         exit(2);
     }
@@ -60,8 +60,8 @@ static void serve(const char *host, int port, int ready) {
     }
 }
 
-static int compare(const void *left, const void *right) {
-    long a = *(const long *)left, b = *(const long *)right;
+static int compare(const void* left, const void* right) {
+    long a = *(const long*)left, b = *(const long*)right;
     return (a > b) - (a < b);
 }
 static long now_ns(void) {
@@ -70,7 +70,7 @@ static long now_ns(void) {
     return t.tv_sec * 1000000000L + t.tv_nsec;
 }
 
-int main(int count_of_arguments, char **argument) {
+int main(int count_of_arguments, char** argument) {
     if (count_of_arguments != 4 && count_of_arguments != 6)
         return 2;
     int count = atoi(argument[3]);
@@ -89,14 +89,14 @@ int main(int count_of_arguments, char **argument) {
     }
     socklen_t length;
     struct sockaddr_storage remote = address(argument[1], atoi(argument[2]), &length);
-    long *took = calloc((size_t)count, sizeof *took);
+    long* took = calloc((size_t)count, sizeof *took);
     struct linger abort_at_close = {1, 0}; // no TIME_WAIT: a run would use up the ephemeral ports
     struct rusage before, after;
     getrusage(RUSAGE_SELF, &before);
     for (int i = 0; i < count; i++) {
         int fd = socket(remote.ss_family, SOCK_STREAM, 0);
         long start = now_ns();
-        if (connect(fd, (void *)&remote, length)) {
+        if (connect(fd, (void*)&remote, length)) {
             fprintf(stderr, "connect_cost: connect %d: %s\n", i, strerror(errno));
             return 1;
         }
@@ -106,8 +106,11 @@ int main(int count_of_arguments, char **argument) {
     }
     getrusage(RUSAGE_SELF, &after);
     qsort(took, (size_t)count, sizeof *took, compare);
-    double cpu = (double)(after.ru_utime.tv_sec - before.ru_utime.tv_sec + after.ru_stime.tv_sec - before.ru_stime.tv_sec);
-    cpu += (double)(after.ru_utime.tv_usec - before.ru_utime.tv_usec + after.ru_stime.tv_usec - before.ru_stime.tv_usec) / 1e6;
+    double cpu =
+        (double)(after.ru_utime.tv_sec - before.ru_utime.tv_sec + after.ru_stime.tv_sec - before.ru_stime.tv_sec);
+    cpu +=
+        (double)(after.ru_utime.tv_usec - before.ru_utime.tv_usec + after.ru_stime.tv_usec - before.ru_stime.tv_usec) /
+        1e6;
     printf("{\"p50_ns\": %ld, \"p99_ns\": %ld, \"cpu_ns\": %.0f}\n", took[count / 2], took[count * 99 / 100],
            cpu * 1e9 / count);
     if (child > 0) {

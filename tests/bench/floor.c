@@ -18,7 +18,7 @@
 #define BSZ 4096
 struct conn {
     int fd;
-    struct conn *peer;
+    struct conn* peer;
     int closing;
     int pipe[2]; // splice: what came from fd
     int piped, ended;
@@ -27,13 +27,13 @@ static struct sockaddr_in backend;
 static int dial(void) {
     int f = socket(AF_INET, SOCK_STREAM, 0), o = 1;
     setsockopt(f, IPPROTO_TCP, TCP_NODELAY, &o, sizeof o);
-    if (connect(f, (void *)&backend, sizeof backend)) {
+    if (connect(f, (void*)&backend, sizeof backend)) {
         perror("connect");
         exit(1);
     }
     return f;
 }
-static struct conn *pair(int cfd) {
+static struct conn* pair(int cfd) {
     struct conn *a = calloc(1, sizeof *a), *b = calloc(1, sizeof *b);
     int o = 1;
     setsockopt(cfd, IPPROTO_TCP, TCP_NODELAY, &o, sizeof o);
@@ -43,12 +43,12 @@ static struct conn *pair(int cfd) {
     b->peer = a;
     return a;
 }
-static int lis(const char *h, int p) {
+static int lis(const char* h, int p) {
     int f = socket(AF_INET, SOCK_STREAM, 0), o = 1;
     setsockopt(f, SOL_SOCKET, SO_REUSEADDR, &o, sizeof o);
     struct sockaddr_in a = {.sin_family = AF_INET, .sin_port = htons(p)};
     inet_pton(AF_INET, h, &a.sin_addr);
-    if (bind(f, (void *)&a, sizeof a) || listen(f, 1024)) {
+    if (bind(f, (void*)&a, sizeof a) || listen(f, 1024)) {
         perror("bind");
         exit(1);
     }
@@ -62,12 +62,12 @@ static void run_epoll(int l) {
     for (;;) {
         int n = epoll_wait(ep, ev, 256, -1);
         for (int i = 0; i < n; i++) {
-            struct conn *c = ev[i].data.ptr;
+            struct conn* c = ev[i].data.ptr;
             if (!c) {
                 int f = accept4(l, 0, 0, SOCK_NONBLOCK);
                 if (f < 0)
                     continue;
-                struct conn *a = pair(f);
+                struct conn* a = pair(f);
                 fcntl(a->peer->fd, F_SETFL, O_NONBLOCK);
                 struct epoll_event x = {.events = EPOLLIN | EPOLLET, .data.ptr = a};
                 epoll_ctl(ep, EPOLL_CTL_ADD, a->fd, &x);
@@ -92,7 +92,7 @@ static void run_epoll(int l) {
 }
 enum { PIPE = 1 << 20 };
 // From a's socket to its peer's until either blocks; the end of one direction is passed on once all before it was.
-static void pump(struct conn *a) {
+static void pump(struct conn* a) {
     for (;;) {
         ssize_t in = 0, out = 0;
         if (!a->ended && a->piped < PIPE) {
@@ -113,7 +113,7 @@ static void pump(struct conn *a) {
             return;
     }
 }
-static void prepare(struct conn *a, int ep) {
+static void prepare(struct conn* a, int ep) {
     if (pipe2(a->pipe, O_NONBLOCK)) {
         perror("pipe");
         exit(1);
@@ -124,8 +124,8 @@ static void prepare(struct conn *a, int ep) {
     epoll_ctl(ep, EPOLL_CTL_ADD, a->fd, &e);
 }
 // Closed connections leave their memory and their turn in the events of one wait: a bench has few of them.
-static void finish(struct conn *a) {
-    for (struct conn *c = a; c; c = c == a ? a->peer : NULL) {
+static void finish(struct conn* a) {
+    for (struct conn* c = a; c; c = c == a ? a->peer : NULL) {
         c->closing = 1;
         close(c->fd);
         close(c->pipe[0]);
@@ -139,11 +139,11 @@ static void run_splice(int l) {
     for (;;) {
         int n = epoll_wait(ep, ev, 256, -1);
         for (int i = 0; i < n; i++) {
-            struct conn *c = ev[i].data.ptr;
+            struct conn* c = ev[i].data.ptr;
             if (!c) {
                 int f = accept4(l, 0, 0, SOCK_NONBLOCK);
                 if (f >= 0) {
-                    struct conn *a = pair(f);
+                    struct conn* a = pair(f);
                     prepare(a, ep);
                     prepare(a->peer, ep);
                 }
@@ -160,24 +160,24 @@ static void run_splice(int l) {
 }
 enum { ACC = 1, RCV, SND };
 static struct io_uring ring;
-static struct io_uring_buf_ring *br;
-static char *bufs;
-static struct io_uring_sqe *sqe(void) {
-    struct io_uring_sqe *s;
+static struct io_uring_buf_ring* br;
+static char* bufs;
+static struct io_uring_sqe* sqe(void) {
+    struct io_uring_sqe* s;
     while (!(s = io_uring_get_sqe(&ring)))
         io_uring_submit(&ring);
     return s;
 }
-static void arm(struct conn *c) {
-    struct io_uring_sqe *s = sqe();
+static void arm(struct conn* c) {
+    struct io_uring_sqe* s = sqe();
     io_uring_prep_recv_multishot(s, c->fd, NULL, 0, 0);
     s->flags |= IOSQE_BUFFER_SELECT;
     s->buf_group = 0;
     io_uring_sqe_set_data64(s, (unsigned long)c | RCV);
 }
 static void run_uring(int l) {
-    struct io_uring_params p = {.flags = IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN |
-                                         IORING_SETUP_CQSIZE | IORING_SETUP_SUBMIT_ALL,
+    struct io_uring_params p = {.flags = IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN | IORING_SETUP_CQSIZE |
+                                         IORING_SETUP_SUBMIT_ALL,
                                 .cq_entries = 8192};
     if (io_uring_queue_init_params(1024, &ring, &p)) {
         perror("ring");
@@ -190,19 +190,19 @@ static void run_uring(int l) {
     for (int i = 0; i < NB; i++)
         io_uring_buf_ring_add(br, bufs + i * BSZ, BSZ, i, io_uring_buf_ring_mask(NB), i);
     io_uring_buf_ring_advance(br, NB);
-    struct io_uring_sqe *s = sqe();
+    struct io_uring_sqe* s = sqe();
     io_uring_prep_multishot_accept(s, l, 0, 0, 0);
     io_uring_sqe_set_data64(s, ACC);
     for (;;) {
         io_uring_submit_and_wait(&ring, 1);
-        struct io_uring_cqe *c;
+        struct io_uring_cqe* c;
         unsigned h, n = 0;
         io_uring_for_each_cqe(&ring, h, c) {
             n++;
             unsigned t = c->user_data & 3;
             if (t == ACC) {
                 if (c->res >= 0) {
-                    struct conn *a = pair(c->res);
+                    struct conn* a = pair(c->res);
                     arm(a);
                     arm(a->peer);
                 }
@@ -212,7 +212,7 @@ static void run_uring(int l) {
                     io_uring_sqe_set_data64(s, ACC);
                 }
             } else if (t == RCV) {
-                struct conn *k = (void *)(c->user_data & ~7ul);
+                struct conn* k = (void*)(c->user_data & ~7ul);
                 if (c->res <= 0) {
                     if (c->res == -ENOBUFS) {
                         arm(k);
@@ -245,7 +245,7 @@ static void run_uring(int l) {
         io_uring_cq_advance(&ring, n);
     }
 }
-int main(int c, char **v) {
+int main(int c, char** v) {
     if (c < 6)
         return 2;
     backend.sin_family = AF_INET;

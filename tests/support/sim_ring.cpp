@@ -50,7 +50,9 @@ struct Collected {
 
 } // namespace
 
-uint64_t ring_clock_ms() { return sim::World::current().now_ms(); }
+uint64_t ring_clock_ms() {
+    return sim::World::current().now_ms();
+}
 
 struct Ring::State final : BufferOwner {
     explicit State(const RingSettings& wanted) : settings(wanted), free_buffers(wanted.buffers) {}
@@ -189,13 +191,23 @@ void Ring::reset_on_close(int socket) {
         return state_->world.misuse("linger on a closed socket");
     found->hard_close = true;
 }
-void Ring::close(int descriptor) { state_->closing.push_back(descriptor); }
+void Ring::close(int descriptor) {
+    state_->closing.push_back(descriptor);
+}
 
 void Ring::trim() {} // its buffers have no memory of their own
-uint32_t Ring::free_buffers() const { return state_->free_buffers; }
-uint32_t Ring::free_buffers_percent() const { return state_->free_buffers * 100 / state_->settings.buffers; }
-size_t Ring::in_flight() const { return state_->in_flight; }
-const RingCounts& Ring::counts() const { return state_->counts; }
+uint32_t Ring::free_buffers() const {
+    return state_->free_buffers;
+}
+uint32_t Ring::free_buffers_percent() const {
+    return state_->free_buffers * 100 / state_->settings.buffers;
+}
+size_t Ring::in_flight() const {
+    return state_->in_flight;
+}
+const RingCounts& Ring::counts() const {
+    return state_->counts;
+}
 
 size_t Ring::wait(uint64_t timeout_ms) {
     State& state = *state_;
@@ -407,7 +419,8 @@ void Ring::State::send(Operation& operation) {
     if (broken && operation.done > 0)
         return post(operation, static_cast<int32_t>(operation.done), false);
     if (broken)
-        return post(operation, socket.reset_in && !std::exchange(socket.reset_told, true) ? -ECONNRESET : -EPIPE, false);
+        return post(operation, socket.reset_in && !std::exchange(socket.reset_told, true) ? -ECONNRESET : -EPIPE,
+                    false);
     if (operation.done == 0 && interrupts(operation))
         return;
     size_t room = std::min<size_t>(world.room(socket), 1 + world.random(world.faults().window_bytes_max));

@@ -16,7 +16,7 @@ thread_local World* current_world = nullptr;
 
 /// 0: the descriptor is closed.
 uint64_t file_of(int descriptor) {
-    struct stat status {};
+    struct stat status{};
     return fstat(descriptor, &status) == 0 ? status.st_ino : 0;
 }
 
@@ -38,20 +38,36 @@ void Peer::send(std::string_view bytes) const {
     if (!self.reset_in)
         world_->deliver(self, bytes);
 }
-void Peer::shutdown() const { world_->send_fin(world_->by_id(id_)); }
-void Peer::close() const { world_->close_socket(world_->by_id(id_), false); }
-void Peer::reset() const { world_->close_socket(world_->by_id(id_), true); }
-void Peer::pause() const { world_->by_id(id_).paused = true; }
+void Peer::shutdown() const {
+    world_->send_fin(world_->by_id(id_));
+}
+void Peer::close() const {
+    world_->close_socket(world_->by_id(id_), false);
+}
+void Peer::reset() const {
+    world_->close_socket(world_->by_id(id_), true);
+}
+void Peer::pause() const {
+    world_->by_id(id_).paused = true;
+}
 void Peer::resume() const {
     World::Socket& self = world_->by_id(id_);
     self.paused = false;
     self.received += std::exchange(self.inbox, {});
     world_->event(self);
 }
-void Peer::on_event(std::function<void(Peer)> script) const { world_->by_id(id_).on_event = std::move(script); }
-const std::string& Peer::received() const { return world_->by_id(id_).received; }
-bool Peer::saw_fin() const { return world_->by_id(id_).fin_in; }
-bool Peer::saw_reset() const { return world_->by_id(id_).reset_in; }
+void Peer::on_event(std::function<void(Peer)> script) const {
+    world_->by_id(id_).on_event = std::move(script);
+}
+const std::string& Peer::received() const {
+    return world_->by_id(id_).received;
+}
+bool Peer::saw_fin() const {
+    return world_->by_id(id_).fin_in;
+}
+bool Peer::saw_reset() const {
+    return world_->by_id(id_).reset_in;
+}
 bool Peer::over() const {
     const World::Socket& self = world_->by_id(id_);
     return self.fin_in || self.reset_in || self.closed;
@@ -67,7 +83,9 @@ World::World(uint64_t seed, const Faults& faults) : seed_(seed), state_(mixed(se
     current_world = this;
 }
 
-World::~World() { current_world = nullptr; }
+World::~World() {
+    current_world = nullptr;
+}
 
 World& World::current() {
     if (current_world == nullptr) {
@@ -96,8 +114,12 @@ void World::run_scripts() {
     }
 }
 
-uint64_t World::next_script_ms() const { return scripts_.empty() ? UINT64_MAX : scripts_.begin()->first; }
-void World::move_clock(uint64_t to_ms) { now_ms_ = std::max(now_ms_, to_ms); }
+uint64_t World::next_script_ms() const {
+    return scripts_.empty() ? UINT64_MAX : scripts_.begin()->first;
+}
+void World::move_clock(uint64_t to_ms) {
+    now_ms_ = std::max(now_ms_, to_ms);
+}
 
 void World::event(Socket& socket) {
     if (!socket.on_event || std::exchange(socket.event_pending, true))
@@ -160,7 +182,9 @@ World::Socket* World::by_descriptor(int descriptor) {
     return nullptr;
 }
 
-World::Socket& World::by_id(uint64_t id) { return *sockets_.at(id); }
+World::Socket& World::by_id(uint64_t id) {
+    return *sockets_.at(id);
+}
 
 bool World::close_descriptor(int descriptor) {
     Socket* socket = by_descriptor(descriptor);
@@ -192,7 +216,9 @@ UniqueFd World::listen(const SocketAddress& address) {
     return open_descriptor(listener);
 }
 
-UniqueFd World::socket() { return open_descriptor(make_socket(false)); }
+UniqueFd World::socket() {
+    return open_descriptor(make_socket(false));
+}
 
 std::pair<UniqueFd, UniqueFd> World::pair() {
     Socket& one = make_socket(false);
@@ -226,11 +252,15 @@ Peer World::connect(const SocketAddress& address) {
 void World::serve(const SocketAddress& address, OnConnect on_connect) {
     servers_[address] = Server{.on_connect = std::move(on_connect)};
 }
-void World::ignore(const SocketAddress& address) { servers_[address] = Server{.on_connect = {}, .ignores = true}; }
+void World::ignore(const SocketAddress& address) {
+    servers_[address] = Server{.on_connect = {}, .ignores = true};
+}
 void World::unreachable(const SocketAddress& address) {
     servers_[address] = Server{.on_connect = {}, .unreachable = true};
 }
-void World::stop_serving(const SocketAddress& address) { servers_.erase(address); }
+void World::stop_serving(const SocketAddress& address) {
+    servers_.erase(address);
+}
 
 World::Dial World::dial(Socket& from, const SocketAddress& address) {
     sweep();

@@ -15,8 +15,8 @@
 #include "config/base/net.hpp"
 #include "config/base/unique_fd.hpp"
 
-/// The world behind the simulated ring (sim_ring.cpp): sockets in memory, a clock that moves only when nothing else can,
-/// and everything that a kernel or a network may do in an order drawn from one seed. Same seed, same run.
+/// The world behind the simulated ring (sim_ring.cpp): sockets in memory, a clock that moves only when nothing else
+/// can, and everything that a kernel or a network may do in an order drawn from one seed. Same seed, same run.
 ///
 ///   World world(seed);                                   // before the worker; one per thread at a time
 ///   auto worker = Worker::create(0, {});                 // the engine as it is
@@ -27,21 +27,21 @@ namespace weft::sim {
 
 /// Chances in one of a thousand, each time that the thing could happen.
 struct Faults {
-    unsigned delay = 300;           ///< an operation that could go on waits, up to delay_ms_max
+    unsigned delay = 300; ///< an operation that could go on waits, up to delay_ms_max
     uint64_t delay_ms_max = 20;
-    unsigned short_read = 500;      ///< less than there is
-    unsigned short_send = 30;       ///< a send ends before all of it was taken
-    unsigned no_buffers = 20;       ///< -ENOBUFS though buffers are free
-    unsigned multishot_end = 30;    ///< a multishot ends for no reason
-    unsigned accept_shortage = 30;  ///< -EMFILE
-    unsigned accept_aborted = 30;   ///< -ECONNABORTED: a connection that was reset in the backlog
-    unsigned interrupted = 20;      ///< -EINTR or -EAGAIN from a receive, an accept, or a send that took nothing yet
-    unsigned unspliceable = 20;     ///< the next byte is urgent: only a receive takes it
+    unsigned short_read = 500;     ///< less than there is
+    unsigned short_send = 30;      ///< a send ends before all of it was taken
+    unsigned no_buffers = 20;      ///< -ENOBUFS though buffers are free
+    unsigned multishot_end = 30;   ///< a multishot ends for no reason
+    unsigned accept_shortage = 30; ///< -EMFILE
+    unsigned accept_aborted = 30;  ///< -ECONNABORTED: a connection that was reset in the backlog
+    unsigned interrupted = 20;     ///< -EINTR or -EAGAIN from a receive, an accept, or a send that took nothing yet
+    unsigned unspliceable = 20;    ///< the next byte is urgent: only a receive takes it
     unsigned connect_refused = 0;
-    unsigned canceled_late = 500;   ///< a cancelled operation that could go on completes as if it were not
-    unsigned reset_loses_tail = 500;///< a reset overtakes bytes on their way
-    unsigned reset_missed = 300;    ///< a multishot receive that reads bytes does not see the reset behind them
-    size_t window_bytes_max = 65536;///< what a socket holds unread; drawn per socket between 1 and this
+    unsigned canceled_late = 500;    ///< a cancelled operation that could go on completes as if it were not
+    unsigned reset_loses_tail = 500; ///< a reset overtakes bytes on their way
+    unsigned reset_missed = 300;     ///< a multishot receive that reads bytes does not see the reset behind them
+    size_t window_bytes_max = 65536; ///< what a socket holds unread; drawn per socket between 1 and this
 };
 
 class World;
@@ -122,15 +122,15 @@ public:
     // ---- for sim_ring.cpp and Peer
     struct Socket {
         uint64_t id = 0;
-        uint64_t other = 0;     ///< 0: not connected
-        int descriptor = -1;    ///< -1: scripted, or closed
-        uint64_t file = 0;      ///< identity of the descriptor's file
+        uint64_t other = 0;  ///< 0: not connected
+        int descriptor = -1; ///< -1: scripted, or closed
+        uint64_t file = 0;   ///< identity of the descriptor's file
         size_t window_bytes = 0;
-        unsigned operations = 0;///< of the engine, in flight
-        std::string inbox;      ///< came and was not read
+        unsigned operations = 0; ///< of the engine, in flight
+        std::string inbox;       ///< came and was not read
         bool fin_in = false;
         bool reset_in = false;
-        bool reset_told = false;///< a later error is EPIPE
+        bool reset_told = false; ///< a later error is EPIPE
         bool fin_out = false;
         bool closed = false;
         bool hard_close = false;

@@ -77,8 +77,8 @@ Task<void> pump(Relay& relay, ByteStream& from, ByteStream& to) {
 
 Task<void> relay_connection(Worker& worker, UniqueFd socket, RelaySettings settings) {
     auto client = make_tcp_stream(worker, std::move(socket), settings.tcp);
-    auto server = co_await connect_tcp(worker, World::current().socket(), back, worker.in_ms(settings.deadline_ms),
-                                       settings.tcp);
+    auto server =
+        co_await connect_tcp(worker, World::current().socket(), back, worker.in_ms(settings.deadline_ms), settings.tcp);
     if (!server) {
         client->abort(server.error(), true);
         co_return;
@@ -121,7 +121,8 @@ void send_some(World& world, Client& client) {
         if (client.ending == Ending::stops_reading)
             client.peer.pause();
     }
-    const size_t size = std::min<size_t>(client.text.size() - client.sent, 1 + world.random(world.chance(300) ? 20'000 : 300));
+    const size_t size =
+        std::min<size_t>(client.text.size() - client.sent, 1 + world.random(world.chance(300) ? 20'000 : 300));
     client.peer.send(std::string_view(client.text).substr(client.sent, size));
     client.sent += size;
     if (client.sent == client.text.size())
@@ -282,7 +283,9 @@ Outcome run_seeds(uint64_t count, const Plan& plan) {
     return sum;
 }
 
-bool all_seeds() { return std::getenv("WEFT_SIM_SEED") == nullptr; }
+bool all_seeds() {
+    return std::getenv("WEFT_SIM_SEED") == nullptr;
+}
 
 TEST(sim_relay, delivers_exactly_under_faults) {
     const Outcome sum = run_seeds(1000, {.relay = {.tcp = {.receive_high_bytes = 2048, .receive_low_bytes = 512}}});
@@ -335,8 +338,9 @@ TEST(sim_relay, peers_that_break_off_never_yield_wrong_bytes) {
 }
 
 TEST(sim_relay, short_deadlines_race_with_completions) {
-    Plan plan{.relay = {.tcp = {.receive_high_bytes = 2048, .receive_low_bytes = 512}, .deadline_ms = 18, .yields = true},
-              .endings = true};
+    Plan plan{
+        .relay = {.tcp = {.receive_high_bytes = 2048, .receive_low_bytes = 512}, .deadline_ms = 18, .yields = true},
+        .endings = true};
     plan.faults.delay_ms_max = 15;
     plan.faults.window_bytes_max = 3000;
     const Outcome sum = run_seeds(1500, plan);
@@ -353,7 +357,8 @@ TEST(sim_relay, unanswered_connects_end_at_their_deadline) {
         auto worker = std::move(*Worker::create(0, {}));
         auto [socket, client] = world.connected();
         const uint64_t start = world.now_ms();
-        worker->tasks().spawn(relay_connection(*worker, std::move(socket), {.tcp = {}, .deadline_ms = 500, .yields = false}));
+        worker->tasks().spawn(
+            relay_connection(*worker, std::move(socket), {.tcp = {}, .deadline_ms = 500, .yields = false}));
         while (worker->tasks().size() > 0 && worker->turns() < turns_max)
             worker->turn(1000);
         EXPECT_EQ(worker->tasks().size(), 0U);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Thousands of seeds of random clients, backends and faults. For every request exactly one of: the right reply whole, an
-// error reply whole, a cut. Never a wrong byte, a clean end inside a reply, a hang, or anything left over.
+// Thousands of seeds of random clients, backends and faults. For every request exactly one of: the right reply whole,
+// an error reply whole, a cut. Never a wrong byte, a clean end inside a reply, a hang, or anything left over.
 #include "tests/sim/proxy/stage.hpp"
 
 namespace weft::l7::test {
@@ -104,7 +104,8 @@ private:
     std::string make_request(Client& client, bool last) {
         sim::World& world = stage_.world;
         Sent sent{.path = "/" + std::to_string(clients_.size()) + "-" + std::to_string(client.sent.size()),
-                  .body = {}, .reply_bytes = world.random(world.chance(200) ? 200'000 : 300)};
+                  .body = {},
+                  .reply_bytes = world.random(world.chance(200) ? 200'000 : 300)};
         std::string text = " " + sent.path + " HTTP/1.1\r\nhost: a\r\nx-size: " + std::to_string(sent.reply_bytes) +
                            "\r\n" + (last ? "connection: close\r\n" : "");
         if (world.chance(500)) {
@@ -142,10 +143,10 @@ private:
         const size_t size_at = request.find("x-size: ") + 8;
         const std::string body = body_for(request.substr(path, request.find(' ', path) - path), request_body(request),
                                           std::stoul(std::string(request.substr(size_at, 10))));
-        std::string text =
-            world.chance(500) ? reply(body, world.chance(100) ? "connection: close\r\n" : "")
-                              : "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n" +
-                                    chunked(body, 1 + world.random(9'000), world.chance(300) ? "x-sum: 1\r\n" : "");
+        std::string text = world.chance(500)
+                               ? reply(body, world.chance(100) ? "connection: close\r\n" : "")
+                               : "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n" +
+                                     chunked(body, 1 + world.random(9'000), world.chance(300) ? "x-sum: 1\r\n" : "");
         if (world.chance(100))
             text.insert(0, "HTTP/1.1 103 Early Hints\r\nlink: x\r\n\r\n");
         if (world.chance(120)) // ends somewhere inside, one way or the other
@@ -163,12 +164,9 @@ private:
     std::string misbehave(std::string text, sim::Peer end) {
         sim::World& world = stage_.world;
         switch (world.random(4)) {
-        case 0:
-            return "garbage\r\n\r\n";
-        case 1:
-            return text + "HTTP/1.1 200 OK\r\ncontent-length: 6\r\n\r\nextra!"; // a reply that nobody asked for
-        default:
-            break;
+        case 0: return "garbage\r\n\r\n";
+        case 1: return text + "HTTP/1.1 200 OK\r\ncontent-length: 6\r\n\r\nextra!"; // a reply that nobody asked for
+        default: break;
         }
         text.resize(world.random(text.size()));
         world.after(world.random(50), [end, hard = world.chance(500)] {

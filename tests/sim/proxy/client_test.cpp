@@ -42,7 +42,8 @@ TEST(ProxyClient, that_does_not_read_100_continue_is_cut_by_the_second_time_limi
 
 TEST(ProxyClient, that_resets_while_nobody_reads_from_it_ends_the_talk_with_the_backend) {
     const std::string pipelined = std::string(get) + std::string(get);
-    const std::string upload = "POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 9000000\r\n\r\n" + std::string(2'000'000, 'x');
+    const std::string upload =
+        "POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 9000000\r\n\r\n" + std::string(2'000'000, 'x');
     for (const std::string& bytes : {pipelined, upload}) {
         for (uint64_t seed = 0; seed < 20; ++seed) {
             Stage stage(seed);

@@ -129,7 +129,9 @@ void Http2Peer::on_trailers(StreamId stream, Trailers&& trailers) {
     whole_.push_back(stream);
 }
 
-void Http2Peer::on_reset(StreamId stream, Error error) { messages_[stream].reset = error; }
+void Http2Peer::on_reset(StreamId stream, Error error) {
+    messages_[stream].reset = error;
+}
 
 void Http2Peer::read() {
     const std::string fresh = peer_.received().substr(used_);

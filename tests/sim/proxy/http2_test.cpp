@@ -241,8 +241,7 @@ TEST(ProxyHttp2, judges_each_stream) {
 TEST(ProxyHttp2, drains_with_goaway_and_lets_streams_end) {
     Stage stage(9);
     StreamId seen = 0;
-    Backends backends(stage, "10.0.1.1:8080",
-                      [&](Http2Peer&, StreamId stream, const Message&) { seen = stream; });
+    Backends backends(stage, "10.0.1.1:8080", [&](Http2Peer&, StreamId stream, const Message&) { seen = stream; });
     stage.add_endpoint("10.0.1.1:8080");
     Http2Peer client(stage.client(), Role::client);
     const StreamId stream = client.request("GET", "/");
@@ -260,8 +259,7 @@ TEST(ProxyHttp2, drains_with_goaway_and_lets_streams_end) {
 TEST(ProxyHttp2, ends_the_connection_of_who_breaks_the_protocol_and_resets_its_streams_at_the_backend) {
     Stage stage(10);
     StreamId seen = 0;
-    Backends backends(stage, "10.0.1.1:8080",
-                      [&](Http2Peer&, StreamId stream, const Message&) { seen = stream; });
+    Backends backends(stage, "10.0.1.1:8080", [&](Http2Peer&, StreamId stream, const Message&) { seen = stream; });
     stage.add_endpoint("10.0.1.1:8080");
     const sim::Peer raw = stage.client();
     Http2Peer client(raw, Role::client);
@@ -302,20 +300,20 @@ TEST(ProxyHttp2, chaos) {
                                   return reply(path);
                               }));
         } else {
-            backends = std::make_unique<Backends>(
-                stage, "10.0.1.1:80", [&](Http2Peer& peer, StreamId stream, const Message& request) {
-                    const uint64_t what = world.random(20);
-                    if (what == 0)
-                        peer.reset(stream, Code::refused, true);
-                    else if (what == 1)
-                        peer.reset(stream, Code::invalid);
-                    else if (what == 2)
-                        peer.peer().reset();
-                    else if (what == 3)
-                        peer.drain();
-                    else
-                        peer.reply(stream, request.head.path);
-                });
+            backends = std::make_unique<Backends>(stage, "10.0.1.1:80",
+                                                  [&](Http2Peer& peer, StreamId stream, const Message& request) {
+                                                      const uint64_t what = world.random(20);
+                                                      if (what == 0)
+                                                          peer.reset(stream, Code::refused, true);
+                                                      else if (what == 1)
+                                                          peer.reset(stream, Code::invalid);
+                                                      else if (what == 2)
+                                                          peer.peer().reset();
+                                                      else if (what == 3)
+                                                          peer.drain();
+                                                      else
+                                                          peer.reply(stream, request.head.path);
+                                                  });
         }
         stage.add_endpoint("10.0.1.1:80");
         std::vector<std::unique_ptr<Http2Peer>> clients;
@@ -326,9 +324,8 @@ TEST(ProxyHttp2, chaos) {
                 world.after(world.random(100), [&world, &client, one] {
                     if (client.peer().over())
                         return;
-                    const StreamId stream =
-                        client.request(one % 2 == 0 ? "GET" : "POST", "/" + std::to_string(one),
-                                       one % 2 == 0 ? "" : std::string(world.random(50'000), 'q'));
+                    const StreamId stream = client.request(one % 2 == 0 ? "GET" : "POST", "/" + std::to_string(one),
+                                                           one % 2 == 0 ? "" : std::string(world.random(50'000), 'q'));
                     if (stream != 0 && world.chance(150))
                         world.after(world.random(50), [&client, stream] { client.reset(stream); });
                 });

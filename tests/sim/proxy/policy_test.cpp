@@ -28,11 +28,14 @@ TEST(ProxyPolicy, judges_a_pod_of_this_node_unless_the_dialled_services_policies
     stage.snapshot.policies = {policy_of(config::Policy::Action::deny, "GET")};
     stage.snapshot.policy_sets = {{.deny = {0}, .allow = {}}};
     stage.snapshot.pods[1].inbound = {{.port = 8080, .guards = {{.policies = 0, .destination_port = 80}}}};
-    stage.snapshot.clusters.push_back({.ns = "default", .service = "other", .host = "other", .port = 80,
-                                       .endpoints = {{.address = address_of("10.0.0.2:8080"), .workload = 1,
-                                                      .local_pod = Stage::server_pod}}});
-    stage.snapshot.route_tables = {{.entries = {{}}, .rules = {{.route = "default/r", .name = {},
-                                                               .backends = {{.cluster = 1, .weight = 1}}}}}};
+    stage.snapshot.clusters.push_back(
+        {.ns = "default",
+         .service = "other",
+         .host = "other",
+         .port = 80,
+         .endpoints = {{.address = address_of("10.0.0.2:8080"), .workload = 1, .local_pod = Stage::server_pod}}});
+    stage.snapshot.route_tables = {
+        {.entries = {{}}, .rules = {{.route = "default/r", .name = {}, .backends = {{.cluster = 1, .weight = 1}}}}}};
     stage.snapshot.frontends[0].routes = 0;
     stage.apply();
     stage.world.serve(address_of("10.0.0.2:8080"), http_server(echo));
@@ -97,7 +100,8 @@ TEST(ProxyPolicy, counts_the_refusal_of_a_second_endpoint) {
     stage.add_endpoint("10.0.1.1:8080"); // refuses, so that the governed pod is the second choice
     stage.add_endpoint("10.0.0.2:8080", Stage::server_pod);
     const sim::Peer client = stage.client();
-    for (size_t sent = 1; counted(stage, Counter::retries_connect) + counted(stage, Counter::connects_refused) == 0; ++sent) {
+    for (size_t sent = 1; counted(stage, Counter::retries_connect) + counted(stage, Counter::connects_refused) == 0;
+         ++sent) {
         const uint64_t denied = counted(stage, Counter::denied_pod);
         client.send(get);
         ASSERT_TRUE(stage.until([&] { return replies_of(client) == sent; }));
@@ -112,15 +116,16 @@ TEST(ProxyPolicy, inbound_refusals_name_the_pod_and_its_service) {
     Stage stage(8);
     stage.snapshot.policies = {policy_of(config::Policy::Action::allow, "GET")};
     stage.snapshot.policy_sets = {{.deny = {}, .allow = {0}}};
-    stage.snapshot.pods[1].inbound = {{.port = 8080, .guards = {{.policies = 0, .destination_port = 80, .frontend = 0}}}};
+    stage.snapshot.pods[1].inbound = {
+        {.port = 8080, .guards = {{.policies = 0, .destination_port = 80, .frontend = 0}}}};
     stage.apply();
     struct Case {
         std::string_view request;
         int status;
     };
     const Case cases[] = {{"POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 0\r\n\r\n", 403}, // by policy
-                          {get, 503},                                                         // nobody listens
-                          {"GET / HTTP/1.1\r\nhost: a\r\n no\r\n\r\n", 400}};                // by the codec
+                          {get, 503},                                                       // nobody listens
+                          {"GET / HTTP/1.1\r\nhost: a\r\n no\r\n\r\n", 400}};               // by the codec
     for (const Case& one : cases) {
         const sim::Peer client = stage.inbound_client("10.0.0.1:5555", 8080);
         client.send(one.request);
@@ -138,10 +143,17 @@ TEST(ProxyPolicy, inbound_refusals_name_the_pod_and_its_service) {
 
 TEST(ProxyPolicy, sees_the_upgrade_that_a_client_asks_for) {
     Stage stage(9);
-    config::PolicyCondition condition{.key = config::PolicyCondition::Key::request_header, .header = "upgrade",
-                                      .strings = {}, .namespaces = {}, .service_accounts = {}, .blocks = {}, .ports = {}};
+    config::PolicyCondition condition{.key = config::PolicyCondition::Key::request_header,
+                                      .header = "upgrade",
+                                      .strings = {},
+                                      .namespaces = {},
+                                      .service_accounts = {},
+                                      .blocks = {},
+                                      .ports = {}};
     condition.strings.values = {{.kind = config::StringPattern::Kind::exact, .value = "websocket"}};
-    stage.snapshot.policies = {{.ns = "default", .name = "p", .action = config::Policy::Action::deny,
+    stage.snapshot.policies = {{.ns = "default",
+                                .name = "p",
+                                .action = config::Policy::Action::deny,
                                 .rules = {{.from = {}, .to = {}, .when = {condition}}}}};
     stage.snapshot.policy_sets = {{.deny = {0}, .allow = {}}};
     stage.snapshot.frontends[0].policies = 0;
@@ -153,7 +165,8 @@ TEST(ProxyPolicy, sees_the_upgrade_that_a_client_asks_for) {
                       }));
     const sim::Peer client = stage.client();
     const auto ask = [&](std::string_view protocol, size_t count) {
-        client.send("GET / HTTP/1.1\r\nhost: a\r\nconnection: upgrade\r\nupgrade: " + std::string(protocol) + "\r\n\r\n");
+        client.send("GET / HTTP/1.1\r\nhost: a\r\nconnection: upgrade\r\nupgrade: " + std::string(protocol) +
+                    "\r\n\r\n");
         EXPECT_TRUE(stage.until([&] { return replies_of(client) == count; }));
         return status_of(client);
     };

@@ -49,12 +49,27 @@ TEST(Proxy, keeps_both_connections_for_the_next_request_and_serves_pipelined_one
 TEST(Proxy, answers_404_without_a_route_and_500_for_a_bad_backend_and_503_without_endpoints) {
     Stage stage(3);
     stage.snapshot.route_tables = {
-        {.entries = {{.match = {.path_kind = config::RouteMatch::Path::exact, .path = "/bad", .method = {},
-                                .headers = {}, .queries = {}, .hostnames = {}}, .rule = 0},
-                     {.match = {.path_kind = config::RouteMatch::Path::exact, .path = "/none", .method = {},
-                                .headers = {}, .queries = {}, .hostnames = {}}, .rule = 1},
-                     {.match = {.path_kind = config::RouteMatch::Path::exact, .path = "/empty", .method = {},
-                                .headers = {}, .queries = {}, .hostnames = {}}, .rule = 2}},
+        {.entries = {{.match = {.path_kind = config::RouteMatch::Path::exact,
+                                .path = "/bad",
+                                .method = {},
+                                .headers = {},
+                                .queries = {},
+                                .hostnames = {}},
+                      .rule = 0},
+                     {.match = {.path_kind = config::RouteMatch::Path::exact,
+                                .path = "/none",
+                                .method = {},
+                                .headers = {},
+                                .queries = {},
+                                .hostnames = {}},
+                      .rule = 1},
+                     {.match = {.path_kind = config::RouteMatch::Path::exact,
+                                .path = "/empty",
+                                .method = {},
+                                .headers = {},
+                                .queries = {},
+                                .hostnames = {}},
+                      .rule = 2}},
          .rules = {{.route = "default/r", .name = {}, .backends = {{}}},
                    {.route = "default/r", .name = {}, .backends = {{.cluster = 0, .weight = 0}}},
                    {.route = "default/r", .name = {}, .backends = {{.cluster = 0, .weight = 1}}}}}};
@@ -152,11 +167,12 @@ TEST(Proxy, cuts_the_client_when_the_backend_is_lost_inside_a_body) {
         Stage stage(seed);
         stage.add_endpoint("10.0.1.1:8080");
         const bool chunked = seed % 2 == 0;
-        stage.world.serve(address_of("10.0.1.1:8080"), http_server([&](std::string_view, sim::Peer end) {
-                              stage.world.after(50, [end, seed] { seed % 4 < 2 ? end.reset() : end.close(); });
-                              return chunked ? std::string("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n5\r\nhello\r\n")
-                                             : std::string("HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nhello");
-                          }));
+        stage.world.serve(
+            address_of("10.0.1.1:8080"), http_server([&](std::string_view, sim::Peer end) {
+                stage.world.after(50, [end, seed] { seed % 4 < 2 ? end.reset() : end.close(); });
+                return chunked ? std::string("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n5\r\nhello\r\n")
+                               : std::string("HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nhello");
+            }));
         const sim::Peer client = stage.client();
         client.send(get);
         ASSERT_TRUE(stage.until([&] { return client.over(); })) << seed;
@@ -174,8 +190,9 @@ TEST(Proxy, passes_chunks_and_trailers_both_ways_and_head_without_body) {
                           request_seen = request;
                           if (request.starts_with("HEAD"))
                               return std::string("HTTP/1.1 200 OK\r\ncontent-length: 12345\r\n\r\n");
-                          return std::string("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n3\r\nabc\r\n2\r\nde\r\n"
-                                             "0\r\nx-sum: 7\r\n\r\n");
+                          return std::string(
+                              "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n3\r\nabc\r\n2\r\nde\r\n"
+                              "0\r\nx-sum: 7\r\n\r\n");
                       }));
     const sim::Peer client = stage.client();
     client.send("POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: "
@@ -187,7 +204,8 @@ TEST(Proxy, passes_chunks_and_trailers_both_ways_and_head_without_body) {
     EXPECT_TRUE(request_seen.ends_with("0\r\nx-trail: 1\r\n\r\n")) << request_seen;
     const size_t before = client.received().size();
     client.send("HEAD / HTTP/1.1\r\nhost: a\r\n\r\n");
-    ASSERT_TRUE(stage.until([&] { return client.received().ends_with("\r\n\r\n") && client.received().size() > before; }));
+    ASSERT_TRUE(
+        stage.until([&] { return client.received().ends_with("\r\n\r\n") && client.received().size() > before; }));
     EXPECT_NE(client.received().find("ength: 12345", before), std::string::npos);
     const size_t after_head = client.received().size();
     client.send("POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 0\r\n\r\n");
@@ -284,7 +302,8 @@ TEST(Proxy, reads_no_faster_than_the_client_does) {
     Stage stage(17);
     stage.add_endpoint("10.0.1.1:8080");
     const std::string body(4'000'000, 'b');
-    stage.world.serve(address_of("10.0.1.1:8080"), http_server([&](std::string_view, sim::Peer) { return reply(body); }));
+    stage.world.serve(address_of("10.0.1.1:8080"),
+                      http_server([&](std::string_view, sim::Peer) { return reply(body); }));
     const sim::Peer client = stage.client();
     client.pause();
     client.send(get);
@@ -301,10 +320,11 @@ TEST(Proxy, refuses_bad_requests_and_slow_heads_and_closes) {
         std::string_view name, bytes;
         int status;
     };
-    const Case cases[] = {{"bad request line", "GET  / HTTP/1.1\r\nhost: a\r\n\r\n", 400},
-                          {"two lengths", "POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 1\r\ncontent-length: 2\r\n\r\n", 400},
-                          {"half a head", "GET / HTTP/1.1\r\nhost: a\r\nx-slow: ", 408},
-                          {"bad chunk", "POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\nzz\r\n", 400}};
+    const Case cases[] = {
+        {"bad request line", "GET  / HTTP/1.1\r\nhost: a\r\n\r\n", 400},
+        {"two lengths", "POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 1\r\ncontent-length: 2\r\n\r\n", 400},
+        {"half a head", "GET / HTTP/1.1\r\nhost: a\r\nx-slow: ", 408},
+        {"bad chunk", "POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\nzz\r\n", 400}};
     for (const Case& one : cases) {
         Stage stage(18);
         stage.add_endpoint("10.0.1.1:8080");
@@ -350,7 +370,8 @@ TEST(Proxy, times_out_an_exchange_without_progress_with_504) {
     settings.exchange_idle_timeout_ms = 300'000;
     Stage stage(20, Stage::calm(), settings);
     stage.add_endpoint("10.0.1.1:8080");
-    stage.world.serve(address_of("10.0.1.1:8080"), http_server([](std::string_view, sim::Peer) { return std::string(); }));
+    stage.world.serve(address_of("10.0.1.1:8080"),
+                      http_server([](std::string_view, sim::Peer) { return std::string(); }));
     const sim::Peer client = stage.client();
     client.send(get);
     ASSERT_TRUE(stage.until([&] { return replies_of(client) == 1; }));
@@ -382,7 +403,8 @@ TEST(Proxy, closes_everything_of_a_released_pod_and_nothing_else) {
     Stage stage(22);
     stage.snapshot.pods[1].inbound = {{.port = 8080, .protocol = config::Protocol::http1, .guards = {}}};
     stage.add_endpoint("10.0.1.1:8080");
-    stage.world.serve(address_of("10.0.1.1:8080"), http_server([](std::string_view, sim::Peer) { return std::string(); }));
+    stage.world.serve(address_of("10.0.1.1:8080"),
+                      http_server([](std::string_view, sim::Peer) { return std::string(); }));
     const sim::Peer client = stage.client();
     const sim::Peer other = stage.inbound_client("10.0.9.9:5555", 8080);
     client.send(get);

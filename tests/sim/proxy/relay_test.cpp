@@ -24,12 +24,14 @@ struct Between {
         server = server_peer;
         client_stream = make_tcp_stream(*worker, std::move(client_socket), tcp);
         server_stream = make_tcp_stream(*worker, std::move(server_socket), tcp);
+        settings.account = &account;
         relay.emplace(*worker, RelaySide{*client_stream, to_client}, RelaySide{*server_stream, to_server}, settings,
                       pipes ? std::optional(RelaySplicing{.pipes = *pipes, .counters = counters}) : std::nullopt);
     }
     ~Between() {
         EXPECT_TRUE(until([&] { return worker->tasks().size() == 0; })) << "hangs, seed " << world.seed();
         relay.reset();
+        EXPECT_EQ(account.bytes, 0U) << "seed " << world.seed();
         client_stream.reset();
         server_stream.reset();
         EXPECT_TRUE(until([&] { return world.open_descriptors() == 0; })) << "descriptors, seed " << world.seed();
@@ -51,6 +53,7 @@ struct Between {
     }
 
     size_t frames_before;
+    BufferAccount account;
     sim::World world;
     TcpSettings tcp{.receive_high_bytes = 4096, .receive_low_bytes = 1024};
     std::unique_ptr<Worker> worker;

@@ -126,7 +126,9 @@ int status_of(const sim::Peer& client) {
     return replies.whole.empty() ? 0 : replies.whole.back().status;
 }
 
-size_t replies_of(const sim::Peer& client) { return parse_replies(client.received()).whole.size(); }
+size_t replies_of(const sim::Peer& client) {
+    return parse_replies(client.received()).whole.size();
+}
 
 config::Policy policy_of(config::Policy::Action action, std::string method) {
     config::Policy policy{.ns = "default", .name = "p", .action = action, .rules = {}};
@@ -166,15 +168,28 @@ Stage::Stage(uint64_t seed, sim::Faults faults, ProxySettings settings)
         });
     });
     snapshot.generation = 1;
-    snapshot.workloads = {
-        {.ns = "default", .pod = "client-0", .service_account = "client", .name = "client",
-         .canonical_service = "client", .canonical_revision = "v1", .app = "client", .version = "v1",
-         .principal = "spiffe://cluster.local/ns/default/sa/client", .addresses = {*IpAddress::parse("10.0.0.1")}},
-        {.ns = "default", .pod = "server-0", .service_account = "server", .name = "server",
-         .canonical_service = "server", .canonical_revision = "v1", .app = "server", .version = "v1",
-         .principal = "spiffe://cluster.local/ns/default/sa/server", .addresses = {*IpAddress::parse("10.0.0.2")}}};
-    snapshot.clusters = {{.ns = "default", .service = "plain", .host = "plain.default.svc.cluster.local", .port = 80,
-                          .endpoints = {}}};
+    snapshot.workloads = {{.ns = "default",
+                           .pod = "client-0",
+                           .service_account = "client",
+                           .name = "client",
+                           .canonical_service = "client",
+                           .canonical_revision = "v1",
+                           .app = "client",
+                           .version = "v1",
+                           .principal = "spiffe://cluster.local/ns/default/sa/client",
+                           .addresses = {*IpAddress::parse("10.0.0.1")}},
+                          {.ns = "default",
+                           .pod = "server-0",
+                           .service_account = "server",
+                           .name = "server",
+                           .canonical_service = "server",
+                           .canonical_revision = "v1",
+                           .app = "server",
+                           .version = "v1",
+                           .principal = "spiffe://cluster.local/ns/default/sa/server",
+                           .addresses = {*IpAddress::parse("10.0.0.2")}}};
+    snapshot.clusters = {
+        {.ns = "default", .service = "plain", .host = "plain.default.svc.cluster.local", .port = 80, .endpoints = {}}};
     snapshot.frontends = {{.id = service_id,
                            .addresses = {*IpAddress::parse("10.96.0.1")},
                            .port = 80,
@@ -185,7 +200,8 @@ Stage::Stage(uint64_t seed, sim::Faults faults, ProxySettings settings)
                            .l7 = true,
                            .cluster = 0,
                            .consumer_routes = {}}};
-    snapshot.pods = {{.id = client_pod, .workload = 0, .inbound = {}}, {.id = server_pod, .workload = 1, .inbound = {}}};
+    snapshot.pods = {{.id = client_pod, .workload = 0, .inbound = {}},
+                     {.id = server_pod, .workload = 1, .inbound = {}}};
     proxy->map_dial_slots(
         {.slots = slots.data(), .begin = 0, .count = static_cast<uint32_t>(slots.size()), .keep_alive = nullptr});
     proxy->stock().add_pod(client_pod);
@@ -199,8 +215,7 @@ Stage::~Stage() {
 }
 
 void Stage::add_endpoint(std::string_view address, uint32_t local_pod) {
-    snapshot.clusters[0].endpoints.push_back(
-        {.address = address_of(address), .workload = 1, .local_pod = local_pod});
+    snapshot.clusters[0].endpoints.push_back({.address = address_of(address), .workload = 1, .local_pod = local_pod});
     apply();
 }
 
@@ -210,17 +225,22 @@ void Stage::apply() {
 
 sim::Peer Stage::client() {
     auto [socket, peer] = world.connected();
-    proxy->serve(make_tcp_stream(*worker, std::move(socket), {}),
-                 {.direction = Direction::outbound, .pod_id = client_pod, .frontend_id = service_id,
-                  .client = address_of("127.0.0.1:40000"), .destination = address_of("10.96.0.1:80")});
+    proxy->serve(make_tcp_stream(*worker, std::move(socket), {}), {.direction = Direction::outbound,
+                                                                   .pod_id = client_pod,
+                                                                   .frontend_id = service_id,
+                                                                   .client = address_of("127.0.0.1:40000"),
+                                                                   .destination = address_of("10.96.0.1:80")});
     return peer;
 }
 
 sim::Peer Stage::inbound_client(std::string_view from, uint16_t port) {
     auto [socket, peer] = world.connected();
     proxy->serve(make_tcp_stream(*worker, std::move(socket), {}),
-                 {.direction = Direction::inbound, .pod_id = server_pod, .frontend_id = 0,
-                  .client = address_of(from), .destination = {.address = *IpAddress::parse("10.0.0.2"), .port = port}});
+                 {.direction = Direction::inbound,
+                  .pod_id = server_pod,
+                  .frontend_id = 0,
+                  .client = address_of(from),
+                  .destination = {.address = *IpAddress::parse("10.0.0.2"), .port = port}});
     return peer;
 }
 

@@ -16,7 +16,9 @@
 
 namespace weft::l7::test {
 
-inline SocketAddress address_of(std::string_view text) { return *SocketAddress::parse(text); }
+inline SocketAddress address_of(std::string_view text) {
+    return *SocketAddress::parse(text);
+}
 
 /// What a client got: whole replies, and how it ended.
 struct Replies {
@@ -93,7 +95,9 @@ std::string reply(std::string_view body, std::string_view extra = "", std::strin
 inline constexpr std::string_view get = "GET / HTTP/1.1\r\nhost: plain\r\n\r\n";
 
 /// For http_server(): the request as the body of the reply.
-inline std::string echo(std::string_view request, sim::Peer) { return reply(request); }
+inline std::string echo(std::string_view request, sim::Peer) {
+    return reply(request);
+}
 
 /// A server that a test answers for by hand.
 struct Backend {
@@ -104,7 +108,9 @@ struct Backend {
 /// The status of the last whole reply; 0: none.
 int status_of(const sim::Peer& client);
 size_t replies_of(const sim::Peer& client);
-inline uint64_t counted(Stage& stage, Counter counter) { return stage.proxy->counters()[counter]; }
+inline uint64_t counted(Stage& stage, Counter counter) {
+    return stage.proxy->counters()[counter];
+}
 
 /// One rule: this method.
 config::Policy policy_of(config::Policy::Action action, std::string method);

@@ -10,7 +10,8 @@ namespace {
 constexpr std::string_view key = "dGhlIHNhbXBsZSBub25jZQ==";
 constexpr std::string_view accept = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=";
 const std::string opening = "GET /chat HTTP/1.1\r\nhost: a\r\nconnection: Upgrade\r\nupgrade: websocket\r\n"
-                            "sec-websocket-version: 13\r\nsec-websocket-key: " + std::string(key) + "\r\n\r\n";
+                            "sec-websocket-version: 13\r\nsec-websocket-key: " +
+                            std::string(key) + "\r\n\r\n";
 
 /// Accepts with the key that it was given, then sends back what comes in capitals.
 sim::World::OnConnect shouting_server(std::string answer_with = {}) {
@@ -30,7 +31,8 @@ sim::World::OnConnect shouting_server(std::string answer_with = {}) {
                 const size_t at = lower.find("sec-websocket-key: ") + 19;
                 const std::string theirs = bytes.substr(at, 24);
                 end.send("HTTP/1.1 101 Switching Protocols\r\nconnection: Upgrade\r\nupgrade: websocket\r\n"
-                         "sec-websocket-accept: " + tls::websocket_accept(theirs) + "\r\n\r\nHI");
+                         "sec-websocket-accept: " +
+                         tls::websocket_accept(theirs) + "\r\n\r\nHI");
             }
             std::string fresh = bytes.substr(*used);
             *used = bytes.size();
@@ -152,7 +154,8 @@ TEST(ProxyWebsocket, each_side_ends_for_itself) {
             const auto heard = [&] { return backend2 ? backend_h2->of(1).body : backend.received(); };
             ASSERT_TRUE(stage.until([&] {
                 return heard().ends_with("farewell") && (backend2 ? backend_h2->of(1).ended : backend.peer->saw_fin());
-            })) << http2 << backend2;
+            })) << http2
+                << backend2;
             ASSERT_TRUE(stage.until([&] { return stage.proxy->exchanges() == 0; }));
             if (two)
                 two->drain();
@@ -279,9 +282,10 @@ TEST(ProxyWebsocket, the_time_of_a_request_ends_when_it_is_open) {
 TEST(ProxyWebsocket, a_backend_that_accepts_without_the_right_key_is_refused) {
     Stage stage(4);
     stage.add_endpoint("10.0.1.1:80");
-    stage.world.serve(address_of("10.0.1.1:80"),
-                      shouting_server("HTTP/1.1 101 Switching Protocols\r\nconnection: Upgrade\r\nupgrade: websocket\r\n"
-                                      "sec-websocket-accept: x\r\n\r\n"));
+    stage.world.serve(
+        address_of("10.0.1.1:80"),
+        shouting_server("HTTP/1.1 101 Switching Protocols\r\nconnection: Upgrade\r\nupgrade: websocket\r\n"
+                        "sec-websocket-accept: x\r\n\r\n"));
     const sim::Peer client = stage.client();
     client.send(opening);
     ASSERT_TRUE(stage.until([&] { return replies_of(client) == 1; })) << client.received();

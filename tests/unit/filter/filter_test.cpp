@@ -16,15 +16,31 @@ namespace {
 
 config::Snapshot small_snapshot() {
     config::Snapshot snapshot;
-    snapshot.workloads = {{.ns = "default", .pod = "c", .service_account = "c", .name = "c",
-                           .canonical_service = "c", .canonical_revision = "v1", .app = {}, .version = {},
+    snapshot.workloads = {{.ns = "default",
+                           .pod = "c",
+                           .service_account = "c",
+                           .name = "c",
+                           .canonical_service = "c",
+                           .canonical_revision = "v1",
+                           .app = {},
+                           .version = {},
                            .principal = "spiffe://cluster.local/ns/default/sa/c",
                            .addresses = {*IpAddress::parse("10.0.0.1")}}};
-    snapshot.clusters = {{.ns = "default", .service = "s", .host = "s.default", .port = 80,
+    snapshot.clusters = {{.ns = "default",
+                          .service = "s",
+                          .host = "s.default",
+                          .port = 80,
                           .endpoints = {{.address = *SocketAddress::parse("10.0.1.1:80")},
                                         {.address = *SocketAddress::parse("10.0.1.2:80")}}}};
-    snapshot.frontends = {{.id = 0x010000, .addresses = {*IpAddress::parse("10.96.0.1")}, .port = 80, .ns = "default",
-                           .service = "s", .host = "s.default", .l7 = true, .cluster = 0, .consumer_routes = {}}};
+    snapshot.frontends = {{.id = 0x010000,
+                           .addresses = {*IpAddress::parse("10.96.0.1")},
+                           .port = 80,
+                           .ns = "default",
+                           .service = "s",
+                           .host = "s.default",
+                           .l7 = true,
+                           .cluster = 0,
+                           .consumer_routes = {}}};
     snapshot.pods = {{.id = 1, .workload = 0, .inbound = {}}};
     return snapshot;
 }
@@ -57,13 +73,10 @@ public:
     Outcome on_request(Exchange&) override {
         trace_.push_back(name_ + ">");
         switch (kind_) {
-        case Kind::goes_on:
-            return Continue{};
+        case Kind::goes_on: return Continue{};
         case Kind::replies: return LocalReply{.status = 418};
-        case Kind::fails:
-            return Result<Verdict>(fail(Code::unavailable, "probe"));
-        case Kind::goes_on_later:
-            return later(Continue{});
+        case Kind::fails: return Result<Verdict>(fail(Code::unavailable, "probe"));
+        case Kind::goes_on_later: return later(Continue{});
         case Kind::replies_later: return later(LocalReply{.status = 418});
         }
         return Continue{};
@@ -322,8 +335,12 @@ TEST(Authz, gives_policies_the_dialled_address_and_the_pods_identity) {
     rule.from[0].ip_blocks.values = {*Cidr::parse("10.0.0.1/32")};
     rule.to.resize(1);
     rule.to[0].ports.values = {80};
-    rule.when = {{.key = config::PolicyCondition::Key::destination_ip, .header = {}, .strings = {}, .namespaces = {},
-                  .service_accounts = {}, .blocks = {.values = {*Cidr::parse("10.96.0.1/32")}, .not_values = {}},
+    rule.when = {{.key = config::PolicyCondition::Key::destination_ip,
+                  .header = {},
+                  .strings = {},
+                  .namespaces = {},
+                  .service_accounts = {},
+                  .blocks = {.values = {*Cidr::parse("10.96.0.1/32")}, .not_values = {}},
                   .ports = {}}};
     snapshot.policies = {{.ns = "default", .name = "p", .action = config::Policy::Action::allow, .rules = {rule}}};
     snapshot.policy_sets = {{.deny = {}, .allow = {0}}};
@@ -392,7 +409,8 @@ TEST(Picker, spreads_by_open_requests_avoids_the_failed_and_forgets_the_idle) {
     const SocketAddress first = view->cluster(0)->endpoints[0].address;
     EXPECT_EQ(picker.in_flight(first), chosen[0].size());
     chosen[0].front().tried = {0};
-    ASSERT_TRUE(picker.choose(*view, chosen[0].front(), {.ipv4 = true, .now_ms = 0})); // another try counts at the other endpoint only
+    ASSERT_TRUE(picker.choose(*view, chosen[0].front(),
+                              {.ipv4 = true, .now_ms = 0})); // another try counts at the other endpoint only
     EXPECT_EQ(picker.in_flight(first), chosen[0].size() - 1);
     chosen.erase(0);
     EXPECT_EQ(picker.in_flight(first), 0U);

@@ -17,7 +17,8 @@ struct Received {
     bool done = false;
 };
 
-inline Task<void> read_pattern(Worker& worker, ByteStream& stream, uint64_t pause_every, Deadline deadline, Received& out) {
+inline Task<void> read_pattern(Worker& worker, ByteStream& stream, uint64_t pause_every, Deadline deadline,
+                               Received& out) {
     uint64_t reads = 0;
     for (;;) {
         Result<Slice> read = co_await stream.read(deadline);
@@ -42,7 +43,8 @@ inline Task<void> write_bytes(ByteStream& stream, std::string_view text, bool fi
         stream.shutdown_write();
 }
 
-inline Task<void> write_once(ByteStream& stream, std::span<const Slice> slices, Deadline deadline, Result<size_t>& out) {
+inline Task<void> write_once(ByteStream& stream, std::span<const Slice> slices, Deadline deadline,
+                             Result<size_t>& out) {
     out = co_await stream.write(slices, deadline);
 }
 inline Task<void> read_once(ByteStream& stream, Deadline deadline, Result<Slice>& out, bool& done) {

@@ -24,7 +24,9 @@ struct Gate {
     void open() { std::exchange(waiter, nullptr).resume(); }
 };
 
-Task<int> answer() { co_return 42; }
+Task<int> answer() {
+    co_return 42;
+}
 Task<void> note(std::vector<int>& trace, int value) {
     trace.push_back(value);
     co_return;
@@ -43,14 +45,18 @@ Task<Result<int>> quarter(int value, std::shared_ptr<int> witness) {
     const int twice = co_await unwrap(co_await half(once));
     co_return twice + *witness;
 }
-Task<void> collect(Task<Result<int>> task, Result<int>& out) { out = co_await task; }
+Task<void> collect(Task<Result<int>> task, Result<int>& out) {
+    out = co_await task;
+}
 Task<long> sum_of_ready_tasks(int count) {
     long sum = 0;
     for (int i = 0; i < count; ++i)
         sum += co_await answer();
     co_return sum;
 }
-Task<void> store(Task<long> task, long& out) { out = co_await task; }
+Task<void> store(Task<long> task, long& out) {
+    out = co_await task;
+}
 Task<void> join_then_note(TaskGroup& group, std::vector<int>& trace) {
     co_await group.join();
     trace.push_back(static_cast<int>(FramePool::live_bytes() > 0));

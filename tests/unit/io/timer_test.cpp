@@ -133,7 +133,8 @@ void compare_with_naive_list(uint64_t seed) {
                 continue;
             }
             // Past deadlines, and every magnitude up to beyond the last level.
-            const Deadline deadline = random() % 16 == 0 ? now - now % 50 : now + random() % (uint64_t{1} << (1 + random() % 36));
+            const Deadline deadline =
+                random() % 16 == 0 ? now - now % 50 : now + random() % (uint64_t{1} << (1 + random() % 36));
             wheel.arm(probes[index], deadline);
             expected[index] = deadline;
         }

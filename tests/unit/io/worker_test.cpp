@@ -272,7 +272,10 @@ TEST(signal_death, a_frame_that_waits_is_not_destroyed) {
         {
             auto worker = make_worker();
             Signal signal(*worker);
-            { Signal::Wait wait = signal.wait(never); wait.await_suspend(std::noop_coroutine()); }
+            {
+                Signal::Wait wait = signal.wait(never);
+                wait.await_suspend(std::noop_coroutine());
+            }
         },
         "frame was destroyed while it waited");
 }

@@ -49,14 +49,15 @@ template <class Condition>
     return {UniqueFd(ends[0]), UniqueFd(ends[1])};
 }
 
-[[nodiscard]] inline UniqueFd tcp_socket() { return UniqueFd(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)); }
+[[nodiscard]] inline UniqueFd tcp_socket() {
+    return UniqueFd(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+}
 
 /// A listener on a free port of the loopback.
 [[nodiscard]] inline UniqueFd listener(SocketAddress& address, int backlog = 128) {
     UniqueFd socket = tcp_socket();
     sockaddr_storage storage{};
-    const socklen_t length =
-        SocketAddress{.address = *IpAddress::parse("127.0.0.1"), .port = 0}.to_sockaddr(storage);
+    const socklen_t length = SocketAddress{.address = *IpAddress::parse("127.0.0.1"), .port = 0}.to_sockaddr(storage);
     EXPECT_EQ(bind(socket.get(), reinterpret_cast<sockaddr*>(&storage), length), 0);
     EXPECT_EQ(listen(socket.get(), backlog), 0);
     socklen_t size = sizeof storage;

@@ -104,15 +104,26 @@ TEST(EndpointHealth, ForgetsWhatNobodyChoosesAndIsEmptyThen) {
 TEST(EndpointHealth, TheTableIsBounded) {
     EndpointHealth health;
     PodEndpoint other = endpoint;
-    for (size_t i = 0; i < 2 * EndpointHealth::endpoints_max; ++i) {
+    for (size_t i = 0; i < 2 * EndpointHealth::endpoints_per_pod_max; ++i) {
         other.address.port = static_cast<uint16_t>(1 + i);
         health.failed(other, EndpointFailure::connect, 0);
     }
-    EXPECT_EQ(health.size(), EndpointHealth::endpoints_max);
+    EXPECT_EQ(health.size(), EndpointHealth::endpoints_per_pod_max);
     EXPECT_FALSE(health.is_ejected(other, 0)) << "not noted";
+    const PodEndpoint elsewhere{.pod_id = 2, .address = other.address};
+    health.failed(elsewhere, EndpointFailure::connect, 0);
+    EXPECT_TRUE(health.is_ejected(elsewhere, 0)) << "each pod has its own room";
+    health.worked(elsewhere);
     health.failed(other, EndpointFailure::connect, 100'000); // the old ones make room
     EXPECT_EQ(health.size(), 1U);
     EXPECT_TRUE(health.is_ejected(other, 100'000));
+}
+
+TEST(EndpointHealth, an_endpoint_is_not_to_blame_for_what_our_side_lacks) {
+    for (const int ours : {EADDRNOTAVAIL, EADDRINUSE, ENOBUFS, ENOMEM})
+        EXPECT_FALSE(blames_endpoint(ours)) << ours;
+    for (const int theirs : {ECONNREFUSED, ETIMEDOUT, EHOSTUNREACH, ENETUNREACH, ECONNRESET, 0})
+        EXPECT_TRUE(blames_endpoint(theirs)) << theirs;
 }
 
 TEST(EndpointHealth, what_one_pod_cannot_reach_is_well_for_the_others) {

@@ -408,9 +408,13 @@ TEST_F(ReconcileTest, policies_say_what_becomes_of_their_http_fields_where_there
         EXPECT_TRUE(diagnosed("AuthorizationPolicy default/p", "never match"));
         EXPECT_NE(bind("action: DENY, " + rules).find("deny more"), std::string::npos) << field;
     }
-    EXPECT_EQ(bind("rules: [{to: [{operation: {ports: ['5432']}}], from: [{source: {namespaces: [a]}}], "
-                   "when: [{key: connection.sni, values: [a]}]}]"),
+    EXPECT_EQ(bind("rules: [{to: [{operation: {ports: ['5432']}}], from: [{source: {namespaces: [a]}}]}]"),
               "bound to Service default/db");
+    EXPECT_NE(
+        bind("action: DENY, rules: [{when: [{key: connection.sni, values: [a]}]}]").find("connection.sni is empty"),
+        std::string::npos)
+        << message_;
+    EXPECT_TRUE(diagnosed("AuthorizationPolicy default/p", "Service default/db:5432, which is declared TCP"));
 }
 
 TEST_F(ReconcileTest, consumer_routes_replace_producer_routes_which_replace_gateway_routes) {

@@ -19,24 +19,26 @@ constexpr std::string_view request = "GET / HTTP/1.1\r\nhost: plain\r\nconnectio
 /// Answers each connection once with 200 and "hello".
 class Backend {
 public:
-    Backend() : listener_(tcp_listener(*SocketAddress::parse("127.0.0.1:0"))), thread_([this](std::stop_token stop) {
-        while (!stop.stop_requested()) {
-            pollfd polled{.fd = listener_.get(), .events = POLLIN, .revents = 0};
-            if (poll(&polled, 1, 20) != 1)
-                continue;
-            const UniqueFd client(accept4(listener_.get(), nullptr, nullptr, SOCK_CLOEXEC));
-            char buffer[4096];
-            std::string got;
-            while (got.find("\r\n\r\n") == std::string::npos) {
-                const ssize_t count = recv(client.get(), buffer, sizeof buffer, 0);
-                if (count <= 0)
-                    break;
-                got.append(buffer, static_cast<size_t>(count));
-            }
-            constexpr std::string_view answer = "HTTP/1.1 200 OK\r\ncontent-length: 5\r\nconnection: close\r\n\r\nhello";
-            (void)send(client.get(), answer.data(), answer.size(), MSG_NOSIGNAL);
-        }
-    }) {}
+    Backend()
+        : listener_(tcp_listener(*SocketAddress::parse("127.0.0.1:0"))), thread_([this](std::stop_token stop) {
+              while (!stop.stop_requested()) {
+                  pollfd polled{.fd = listener_.get(), .events = POLLIN, .revents = 0};
+                  if (poll(&polled, 1, 20) != 1)
+                      continue;
+                  const UniqueFd client(accept4(listener_.get(), nullptr, nullptr, SOCK_CLOEXEC));
+                  char buffer[4096];
+                  std::string got;
+                  while (got.find("\r\n\r\n") == std::string::npos) {
+                      const ssize_t count = recv(client.get(), buffer, sizeof buffer, 0);
+                      if (count <= 0)
+                          break;
+                      got.append(buffer, static_cast<size_t>(count));
+                  }
+                  constexpr std::string_view answer =
+                      "HTTP/1.1 200 OK\r\ncontent-length: 5\r\nconnection: close\r\n\r\nhello";
+                  (void)send(client.get(), answer.data(), answer.size(), MSG_NOSIGNAL);
+              }
+          }) {}
     SocketAddress address() const { return bound_to(listener_); }
 
 private:
@@ -157,28 +159,30 @@ TEST_F(ControlTest, survives_whatever_the_agent_says_and_comes_back_with_its_lis
         EXPECT_THAT(ask(), testing::StartsWith("HTTP/1.1 200"));
     };
     garbage([&] { agent.send_bytes(std::string("\x05\0\0\0\xff\xff\xff\xff\xff", 9)); });
-    garbage([&] { agent.send_bytes("\xff\xff\xff\xff"); });                        // a length beyond the limit
-    garbage([&] { agent.send_bytes(std::string("\x64\0\0\0half", 8)), agent.hang_up(), agent.accept_engine(),
-                  agent.hang_up(), agent.accept_engine(), agent.send_bytes(std::string("\x05\0\0\0\xff\xff\xff\xff\xff", 9)); });
-    garbage([&] { agent.send({}); });                                               // no message at all
-    garbage([&] {                                                                   // descriptors that are no listeners
+    garbage([&] { agent.send_bytes("\xff\xff\xff\xff"); }); // a length beyond the limit
+    garbage([&] {
+        agent.send_bytes(std::string("\x64\0\0\0half", 8)), agent.hang_up(), agent.accept_engine(), agent.hang_up(),
+            agent.accept_engine(), agent.send_bytes(std::string("\x05\0\0\0\xff\xff\xff\xff\xff", 9));
+    });
+    garbage([&] { agent.send({}); }); // no message at all
+    garbage([&] {                     // descriptors that are no listeners
         proto::ToEngine message;
         message.mutable_give_listeners()->set_pod_id(1);
         message.mutable_give_listeners()->add_kinds(0);
         agent.send(message, {agent.engine_state.get()});
     });
-    garbage([&] {                                                                   // fewer descriptors than named
+    garbage([&] { // fewer descriptors than named
         proto::ToEngine message;
         message.mutable_give_sockets()->set_pod_id(1);
         message.mutable_give_sockets()->set_count(3);
         agent.send(message);
     });
-    garbage([&] {                                                                   // a worker that does not exist
+    garbage([&] { // a worker that does not exist
         proto::ToEngine message;
         message.mutable_give_sockets()->set_worker(99);
         agent.send(message);
     });
-    garbage([&] {                                                                   // the wrong direction
+    garbage([&] { // the wrong direction
         proto::ToEngine message;
         message.mutable_ctl()->set_ok(true);
         agent.send(message);

@@ -185,14 +185,29 @@ uint64_t FakeAgent::heartbeat() const {
 config::Snapshot snapshot_with(const SocketAddress& endpoint, uint64_t generation) {
     config::Snapshot snapshot;
     snapshot.generation = generation;
-    snapshot.workloads = {{.ns = "default", .pod = "client-0", .service_account = "client", .name = "client",
-                           .canonical_service = "client", .canonical_revision = "v1", .app = "client", .version = "v1",
+    snapshot.workloads = {{.ns = "default",
+                           .pod = "client-0",
+                           .service_account = "client",
+                           .name = "client",
+                           .canonical_service = "client",
+                           .canonical_revision = "v1",
+                           .app = "client",
+                           .version = "v1",
                            .principal = "spiffe://cluster.local/ns/default/sa/client",
                            .addresses = {*IpAddress::parse("10.0.0.1")}}};
-    snapshot.clusters = {{.ns = "default", .service = "plain", .host = "plain.default.svc.cluster.local", .port = 80,
+    snapshot.clusters = {{.ns = "default",
+                          .service = "plain",
+                          .host = "plain.default.svc.cluster.local",
+                          .port = 80,
                           .endpoints = {{.address = endpoint}}}};
-    snapshot.frontends = {{.id = 0x010001, .addresses = {*IpAddress::parse("10.96.0.1")}, .port = 80, .ns = "default",
-                           .service = "plain", .host = "plain.default.svc.cluster.local", .l7 = true, .cluster = 0,
+    snapshot.frontends = {{.id = 0x010001,
+                           .addresses = {*IpAddress::parse("10.96.0.1")},
+                           .port = 80,
+                           .ns = "default",
+                           .service = "plain",
+                           .host = "plain.default.svc.cluster.local",
+                           .l7 = true,
+                           .cluster = 0,
                            .consumer_routes = {}}};
     snapshot.pods = {{.id = 1, .workload = 0, .inbound = {}}};
     return snapshot;

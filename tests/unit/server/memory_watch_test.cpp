@@ -75,6 +75,16 @@ TEST_F(MemoryWatchTest, takes_the_containers_limit_and_what_the_kernel_charges_t
     EXPECT_EQ(memory.read().used, 900'000U) << "read anew";
 }
 
+TEST_F(MemoryWatchTest, the_page_cache_of_files_is_no_use_that_the_kernel_kills_for) {
+    cgroup("/pods/mine", "1000000\n", "900000\n");
+    write("cgroup/pods/mine/memory.stat",
+          "anon 300000\nfile 500000\ninactive_file 400000\nactive_file 50000\nshmem 1\n");
+    const MemoryWatch memory = watch();
+    EXPECT_EQ(memory.read().used, 450'000U);
+    write("cgroup/pods/mine/memory.stat", "inactive_file 9000000\n"); // read at another moment than the other file
+    EXPECT_EQ(memory.read().used, 0U);
+}
+
 TEST_F(MemoryWatchTest, of_several_limits_the_nearest_counts) {
     cgroup("/pods/mine", "1000000\n", "500000\n");
     cgroup("/pods", "4000000\n", "3900000\n");

@@ -13,7 +13,9 @@
 namespace weft::l7::test {
 namespace {
 
-UniqueFd any_socket() { return UniqueFd(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)); }
+UniqueFd any_socket() {
+    return UniqueFd(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+}
 
 std::vector<UniqueFd> sockets(size_t count) {
     std::vector<UniqueFd> made;
@@ -287,8 +289,14 @@ TEST(DialSlots, waiting_for_one_ends_in_time_when_canceled_and_when_the_map_come
 
 TEST(Admit, knows_what_a_connection_is_for_or_why_it_is_refused) {
     config::Snapshot snapshot = snapshot_with(*SocketAddress::parse("10.0.1.1:80"));
-    snapshot.frontends.push_back({.id = 0x010002, .addresses = {*IpAddress::parse("fd00::1")}, .port = 443, .ns = "n",
-                                  .service = "s", .host = "s.n", .l7 = true, .consumer_routes = {}});
+    snapshot.frontends.push_back({.id = 0x010002,
+                                  .addresses = {*IpAddress::parse("fd00::1")},
+                                  .port = 443,
+                                  .ns = "n",
+                                  .service = "s",
+                                  .host = "s.n",
+                                  .l7 = true,
+                                  .consumer_routes = {}});
     const SnapshotView view(std::make_shared<const config::Snapshot>(snapshot));
     struct Case {
         abi::weft_listener_kind kind;
@@ -312,9 +320,10 @@ TEST(Admit, knows_what_a_connection_is_for_or_why_it_is_refused) {
         {WEFT_LISTENER_INBOUND6, "[fd00::9]:80", "[fd00::9]:80"},
     };
     for (const Case& one : cases) {
-        const auto got = admit(one.kind, 1, *SocketAddress::parse(one.local), *SocketAddress::parse("10.9.9.9:1"), view);
-        const std::string text = got ? got->destination.to_string()
-                                     : std::string(counter_names[static_cast<size_t>(got.error())].reason);
+        const auto got =
+            admit(one.kind, 1, *SocketAddress::parse(one.local), *SocketAddress::parse("10.9.9.9:1"), view);
+        const std::string text =
+            got ? got->destination.to_string() : std::string(counter_names[static_cast<size_t>(got.error())].reason);
         EXPECT_EQ(text, one.wanted) << one.local;
     }
 }
@@ -344,8 +353,8 @@ TEST(Stats, count_by_labels_and_overflow_into_one_series) {
     std::map<std::string, uint64_t> requests;
     for (const StatsSeries& series : shard.collect())
         requests[series.labels[21]] = series.counts.requests;
-    EXPECT_THAT(requests, testing::ElementsAre(testing::Pair("200", 3), testing::Pair("404", 1),
-                                               testing::Pair("overflow", 2)));
+    EXPECT_THAT(requests,
+                testing::ElementsAre(testing::Pair("200", 3), testing::Pair("404", 1), testing::Pair("overflow", 2)));
     EXPECT_TRUE(shard.collect().empty());
 }
 
@@ -391,8 +400,8 @@ TEST(SeriesLedger, merges_workers_overflows_and_forgets_what_is_idle) {
     add("b", 5, 600);
     add("c", 7, 600);
     add("d", 1, 600);
-    EXPECT_THAT(totals(ledger), testing::ElementsAre(testing::Pair("a", 3), testing::Pair("b", 5),
-                                                     testing::Pair("overflow", 8)));
+    EXPECT_THAT(totals(ledger),
+                testing::ElementsAre(testing::Pair("a", 3), testing::Pair("b", 5), testing::Pair("overflow", 8)));
     ledger.forget_idle(1'099);
     EXPECT_EQ(ledger.size(), 3U);
     ledger.forget_idle(1'100);

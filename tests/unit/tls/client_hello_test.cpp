@@ -57,14 +57,15 @@ struct Case {
 };
 
 const Case cases[] = {
-    {"a name between others", records(hello(extension(16, "\0\3\2h2"s) + server_name("a.example") + extension(10, "xx"))),
-     "a.example"},
+    {"a name between others",
+     records(hello(extension(16, "\0\3\2h2"s) + server_name("a.example") + extension(10, "xx"))), "a.example"},
     {"no extensions of interest", records(hello(extension(10, "xx"))), ""},
     {"names are lower-case, without the root's dot", records(hello(server_name("A.Example."))), "a.example"},
     {"bytes behind the hello are not looked at", records(hello(server_name("a"))) + "\xff\xff"s, "a"},
     {"in short records", records(hello(server_name("a.example")), 8), "a.example"},
     {"in more records than anybody needs", records(hello(server_name("a.example")), 1), "too large"},
-    {"protocols that nobody reads, however they look", records(hello(server_name("a") + extension(16, "x") + extension(16, ""))), "a"},
+    {"protocols that nobody reads, however they look",
+     records(hello(server_name("a") + extension(16, "x") + extension(16, ""))), "a"},
     {"a name of a kind that nobody knows", records(hello(server_name("x", 7))), ""},
     {"application data", "\x17\x03\x03\x00\x05hello"s, "malformed"},
     {"another handshake message", records("\x02"s + vector("x", 3)), "malformed"},
