@@ -16,7 +16,10 @@ if(WEFT_PROFILE STREQUAL "make")
     return()
 endif()
 find_program(WEFT_PROFDATA llvm-profdata-19 REQUIRED)
-set(profile ${CMAKE_BINARY_DIR}/profile.profdata)
+# Named by what it says: objects of two profiles cannot be linked together, so another one has to compile everything anew.
+file(SHA256 ${WEFT_PROFILE_TEXT} profile_hash)
+string(SUBSTRING ${profile_hash} 0 16 profile_hash)
+set(profile ${CMAKE_BINARY_DIR}/profile-${profile_hash}.profdata)
 execute_process(COMMAND ${WEFT_PROFDATA} merge ${WEFT_PROFILE_TEXT} -o ${profile} COMMAND_ERROR_IS_FATAL ANY)
 set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS ${WEFT_PROFILE_TEXT})
 add_compile_options($<$<COMPILE_LANGUAGE:CXX>:-fprofile-use=${profile}>
