@@ -306,10 +306,13 @@ void Ring::trim() {
     state_->trim();
 }
 
-size_t Ring::wait(uint64_t timeout_ms) {
+void Ring::collect(uint64_t timeout_ms) {
     const bool some_wait = !state_->collected.empty();
     state_->enter(some_wait ? 0 : timeout_ms);
     state_->collect();
+}
+
+size_t Ring::run_collected() {
     // By index: a completion may submit, and a full queue collects more meanwhile.
     size_t ran = 0;
     for (; ran < state_->collected.size(); ++ran)

@@ -110,8 +110,15 @@ public:
     void close(int descriptor);
 
     /// Submits, waits for a completion or `timeout_ms` (UINT64_MAX: for ever, 0: only what is there), collects all
-    /// completions, then runs them. Returns how many ran.
-    size_t wait(uint64_t timeout_ms);
+    /// completions. Whoever keeps a clock looks at it now: those that run may take times from it.
+    void collect(uint64_t timeout_ms);
+    /// Runs what was collected; returns how many.
+    size_t run_collected();
+    /// Both.
+    size_t wait(uint64_t timeout_ms) {
+        collect(timeout_ms);
+        return run_collected();
+    }
 
     /// Gives memory of buffers back to the kernel that nobody has used since the last call, and offers fewer of them
     /// again. Now and then.

@@ -48,7 +48,7 @@ Result<std::unique_ptr<Worker>> Worker::create(uint32_t index, const RingSetting
 }
 
 Worker::Worker(uint32_t index, std::unique_ptr<Ring> ring, UniqueFd mailbox_event)
-    : index_(index), ring_(std::move(ring)), timers_(ring_clock_ms()), mailbox_event_(std::move(mailbox_event)),
+    : index_(index), ring_(std::move(ring)), now_ms_(ring_clock_ms()), timers_(now_ms_), mailbox_event_(std::move(mailbox_event)),
       mailbox_poll_(std::make_unique<MailboxPoll>(*this)) {
     mailbox_poll_->start();
 }
@@ -94,8 +94,10 @@ void Worker::turn(uint64_t timeout_ms) {
     uint64_t limit = std::min(timeout_ms, timers_.next_in_ms());
     if (!buffer_waiters_.empty())
         limit = std::min<uint64_t>(limit, 1);
-    ring_->wait(ready_.empty() && yielded_.empty() ? limit : 0);
-    timers_.advance(ring_clock_ms());
+    ring_->collect(ready_.empty() && yielded_.empty() ? limit : 0);
+    now_ms_ = ring_clock_ms(); // before anything runs: times that begin now begin now, not when the loop fell asleep
+    ring_->run_collected();
+    timers_.advance(now_ms_);
     ready_.insert(ready_.end(), yielded_.begin(), yielded_.end());
     yielded_.clear();
     run_ready();

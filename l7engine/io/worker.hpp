@@ -35,8 +35,8 @@ public:
     [[nodiscard]] TaskGroup& tasks() { return tasks_; }
     [[nodiscard]] WaitingReceives& buffer_waiters() { return buffer_waiters_; }
     [[nodiscard]] ResetChecks& reset_checks() { return reset_checks_; }
-    /// The loop's cached clock, refreshed once per turn.
-    [[nodiscard]] uint64_t now_ms() const { return timers_.now_ms(); }
+    /// The loop's cached clock, refreshed once per turn, behind the wait.
+    [[nodiscard]] uint64_t now_ms() const { return now_ms_; }
     [[nodiscard]] Deadline in_ms(uint64_t delay) const { return delay < never - now_ms() ? now_ms() + delay : never; }
 
     /// Resumes the coroutine in this turn of the loop, after the completions. Worker's thread.
@@ -74,7 +74,8 @@ private:
 
     uint32_t index_;
     std::unique_ptr<Ring> ring_;
-    TimerWheel timers_;
+    uint64_t now_ms_;
+    TimerWheel timers_; ///< its clock is behind while completions run
     WaitingReceives buffer_waiters_;
     ResetChecks reset_checks_{timers_};
     TaskGroup tasks_;

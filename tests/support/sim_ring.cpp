@@ -209,7 +209,7 @@ const RingCounts& Ring::counts() const {
     return state_->counts;
 }
 
-size_t Ring::wait(uint64_t timeout_ms) {
+void Ring::collect(uint64_t timeout_ms) {
     State& state = *state_;
     sim::World& world = state.world;
     state.close_now();
@@ -227,6 +227,10 @@ size_t Ring::wait(uint64_t timeout_ms) {
         }
         world.move_clock(next);
     }
+}
+
+size_t Ring::run_collected() {
+    State& state = *state_;
     size_t ran = 0;
     for (; ran < state.collected.size(); ++ran) {
         Collected entry = std::move(state.collected[ran]);

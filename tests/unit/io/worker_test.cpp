@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include <atomic>
+#include <chrono>
 #include <fstream>
 #include <thread>
 
@@ -184,6 +185,22 @@ TEST(worker, sleeps) {
     ASSERT_TRUE(finish_tasks(*worker));
     EXPECT_GE(slept, 25U);
     EXPECT_LT(slept, 5000U);
+}
+
+/// A time that begins with a completion begins then, not when the loop fell asleep.
+TEST(worker, completions_see_the_time_at_which_they_run) {
+    auto worker = make_worker();
+    worker->turn(0);
+    const uint64_t start_ms = worker->now_ms();
+    uint64_t seen_ms = 0;
+    std::thread other([&] {
+        std::this_thread::sleep_for(std::chrono::milliseconds(50));
+        worker->post([&] { seen_ms = worker->now_ms(); });
+    });
+    while (seen_ms == 0)
+        worker->turn(1'000);
+    other.join();
+    EXPECT_GE(seen_ms, start_ms + 49);
 }
 
 TEST(worker, a_deadline_beyond_the_end_of_time_is_never) {
