@@ -411,7 +411,10 @@ void Connection::expire_exchanges(uint64_t limit_ms) {
     Deadline next = after(now_ms, stall_ms); // for who stalls meanwhile
     for (ActiveExchange* active : exchanges_now_) {
         const bool stalled = stall_ms < limit_ms && (active->reply_blocked_ || flushing_);
-        const uint64_t own_limit_ms = stalled ? stall_ms : limit_ms;
+        const bool half_closed = active->is_tunnel() && active->reply_given(); // by the backend
+        const uint64_t own_limit_ms = stalled       ? stall_ms
+                                      : half_closed ? std::min(limit_ms, proxy_.settings().half_closed_timeout_ms)
+                                                    : limit_ms;
         if (now_ms >= after(active->progress_ms_, own_limit_ms)) {
             active->timed_out(stalled ? Counter::stall_timeouts : Counter::exchange_timeouts);
             active->touch();

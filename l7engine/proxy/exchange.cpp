@@ -140,6 +140,9 @@ Task<void> Connection::answer(ActiveExchange& active) {
 Task<void> Connection::hear_out(ActiveExchange& active) {
     if (!is_http2()) // there the stream's end has said so
         stream_->shutdown_write();
+    const Deadline limit = proxy_.worker().in_ms(proxy_.settings().half_closed_timeout_ms);
+    if (!armed() || limit < Timer::deadline())
+        arm(limit);
     while (active.pumping_ && !active.is_over())
         (void)co_await active.wake_.wait();
 }

@@ -85,8 +85,13 @@ Control::~Control() = default;
 void Control::run() {
     while (!drained_)
         poll_once();
-    // Best effort: the last messages inform, nothing depends on them.
+    // Best effort: the last messages inform, nothing depends on them. What was counted since the agent last asked, the
+    // cuts of the drain's end among it, is told unasked.
     const uint64_t until_ms = monotonic_ms() + last_words_ms;
+    if (channel_ && welcomed_ && on_stats(0)) {
+        while (channel_ && stats_waiting_ > 0 && monotonic_ms() < until_ms)
+            poll_once();
+    }
     while (channel_ && channel_->wants_write() && monotonic_ms() < until_ms) {
         pollfd polled{.fd = channel_->fd(), .events = POLLOUT, .revents = 0};
         (void)poll(&polled, 1, static_cast<int>(last_words_ms));

@@ -4,6 +4,7 @@ import contextlib
 import hashlib
 import os
 import pathlib
+import signal
 import socket
 import ssl
 import struct
@@ -105,6 +106,20 @@ def is_refused(world, kind):
         return True
 
 
+def test_what_a_drain_cuts_is_counted(own_lab):
+    world = with_ports(World(own_lab, engine_arguments=["--drain-timeout=1"]))
+    cuts = world.agent.metrics().total("weft_l7_cut_exchanges_total", reason="drain_timeout")
+    with serving(world, "tcp", greet), dial(world, "tcp") as sock:
+        assert sock.recv(100) == b"220 ready\r\n"
+        os.kill(world.agent.engine_pid(), signal.SIGTERM)
+        with contextlib.suppress(ConnectionResetError):
+            assert sock.recv(100) == b""
+    wait_until(lambda: world.agent.metrics().total("weft_l7_cut_exchanges_total", reason="drain_timeout") == cuts + 1,
+               "the cut is counted")
+    metrics = world.agent.metrics()
+    assert metrics.total("istio_tcp_connections_closed_total") == metrics.total("istio_tcp_connections_opened_total") == 1
+
+
 # ---------------------------------------------------------------- who speaks first
 
 @pytest.mark.parametrize("kind", ["tcp", "any"])
@@ -119,6 +134,16 @@ def test_a_server_that_speaks_first_is_heard(ports, kind):
     sniffed = ports.agent.metrics().total(SNIFFED, reason="silence") - silent
     assert sniffed == (1 if kind == "any" else 0)
     assert took < 2 and (kind == "tcp" or took > 0.05)
+
+
+def test_an_engine_that_was_asleep_waits_for_the_whole_timeout(ports):
+    with serving(ports, "any", greet):
+        for nap in (0.03, 0.06, 0.09, 0.25):
+            time.sleep(nap)
+            with dial(ports, "any") as sock, ports.agent.rises(SNIFFED, reason="http"):
+                time.sleep(0.05)
+                sock.sendall(b"GET / HTTP/1.0\r\n\r\n")  # 426, or whatever: it is HTTP
+                sock.recv(100)
 
 
 def test_a_client_that_speaks_first_does_not_wait_for_the_timeout(ports):

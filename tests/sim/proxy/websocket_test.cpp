@@ -107,60 +107,66 @@ TEST(ProxyWebsocket, what_a_client_said_into_a_tunnel_that_does_not_open_is_no_r
 
 /// A backend that says good-bye and ends its side; the client answers that.
 TEST(ProxyWebsocket, each_side_ends_for_itself) {
-    for (const bool http2 : {false, true}) {
-        for (const bool backend2 : {false, true}) {
-            Stage stage(12);
-            stage.snapshot.clusters[0].protocol = backend2 ? config::Protocol::http2 : config::Protocol::http1;
-            stage.add_endpoint("10.0.1.1:80");
-            Backend backend;
-            std::unique_ptr<Http2Peer> backend_h2;
-            stage.world.serve(address_of("10.0.1.1:80"), [&](sim::Peer peer) {
-                if (backend2)
-                    backend_h2 = std::make_unique<Http2Peer>(peer, Http2Peer::Role::server);
-                else
-                    backend.peer = peer;
-            });
-            std::optional<sim::Peer> one;
-            std::optional<Http2Peer> two;
-            if (http2) {
-                two.emplace(stage.client(), Http2Peer::Role::client);
-                ASSERT_TRUE(stage.until([&] { return two->settled(); }));
-                ASSERT_NE(two->websocket("/chat"), 0U);
-            } else {
-                one = stage.client();
-                one->send(opening);
-            }
-            if (backend2) {
-                ASSERT_TRUE(stage.until([&] { return backend_h2 != nullptr && !backend_h2->messages().empty(); }));
-                backend_h2->reply(1, "bye", 101, true);
-            } else {
-                ASSERT_TRUE(stage.until([&] { return backend.received().ends_with("\r\n\r\n"); }));
-                std::string lower(backend.received());
-                std::ranges::transform(lower, lower.begin(), [](unsigned char c) { return std::tolower(c); });
-                const size_t at = lower.find("sec-websocket-key: ") + 19;
-                backend.peer->send("HTTP/1.1 101 Switching Protocols\r\nconnection: Upgrade\r\nupgrade: websocket\r\n"
-                                   "sec-websocket-accept: " +
-                                   tls::websocket_accept(std::string(backend.received().substr(at, 24))) +
-                                   "\r\n\r\nbye");
-                backend.peer->shutdown();
-            }
-            ASSERT_TRUE(stage.until([&] { return http2 ? two->of(1).ended : one->saw_fin(); })) << http2 << backend2;
-            EXPECT_EQ(http2 ? two->of(1).body : behind_head(*one), "bye");
-            stage.until([] { return false; }, 500);
-            EXPECT_FALSE(http2 ? two->of(1).reset.has_value() : one->saw_reset()) << backend2;
-            http2 ? two->send(1, "farewell", true) : one->send("farewell");
-            if (!http2)
-                one->shutdown();
-            const auto heard = [&] { return backend2 ? backend_h2->of(1).body : backend.received(); };
-            ASSERT_TRUE(stage.until([&] {
-                return heard().ends_with("farewell") && (backend2 ? backend_h2->of(1).ended : backend.peer->saw_fin());
-            })) << http2
-                << backend2;
-            ASSERT_TRUE(stage.until([&] { return stage.proxy->exchanges() == 0; }));
-            if (two)
-                two->drain();
-            stage.end();
+    for (const int way : {0, 1, 2, 3, 4, 5, 6, 7}) {
+        const bool http2 = (way & 1) != 0;
+        const bool backend2 = (way & 2) != 0;
+        const bool silent = (way & 4) != 0;
+        Stage stage(12);
+        stage.snapshot.clusters[0].protocol = backend2 ? config::Protocol::http2 : config::Protocol::http1;
+        stage.add_endpoint("10.0.1.1:80");
+        Backend backend;
+        std::unique_ptr<Http2Peer> backend_h2;
+        stage.world.serve(address_of("10.0.1.1:80"), [&](sim::Peer peer) {
+            if (backend2)
+                backend_h2 = std::make_unique<Http2Peer>(peer, Http2Peer::Role::server);
+            else
+                backend.peer = peer;
+        });
+        std::optional<sim::Peer> one;
+        std::optional<Http2Peer> two;
+        if (http2) {
+            two.emplace(stage.client(), Http2Peer::Role::client);
+            ASSERT_TRUE(stage.until([&] { return two->settled(); }));
+            ASSERT_NE(two->websocket("/chat"), 0U);
+        } else {
+            one = stage.client();
+            one->send(opening);
         }
+        if (backend2) {
+            ASSERT_TRUE(stage.until([&] { return backend_h2 != nullptr && !backend_h2->messages().empty(); }));
+            backend_h2->reply(1, "bye", 101, true);
+        } else {
+            ASSERT_TRUE(stage.until([&] { return backend.received().ends_with("\r\n\r\n"); }));
+            std::string lower(backend.received());
+            std::ranges::transform(lower, lower.begin(), [](unsigned char c) { return std::tolower(c); });
+            const size_t at = lower.find("sec-websocket-key: ") + 19;
+            backend.peer->send("HTTP/1.1 101 Switching Protocols\r\nconnection: Upgrade\r\nupgrade: websocket\r\n"
+                               "sec-websocket-accept: " +
+                               tls::websocket_accept(std::string(backend.received().substr(at, 24))) + "\r\n\r\nbye");
+            backend.peer->shutdown();
+        }
+        ASSERT_TRUE(stage.until([&] { return http2 ? two->of(1).ended : one->saw_fin(); })) << http2 << backend2;
+        EXPECT_EQ(http2 ? two->of(1).body : behind_head(*one), "bye");
+        stage.until([] { return false; }, 500);
+        EXPECT_FALSE(http2 ? two->of(1).reset.has_value() : one->saw_reset()) << backend2;
+        if (silent) { // it is not waited for as long as for an open one
+            ASSERT_TRUE(stage.until([&] { return stage.proxy->exchanges() == 0; },
+                                    3 * stage.proxy->settings().half_closed_timeout_ms));
+            EXPECT_TRUE(stage.until([&] { return http2 ? two->of(1).reset.has_value() : one->saw_reset(); }));
+            continue;
+        }
+        http2 ? two->send(1, "farewell", true) : one->send("farewell");
+        if (!http2)
+            one->shutdown();
+        const auto heard = [&] { return backend2 ? backend_h2->of(1).body : backend.received(); };
+        ASSERT_TRUE(stage.until([&] {
+            return heard().ends_with("farewell") && (backend2 ? backend_h2->of(1).ended : backend.peer->saw_fin());
+        })) << http2
+            << backend2;
+        ASSERT_TRUE(stage.until([&] { return stage.proxy->exchanges() == 0; }));
+        if (two)
+            two->drain();
+        stage.end();
     }
 }
 

@@ -343,10 +343,11 @@ TEST_F(ControlTest, drops_the_oldest_listener_of_a_kind_and_not_the_connection) 
     EXPECT_EQ(agent.accept_engine().listeners_size(), 2);
 }
 
-TEST_F(ControlTest, hands_over_when_it_is_asked_to_end) {
+TEST_F(ControlTest, hands_over_when_it_is_asked_to_end_and_tells_what_it_counted) {
     bring_up();
     std::jthread stopper([&] { agent.stop_engine(); });
     EXPECT_TRUE(agent.receive(proto::ToAgent::kDraining).has_draining());
+    EXPECT_GT(agent.receive(proto::ToAgent::kReport).report().counters_size(), 0);
     stopper.join();
     // Nobody accepts, nobody refuses: the connection waits for the next engine.
     sockaddr_storage storage{};
