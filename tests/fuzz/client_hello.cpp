@@ -59,7 +59,8 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
                           fuzz::describe(early) + "\nthen\n" + fuzz::describe(whole));
     }
     if (wrapped) {
-        const std::string small = fuzz::in_records(input.bytes(), 1 + (input.option(1) ? 0 : 16));
+        const size_t least = (input.bytes().size() + tls::client_hello_records_max - 1) / tls::client_hello_records_max;
+        const std::string small = fuzz::in_records(input.bytes(), std::max<size_t>(least, input.option(1) ? 1 : 17));
         const auto again = tls::read_client_hello(as_bytes(small));
         fuzz::require(fuzz::describe(again) == fuzz::describe(whole), "records do not change a message",
                       fuzz::describe(again) + "\nnot\n" + fuzz::describe(whole));
