@@ -12,7 +12,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
                                   [&](const test::Pieces& pieces) { return test::answer(pieces, method, eof); });
     test::Received message;
     test::receive_reply(input.bytes(), method, eof, message);
-    if (message.complete) {
+    if (message.complete && message.events.heads.back().headers.size() <= fuzz::forwarded_fields_max) {
         const std::string fault = test::check_reply(message, method);
         fuzz::require(fault.empty(), "what is accepted is forwarded as one reply", fault);
     }

@@ -45,6 +45,11 @@ private:
     std::set<StreamId> over_;
 };
 
+/// A body that comes in pieces opens the window as it is consumed, so how far a peer may go beyond it depends on them.
+[[nodiscard]] inline bool depends_on_pieces(std::string_view trace) {
+    return trace.find("FLOW_CONTROL_ERROR") != std::string_view::npos;
+}
+
 /// Feeds the pieces to a codec. What it writes meanwhile is bounded by what it was given. Returns the trace.
 [[nodiscard]] std::string feed_h2(Codec& codec, Owner& owner, const test::Pieces& pieces);
 
