@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <algorithm>
 #include <cassert>
 #include <cerrno>
 #include <utility>
@@ -44,6 +45,8 @@ struct Acceptor::State final : Completion, Timer {
     }
     void complete(int32_t result, bool more, Slice buffer) override;
     void expired() override;
+    void pause(Deadline until);
+    void resume();
     void request_stop();
     void abandon();
     void hand_over(UniqueFd socket);
@@ -55,7 +58,9 @@ struct Acceptor::State final : Completion, Timer {
     Handler handler;
     std::vector<std::move_only_function<void()>> stopped; ///< who waits for the end, in order of their stop()
     uint64_t shortages = 0;
+    Deadline paused_until = 0;
     bool in_flight = false;
+    bool canceling = false; ///< what is in flight, once
     bool in_handler = false; ///< the handler and those in `stopped` may destroy the acceptor
     bool stopping = false;
     bool abandoned = false;
@@ -63,14 +68,27 @@ struct Acceptor::State final : Completion, Timer {
 
 void Acceptor::State::complete(int32_t result, bool more, Slice /*buffer*/) {
     if (!more)
-        in_flight = false;
+        in_flight = canceling = false;
     if (result >= 0)
         hand_over(UniqueFd(result));
     else if (result != -ECANCELED)
         failed(-result);
     if (!in_flight && !stopping && !armed())
-        arm();
+        resume();
     settle();
+}
+
+void Acceptor::State::pause(Deadline until) {
+    paused_until = std::max(paused_until, until);
+    if (in_flight && !stopping && !std::exchange(canceling, true))
+        worker.ring().cancel(*this);
+}
+
+void Acceptor::State::resume() {
+    if (worker.now_ms() < paused_until)
+        worker.timers().arm(*this, paused_until);
+    else
+        arm();
 }
 
 void Acceptor::State::hand_over(UniqueFd socket) {
@@ -93,14 +111,14 @@ void Acceptor::State::expired() {
     if (stopping)
         return settle();
     if (!in_flight)
-        arm();
+        resume();
 }
 
 void Acceptor::State::request_stop() {
     const bool first = !std::exchange(stopping, true);
     if (!in_flight)
         worker.timers().arm(*this, 0); // `stopped` never runs on the stack of stop()
-    else if (first)
+    else if (first && !std::exchange(canceling, true))
         worker.ring().cancel(*this);
 }
 
@@ -143,6 +161,10 @@ Acceptor::~Acceptor() {
 void Acceptor::stop(std::move_only_function<void()> stopped) {
     state_->stopped.push_back(std::move(stopped));
     state_->request_stop();
+}
+
+void Acceptor::pause(Deadline until) {
+    state_->pause(until);
 }
 
 int Acceptor::listener() const {

@@ -77,6 +77,9 @@ public:
     /// after that: each `stopped` runs once, in order of the calls, unless the acceptor is destroyed first. The
     /// acceptor may be destroyed from `stopped` and from the handler.
     void stop(std::move_only_function<void()> stopped);
+    /// Leaves who comes in the kernel's backlog until then; a later time of an earlier call holds. What is accepted at
+    /// this moment is still handed over.
+    void pause(Deadline until);
     [[nodiscard]] int listener() const;
     [[nodiscard]] uint64_t shortages() const;
 

@@ -42,9 +42,9 @@ public:
     [[nodiscard]] bool empty() const { return first_ == nullptr; }
     /// nullptr: empty. The others are behind `next`.
     [[nodiscard]] Arrival* first() const { return first_; }
-    /// nullptr: not among them.
+    /// nullptr: not among them. What comes behind a head is nearly always the latest one's.
     [[nodiscard]] Arrival* find(StreamId stream) const {
-        Arrival* arrival = first_;
+        Arrival* arrival = first_ != nullptr && last_->stream == stream ? last_ : first_;
         while (arrival != nullptr && arrival->stream != stream)
             arrival = arrival->next;
         return arrival;

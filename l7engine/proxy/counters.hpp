@@ -10,6 +10,7 @@
 #define WEFT_L7_COUNTERS(X)                                                                                            \
     X(connections_outbound, "weft_l7_connections_total", "outbound")                                                   \
     X(connections_inbound, "weft_l7_connections_total", "inbound")                                                     \
+    X(connections_held, "weft_l7_held_connections_total", "")                                                          \
     X(connections_http2, "weft_l7_http2_connections_total", "accepted")                                                \
     X(http2_errors, "weft_l7_http2_connections_total", "ended_by_error")                                               \
     X(refused_worker_limit, "weft_l7_refused_connections_total", "worker_limit")                                       \
@@ -19,6 +20,7 @@
     X(refused_not_redirected, "weft_l7_refused_connections_total", "not_redirected")                                   \
     X(refused_unknown_service, "weft_l7_refused_connections_total", "unknown_service")                                 \
     X(refused_not_steered, "weft_l7_refused_connections_total", "not_steered")                                         \
+    X(refused_flooding, "weft_l7_refused_connections_total", "flooding")                                               \
     X(refused_releasing, "weft_l7_refused_connections_total", "pod_released")                                          \
     X(shed_memory, "weft_l7_refused_requests_total", "memory")                                                         \
     X(shed_pod_requests, "weft_l7_refused_requests_total", "pod_limit")                                                \

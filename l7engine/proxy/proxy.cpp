@@ -10,6 +10,7 @@
 
 #include "l7engine/http/reply.hpp"
 #include "l7engine/proxy/detect.hpp"
+#include "l7engine/proxy/held.hpp"
 #include "l7engine/proxy/downstream.hpp"
 
 namespace weft::l7 {
@@ -31,6 +32,17 @@ Counter counter_of_connection(Shortage shortage) {
     case pod_buffers: break;
     }
     return Counter::refused_worker_limit;
+}
+
+/// A pod's own programs have one account, wherever they dial from.
+FloodSource source_of(const Accepted& accepted) {
+    return {.pod_id = accepted.pod_id,
+            .address = accepted.direction == Direction::outbound ? IpAddress() : accepted.client.address};
+}
+
+/// A reset, not a FIN: the client shall not take it for an empty answer.
+void refuse(ByteStream& stream) {
+    stream.abort({.code = Code::unavailable, .during = "accept"}, true);
 }
 
 struct Refusal {
@@ -85,7 +97,8 @@ Proxy::Proxy(Worker& worker, const ProxySettings& settings, uint32_t workers,
     : worker_(worker), settings_(settings), stats_(settings_.series_max, counters_),
       tcp_stats_(settings_.series_max, counters_), pool_(settings_, counters_), sessions_(worker, settings_, counters_),
       stock_(worker, settings_, counters_, std::move(ask_sockets)), dial_slots_(worker, workers),
-      picker_(settings_.seed ^ uint64_t{worker.index()} << 32), pipes_(worker, settings_.pipes),
+      picker_(settings_.seed ^ uint64_t{worker.index()} << 32), floods_(settings_.floods),
+      pipes_(worker, settings_.pipes),
       outbound_(make_chain(Direction::outbound, settings_.filters)),
       inbound_(make_chain(Direction::inbound, settings_.filters)), tick_(std::make_unique<Tick>(*this)) {}
 
@@ -174,6 +187,16 @@ void Proxy::accepted(uint32_t pod_id, abi::weft_listener_kind kind, UniqueFd soc
     serve(make_tcp_stream(worker_, std::move(socket), tcp_settings(pod_id, admitted->direction)), *admitted);
 }
 
+void Proxy::pause_accepts(uint32_t pod_id, Deadline until) {
+    const auto pod = pods_.find(pod_id);
+    if (pod == pods_.end())
+        return;
+    for (const Pod::Listening& listening : pod->second->listening) {
+        if (listening.kind == abi::WEFT_LISTENER_OUTBOUND4 || listening.kind == abi::WEFT_LISTENER_OUTBOUND6)
+            listening.acceptor->pause(until);
+    }
+}
+
 bool Proxy::has_room(const Accepted& accepted) {
     const auto pod = pods_.find(accepted.pod_id);
     if (pod != pods_.end() && pod->second->releasing) {
@@ -216,15 +239,39 @@ TcpSettings Proxy::tcp_settings(uint32_t pod_id, Direction direction) {
 }
 
 bool Proxy::serve(std::unique_ptr<ByteStream> stream, const Accepted& accepted) {
+    const std::optional<uint64_t> turn_ms = floods_.turn(source_of(accepted), worker_.now_ms());
+    if (!turn_ms) {
+        counters_.add(Counter::refused_flooding);
+        refuse(*stream);
+        return false;
+    }
+    if (*turn_ms <= worker_.now_ms() || draining_)
+        return serve_now(std::move(stream), accepted);
     if (!has_room(accepted)) {
-        // A reset, not a FIN: the client shall not take it for an empty answer.
-        stream->abort({.code = Code::unavailable, .during = "accept"}, true);
+        refuse(*stream);
+        return false;
+    }
+    counters_.add(Counter::connections_held);
+    if (accepted.direction == Direction::outbound)
+        pause_accepts(accepted.pod_id, *turn_ms); // nobody else uses that listener
+    worker_.tasks().spawn(
+        HeldConnection::run(std::make_unique<HeldConnection>(*this, std::move(stream), accepted), *turn_ms));
+    return true;
+}
+
+bool Proxy::serve_now(std::unique_ptr<ByteStream> stream, const Accepted& accepted) {
+    if (!has_room(accepted)) {
+        refuse(*stream);
         return false;
     }
     counters_.add(accepted.direction == Direction::outbound ? Counter::connections_outbound
                                                             : Counter::connections_inbound);
     serve_by_protocol(*this, std::move(stream), accepted);
     return true;
+}
+
+void Proxy::flooded(const Accepted& accepted) {
+    floods_.flooded(source_of(accepted), worker_.now_ms());
 }
 
 void Proxy::joined(Downstream& connection) {
@@ -343,6 +390,7 @@ void Proxy::tick() {
     pool_.sweep(worker_.now_ms());
     sessions_.sweep(worker_.now_ms());
     stock_.tick();
+    floods_.forget_old(worker_.now_ms());
     worker_.ring().trim();
     if (pressure_ >= Pressure::idle)
         shed_idle();
@@ -428,6 +476,7 @@ void Proxy::finish_releases() {
         std::ranges::move(pod.next, std::back_inserter(again));
         auto released = std::move(pod.released);
         uses_.erase(entry->first);
+        floods_.forget_pod(entry->first);
         entry = pods_.erase(entry);
         for (std::move_only_function<void()>& done : released)
             done();

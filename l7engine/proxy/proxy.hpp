@@ -14,6 +14,7 @@
 #include "l7engine/filter/router.hpp"
 #include "l7engine/io/tcp.hpp"
 #include "l7engine/io/worker.hpp"
+#include "l7engine/policy/flood.hpp"
 #include "l7engine/proxy/admit.hpp"
 #include "l7engine/proxy/dial_slots.hpp"
 #include "l7engine/proxy/session_pool.hpp"
@@ -80,6 +81,10 @@ public:
     // connections
     /// Serves an accepted connection. False: refused and counted, the stream is closed.
     bool serve(std::unique_ptr<ByteStream> stream, const Accepted& accepted);
+    /// The same where it has waited for its turn.
+    bool serve_now(std::unique_ptr<ByteStream> stream, const Accepted& accepted);
+    /// A connection of its client has used up a budget: the next ones wait (docs/decisions/0012).
+    void flooded(const Accepted& accepted);
 
     // for what serves a connection
     /// A new connection to the exchange's endpoint, through a dial slot if inbound. Error: Code::canceled, if so.
@@ -131,6 +136,7 @@ private:
     void open_listener(WaitingListener waiting);
     void drop_oldest(Pod& pod, abi::weft_listener_kind kind);
     void accepted(uint32_t pod_id, abi::weft_listener_kind kind, UniqueFd socket);
+    void pause_accepts(uint32_t pod_id, Deadline until);
     [[nodiscard]] bool has_room(const Accepted& accepted);
     [[nodiscard]] Usage used() const;
     void shed_idle();
@@ -153,6 +159,7 @@ private:
     SocketStock stock_;
     DialSlots dial_slots_;
     EndpointPicker picker_;
+    FloodGuard floods_;
     PipePool pipes_;
     Chain outbound_;
     Chain inbound_;

@@ -9,6 +9,7 @@
 #include "l7engine/http/h2_codec.hpp"
 #include "l7engine/io/pipe_pool.hpp"
 #include "l7engine/io/tcp.hpp"
+#include "l7engine/policy/flood.hpp"
 #include "l7engine/policy/overload.hpp"
 #include "l7engine/proxy/bulk_meter.hpp"
 
@@ -44,6 +45,7 @@ struct ProxySettings {
     uint64_t linger_timeout_ms = 2'000;    ///< after our FIN: wait for the client's, so that no reset eats the reply
     size_t linger_bytes_max = 1024 * 1024; ///< read and dropped while lingering
     UsageLimits limits;
+    FloodRules floods;
 
     // upstream
     uint64_t connect_timeout_ms = 10'000; ///< waiting for a socket included

@@ -123,8 +123,6 @@ TEST(ProxyLimits, a_client_that_stops_reading_is_cut_though_its_reply_can_never_
     backend = nullptr;
 }
 
-// ------------------------------------------------------------------ memory
-
 /// The answer to one GET on a connection of its own.
 int ask(Stage& stage) {
     const sim::Peer client = stage.client();
@@ -134,6 +132,78 @@ int ask(Stage& stage) {
     client.close();
     return status;
 }
+
+// ------------------------------------------------------------------ floods
+
+/// A client that opens streams and resets them until its connection is ended.
+void flood(Stage& stage) {
+    const sim::Peer raw = stage.client();
+    Http2Peer client(raw, Role::client);
+    for (int i = 0; i < 600; ++i) {
+        if (const StreamId stream = client.request("GET", "/", "", false); stream != 0)
+            client.reset(stream, Code::canceled);
+    }
+    ASSERT_TRUE(stage.until([&] { return client.saw_goaway() || raw.over(); }));
+    ASSERT_EQ(counted(stage, Counter::http2_errors), 1U);
+}
+
+TEST(ProxyLimits, who_floods_waits_for_the_turn_of_its_next_connections) {
+    Stage stage(7);
+    stage.add_endpoint("10.0.1.1:8080");
+    stage.world.serve(address_of("10.0.1.1:8080"), http_server([](auto, auto) { return reply("well"); }));
+    flood(stage);
+    const std::array clients{stage.client(), stage.client()};
+    for (const sim::Peer& client : clients)
+        client.send(get);
+    const auto answered = [&] { return replies_of(clients[0]) + replies_of(clients[1]); };
+    const uint64_t from_ms = stage.world.now_ms();
+    for (size_t i = 0; i < clients.size(); ++i) {
+        ASSERT_TRUE(stage.until([&] { return answered() > i; }, 3 * FloodRules{}.pause_ms));
+        EXPECT_GE(stage.world.now_ms() - from_ms, FloodRules{}.pause_ms * (i + 1) * 9 / 10);
+    }
+    EXPECT_EQ(counted(stage, Counter::connections_held), 2U);
+
+    stage.until([] { return false; }, FloodRules{}.remembered_ms);
+    EXPECT_EQ(ask(stage), 200);
+    EXPECT_EQ(counted(stage, Counter::connections_held), 2U);
+}
+
+TEST(ProxyLimits, more_connections_of_who_floods_than_can_wait_are_refused) {
+    Stage stage(8);
+    stage.add_endpoint("10.0.1.1:8080");
+    stage.world.serve(address_of("10.0.1.1:8080"), http_server([](auto, auto) { return reply("well"); }));
+    flood(stage);
+    const uint64_t waiting = FloodRules{}.wait_ms_max / FloodRules{}.pause_ms;
+    std::vector<sim::Peer> clients;
+    for (uint64_t i = 0; i < waiting + 10; ++i)
+        clients.push_back(stage.client());
+    ASSERT_TRUE(stage.until([&] { return counted(stage, Counter::refused_flooding) > 0; }, 50));
+    EXPECT_EQ(counted(stage, Counter::refused_flooding) + counted(stage, Counter::connections_held), clients.size());
+    EXPECT_LE(counted(stage, Counter::connections_held), waiting);
+    EXPECT_TRUE(stage.until([&] { return clients.back().saw_reset(); }, 50));
+}
+
+TEST(ProxyLimits, a_connection_that_waits_for_its_turn_is_served_before_a_drain_and_reset_by_a_release) {
+    for (const bool released : {false, true}) {
+        Stage stage(9);
+        stage.add_endpoint("10.0.1.1:8080");
+        stage.world.serve(address_of("10.0.1.1:8080"), http_server([](auto, auto) { return reply("well"); }));
+        flood(stage);
+        const sim::Peer client = stage.client();
+        client.send(get);
+        ASSERT_TRUE(stage.until([&] { return counted(stage, Counter::connections_held) == 1; }, 50));
+        bool done = false;
+        if (released)
+            stage.proxy->release_pod(1, [&] { done = true; });
+        else
+            stage.proxy->drain(30'000, [&] { done = true; });
+        ASSERT_TRUE(stage.until([&] { return done; }, 10'000));
+        EXPECT_EQ(client.saw_reset(), released);
+        EXPECT_EQ(replies_of(client), released ? 0U : 1U);
+    }
+}
+
+// ------------------------------------------------------------------ memory
 
 TEST(ProxyLimits, sheds_requests_then_connections_then_idle_ones_and_recovers) {
     Stage stage(10);

@@ -200,6 +200,29 @@ TEST(acceptor, gives_the_rest_of_the_backlog_to_the_next) {
     ASSERT_TRUE(turn_until(*worker, [&] { return second == 1; }));
 }
 
+TEST(acceptor, a_pause_leaves_who_comes_in_the_backlog) {
+    auto worker = make_worker();
+    SocketAddress address;
+    int accepted = 0;
+    Acceptor acceptor(*worker, listener(address), [&](UniqueFd) { ++accepted; });
+    const UniqueFd before = plain_connect(address);
+    ASSERT_TRUE(turn_until(*worker, [&] { return accepted == 1; }));
+    const Deadline until = worker->in_ms(150);
+    acceptor.pause(until);
+    acceptor.pause(until - 100); // the later one holds
+    worker->turn(0);             // what is canceled ends
+    const UniqueFd one = plain_connect(address);
+    const UniqueFd two = plain_connect(address);
+    ASSERT_TRUE(turn_until(*worker, [&] { return accepted == 3; }));
+    EXPECT_GE(worker->now_ms(), until);
+
+    acceptor.pause(worker->in_ms(60'000));
+    acceptor.pause(worker->in_ms(70'000));
+    bool stopped = false;
+    acceptor.stop([&] { stopped = true; });
+    ASSERT_TRUE(turn_until(*worker, [&] { return stopped; }));
+}
+
 TEST(acceptor, may_be_destroyed_by_its_handler) {
     auto worker = make_worker();
     SocketAddress address;

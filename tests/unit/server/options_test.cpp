@@ -70,6 +70,7 @@ TEST(Options, every_flag_sets_its_own_setting) {
         {{"--memory-max", "64"}, [](auto& o, auto&) { return o.memory_bytes == 64 * 1024 * 1024; }},
         {{"--stall-timeout", "4"}, [](auto&, auto& p) { return p.stall_timeout_ms == 4000; }},
         {{"--h2-settings-timeout", "3"}, [](auto&, auto& p) { return p.settings_timeout_ms == 3000; }},
+        {{"--flood-pause", "20"}, [](auto&, auto& p) { return p.floods.pause_ms == 20; }},
         {{"--splice-pipes-max", "5"}, [](auto&, auto& p) { return p.pipes.pipes_max == 5; }},
         {{"--splice-pipes-max", "0"}, [](auto&, auto& p) { return p.pipes.pipes_max == 0; }},
         {{"--h2-streams-max", "7"}, [](auto&, auto& p) { return p.h2_downstream.streams_max == 7; }},
