@@ -60,7 +60,7 @@ struct Acceptor::State final : Completion, Timer {
     uint64_t shortages = 0;
     Deadline paused_until = 0;
     bool in_flight = false;
-    bool canceling = false; ///< what is in flight, once
+    bool canceling = false;  ///< what is in flight, once
     bool in_handler = false; ///< the handler and those in `stopped` may destroy the acceptor
     bool stopping = false;
     bool abandoned = false;

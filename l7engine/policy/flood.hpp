@@ -27,8 +27,8 @@ struct FloodSourceHash {
 struct FloodRules {
     /// Between two connections of a source after one of its was ended as a flood, doubled with each more up to
     /// `pause_max_factor` times; 0: no source is held up.
-    uint64_t pause_ms = 100;
-    uint64_t pause_max_factor = 32;
+    uint64_t pause_ms = 250;
+    uint64_t pause_max_factor = 16;
     uint64_t remembered_ms = 10'000; ///< after the last flood
     uint64_t wait_ms_max = 5'000;    ///< a connection whose turn would be later is refused
     size_t sources_max = 1'024;      ///< remembered at a time; a new one takes the place of the one longest quiet

@@ -283,7 +283,8 @@ void Connection::read_ended() {
 
 bool Connection::linger(size_t bytes) {
     lingered_bytes_ += bytes;
-    return lingered_bytes_ <= proxy_.settings().linger_bytes_max;
+    const ProxySettings& settings = proxy_.settings();
+    return lingered_bytes_ <= (flooded_ ? settings.flood_linger_bytes_max : settings.linger_bytes_max);
 }
 
 bool Connection::poison_head() {

@@ -132,6 +132,7 @@ private:
     bool is_http1_ = false;        ///< as its first bytes said
     bool client_finished_ = false; ///< FIN received
     bool client_gone_ = false;     ///< reset, or cut by us
+    bool flooded_ = false;         ///< HTTP/2: has used up a budget
     bool draining_ = false;
     bool flushing_ = false; ///< HTTP/1: what is left to write waits for the client
     uint64_t progress_ms_ = 0;

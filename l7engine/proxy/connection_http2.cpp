@@ -63,8 +63,10 @@ bool Connection::take_http2(Slice& bytes) {
 /// The connection's own fault: its GOAWAY is in the codec, and all streams are over.
 void Connection::connection_failed(const Error& error) {
     proxy_.counters().add(Counter::http2_errors);
-    if (error.code == Code::too_large)
+    if (error.code == Code::too_large) {
+        flooded_ = true;
         proxy_.flooded(accepted_);
+    }
     for (ActiveExchange* active : exchanges_now_)
         active->client_gone(error);
     if (exchanges_now_.empty())

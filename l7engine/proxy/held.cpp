@@ -6,8 +6,7 @@
 namespace weft::l7 {
 
 HeldConnection::HeldConnection(Proxy& proxy, std::unique_ptr<ByteStream> stream, const Accepted& accepted)
-    : Downstream(proxy, accepted), stream_(std::move(stream)), turn_(proxy.worker()) {
-}
+    : Downstream(proxy, accepted), stream_(std::move(stream)), turn_(proxy.worker()) {}
 
 Task<void> HeldConnection::run(std::unique_ptr<HeldConnection> self, Deadline turn) {
     (void)co_await self->turn_.wait(Until(turn));

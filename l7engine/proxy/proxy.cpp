@@ -10,8 +10,8 @@
 
 #include "l7engine/http/reply.hpp"
 #include "l7engine/proxy/detect.hpp"
-#include "l7engine/proxy/held.hpp"
 #include "l7engine/proxy/downstream.hpp"
+#include "l7engine/proxy/held.hpp"
 
 namespace weft::l7 {
 
@@ -98,8 +98,7 @@ Proxy::Proxy(Worker& worker, const ProxySettings& settings, uint32_t workers,
       tcp_stats_(settings_.series_max, counters_), pool_(settings_, counters_), sessions_(worker, settings_, counters_),
       stock_(worker, settings_, counters_, std::move(ask_sockets)), dial_slots_(worker, workers),
       picker_(settings_.seed ^ uint64_t{worker.index()} << 32), floods_(settings_.floods),
-      pipes_(worker, settings_.pipes),
-      outbound_(make_chain(Direction::outbound, settings_.filters)),
+      pipes_(worker, settings_.pipes), outbound_(make_chain(Direction::outbound, settings_.filters)),
       inbound_(make_chain(Direction::inbound, settings_.filters)), tick_(std::make_unique<Tick>(*this)) {}
 
 Proxy::~Proxy() {

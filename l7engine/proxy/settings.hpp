@@ -44,6 +44,7 @@ struct ProxySettings {
     uint64_t tunnel_idle_timeout_ms = 3'600'000; ///< no byte of an opaque connection in either direction
     uint64_t linger_timeout_ms = 2'000;    ///< after our FIN: wait for the client's, so that no reset eats the reply
     size_t linger_bytes_max = 1024 * 1024; ///< read and dropped while lingering
+    size_t flood_linger_bytes_max = 64 * 1024; ///< the same of a connection that was ended as a flood
     UsageLimits limits;
     FloodRules floods;
 

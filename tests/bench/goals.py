@@ -179,10 +179,9 @@ def _many_routes(name, limit):
 def _beside_hostile(name):
     def measured(results):
         table = _table(results, "fairness")
-        quiet = statistics.median(run["p99_ms"] for row in (names.QUIET, names.QUIET_AFTER)
-                                  for run in _row(table, row)["rounds"])
-        ratio = _row(table, name)["p99_ms"] / quiet
-        return f"{ratio:.2f}x ({_row(table, name)['p99_ms']:.3f} against {quiet:.3f} ms)", ratio <= 1.1
+        ratio = _ratio(table, "p99_ms", name, names.QUIET)
+        beside, quiet = (_row(table, row)["p99_ms"] for row in (name, names.QUIET))
+        return f"{ratio:.2f}x ({beside:.3f} against {quiet:.3f} ms)", ratio <= 1.1
     return measured
 
 

@@ -8,7 +8,7 @@ TRANSLATED = "plain service, translated in the kernel"
 
 HAPROXY_SPLICE = "haproxy, splice-auto"
 
-QUIET, QUIET_AFTER = "quiet", "quiet, afterwards"
+QUIET = "quiet"
 IDLE, FLOOD = "10,000 idle connections of another pod", "these and its flood of reset streams"
 FLOODED_PEERS = ("haproxy", "envoy")
 

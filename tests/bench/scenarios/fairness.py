@@ -4,37 +4,36 @@ import contextlib
 import dataclasses
 import json
 import subprocess
+import time
 
 import measure
 from lab import binary
-from names import FLOOD, FLOODED_PEERS, IDLE, QUIET, QUIET_AFTER, peer_flooded, peer_quiet
+from names import FLOOD, FLOODED_PEERS, IDLE, QUIET, peer_flooded, peer_quiet
 from rows import Missing, Row, rate_rows, show_rates
 from scenarios.memory import CONNECTIONS, open_sessions
 from stage import H2_PORT
 
+FORGOTTEN_SECONDS = 11  # FloodRules: 10 after the last flood
 NO_NGINX = Missing("nginx", "a cleartext port of nginx 1.22 speaks either HTTP/1.1 or HTTP/2")
 
 
 def fairness(bench):
-    """Quiet before and after: the machine's drift is in the rest too. A peer gets the flood alone."""
+    """A peer gets the flood alone."""
     hostile = dataclasses.replace(bench.weft("h2", H2_PORT), pod=bench.hostile)
-    floods = {}
+    floods = {FLOOD: (hostile, done := {})}
+    idle = _IdleConnections(dataclasses.replace(bench.weft(), pod=bench.hostile))
 
     def load(row, seconds):
+        idle.want(row.name in (IDLE, FLOOD))  # the warm second before each run is where they come and go
         with _flooding(*floods[row.name]) if row.name in floods else contextlib.nullcontext():
-            return measure.fixed_rate(row, seconds)
+            run = measure.fixed_rate(row, seconds)
+        if row.name == FLOOD:
+            idle.flooded()
+        return run
 
-    def measured(rounds, *rows):
-        tables.append(rate_rows(bench, rows, load, rounds))
-
-    tables, latency_rounds = [], bench.options.latency_rounds
-    floods[FLOOD] = (hostile, done := {})
-    measured(latency_rounds, bench.weft(name=QUIET))
-    sessions = open_sessions(dataclasses.replace(bench.weft(), pod=bench.hostile), CONNECTIONS)
-    measured(latency_rounds, bench.weft(name=IDLE), bench.weft(name=FLOOD))
-    for session in sessions:
-        session.close()
-    measured(latency_rounds, bench.weft(name=QUIET_AFTER))
+    with contextlib.closing(idle):
+        ours = rate_rows(bench, [bench.weft(name=name) for name in (QUIET, IDLE, FLOOD)], load,
+                         bench.options.latency_rounds)
     peers = []
     for row in [bench.peer(name, "plain") for name in FLOODED_PEERS]:
         if isinstance(row, Row):
@@ -42,10 +41,31 @@ def fairness(bench):
             peers += [dataclasses.replace(row, name=of(row.name)) for of in (peer_quiet, peer_flooded)]
         else:
             peers.append(row)
-    measured(bench.options.rounds, *peers, NO_NGINX)
-    table = {key: {name: row for part in tables for name, row in part[key].items()} for key in ("rows", "missing")}
+    theirs = rate_rows(bench, [*peers, NO_NGINX], load)
+    table = {key: ours[key] | theirs[key] for key in ("rows", "missing")}
     text = show_rates("Fairness: A at 1,000 requests/s beside a hostile client", table)
     return table | {"flood": done}, f"{text}\n\nthe flood on Weft: {json.dumps(done)}"
+
+
+class _IdleConnections:
+    def __init__(self, row):
+        self.row, self.sessions, self.welcome = row, [], 0
+
+    def want(self, wanted):
+        if wanted and not self.sessions:
+            time.sleep(max(0, self.welcome - time.monotonic()))
+            self.sessions = open_sessions(self.row, CONNECTIONS)
+        elif not wanted:
+            self.close()
+
+    def flooded(self):
+        """The engine remembers it: new connections of the pod would wait."""
+        self.welcome = time.monotonic() + FORGOTTEN_SECONDS
+
+    def close(self):
+        for session in self.sessions:
+            session.close()
+        self.sessions = []
 
 
 @contextlib.contextmanager
