@@ -39,9 +39,13 @@ struct Acceptor::State final : Completion, Timer {
     State(const State&) = delete;
     State& operator=(const State&) = delete;
 
+    /// A multishot would empty the backlog before a pause could stop it: who has paused goes on one by one.
     void arm() {
         in_flight = true;
-        worker.ring().accept_multishot(listener.get(), *this);
+        if (std::exchange(paused_until, 0) != 0)
+            worker.ring().accept_one(listener.get(), *this);
+        else
+            worker.ring().accept_multishot(listener.get(), *this);
     }
     void complete(int32_t result, bool more, Slice buffer) override;
     void expired() override;

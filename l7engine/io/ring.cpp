@@ -198,6 +198,10 @@ void Ring::accept_multishot(int listener, Completion& completion) {
     io_uring_prep_multishot_accept(state_->next_sqe(completion), listener, nullptr, nullptr, SOCK_CLOEXEC);
 }
 
+void Ring::accept_one(int listener, Completion& completion) {
+    io_uring_prep_accept(state_->next_sqe(completion), listener, nullptr, nullptr, SOCK_CLOEXEC);
+}
+
 void Ring::receive_multishot(int socket, Completion& completion) {
     io_uring_sqe* sqe = state_->next_sqe(completion);
     io_uring_prep_recv_multishot(sqe, socket, nullptr, 0, 0);

@@ -75,6 +75,7 @@ public:
     Ring& operator=(const Ring&) = delete;
 
     void accept_multishot(int listener, Completion& completion);
+    void accept_one(int listener, Completion& completion);
     /// Picks provided buffers. -ENOBUFS ends the multishot: back-pressure, not failure; wait in
     /// Worker::buffer_waiters().
     void receive_multishot(int socket, Completion& completion);

@@ -78,7 +78,8 @@ public:
     /// acceptor may be destroyed from `stopped` and from the handler.
     void stop(std::move_only_function<void()> stopped);
     /// Leaves who comes in the kernel's backlog until then; a later time of an earlier call holds. What is accepted at
-    /// this moment is still handed over.
+    /// this moment is still handed over. After a pause one connection is accepted, and if that brings no new pause,
+    /// all others.
     void pause(Deadline until);
     [[nodiscard]] int listener() const;
     [[nodiscard]] uint64_t shortages() const;

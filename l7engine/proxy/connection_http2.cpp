@@ -65,6 +65,7 @@ void Connection::connection_failed(const Error& error) {
     proxy_.counters().add(Counter::http2_errors);
     if (error.code == Code::too_large) {
         flooded_ = true;
+        proxy_.counters().add(Counter::floods);
         proxy_.flooded(accepted_);
     }
     for (ActiveExchange* active : exchanges_now_)

@@ -12,6 +12,7 @@
     X(connections_inbound, "weft_l7_connections_total", "inbound")                                                     \
     X(connections_held, "weft_l7_held_connections_total", "")                                                          \
     X(connections_http2, "weft_l7_http2_connections_total", "accepted")                                                \
+    X(floods, "weft_l7_floods_total", "")                                                                              \
     X(http2_errors, "weft_l7_http2_connections_total", "ended_by_error")                                               \
     X(refused_worker_limit, "weft_l7_refused_connections_total", "worker_limit")                                       \
     X(refused_pod_limit, "weft_l7_refused_connections_total", "pod_limit")                                             \

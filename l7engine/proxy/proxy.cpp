@@ -34,12 +34,6 @@ Counter counter_of_connection(Shortage shortage) {
     return Counter::refused_worker_limit;
 }
 
-/// A pod's own programs have one account, wherever they dial from.
-FloodSource source_of(const Accepted& accepted) {
-    return {.pod_id = accepted.pod_id,
-            .address = accepted.direction == Direction::outbound ? IpAddress() : accepted.client.address};
-}
-
 /// A reset, not a FIN: the client shall not take it for an empty answer.
 void refuse(ByteStream& stream) {
     stream.abort({.code = Code::unavailable, .during = "accept"}, true);
@@ -186,6 +180,7 @@ void Proxy::accepted(uint32_t pod_id, abi::weft_listener_kind kind, UniqueFd soc
     serve(make_tcp_stream(worker_, std::move(socket), tcp_settings(pod_id, admitted->direction)), *admitted);
 }
 
+/// Of this worker: another one of the pod's shard does not know of the flood before it sees one itself.
 void Proxy::pause_accepts(uint32_t pod_id, Deadline until) {
     const auto pod = pods_.find(pod_id);
     if (pod == pods_.end())
@@ -238,21 +233,22 @@ TcpSettings Proxy::tcp_settings(uint32_t pod_id, Direction direction) {
 }
 
 bool Proxy::serve(std::unique_ptr<ByteStream> stream, const Accepted& accepted) {
-    const std::optional<uint64_t> turn_ms = floods_.turn(source_of(accepted), worker_.now_ms());
-    if (!turn_ms) {
-        counters_.add(Counter::refused_flooding);
-        refuse(*stream);
-        return false;
-    }
-    if (*turn_ms <= worker_.now_ms() || draining_)
+    if (draining_ || accepted.direction == Direction::inbound)
         return serve_now(std::move(stream), accepted);
     if (!has_room(accepted)) {
         refuse(*stream);
         return false;
     }
+    const std::optional<uint64_t> turn_ms = floods_.turn(accepted.pod_id, worker_.now_ms());
+    if (!turn_ms) {
+        counters_.add(Counter::refused_flooding);
+        refuse(*stream);
+        return false;
+    }
+    if (*turn_ms <= worker_.now_ms())
+        return serve_now(std::move(stream), accepted);
     counters_.add(Counter::connections_held);
-    if (accepted.direction == Direction::outbound)
-        pause_accepts(accepted.pod_id, *turn_ms); // nobody else uses that listener
+    pause_accepts(accepted.pod_id, *turn_ms);
     worker_.tasks().spawn(
         HeldConnection::run(std::make_unique<HeldConnection>(*this, std::move(stream), accepted), *turn_ms));
     return true;
@@ -270,7 +266,8 @@ bool Proxy::serve_now(std::unique_ptr<ByteStream> stream, const Accepted& accept
 }
 
 void Proxy::flooded(const Accepted& accepted) {
-    floods_.flooded(source_of(accepted), worker_.now_ms());
+    if (accepted.direction == Direction::outbound)
+        floods_.flooded(accepted.pod_id, worker_.now_ms());
 }
 
 void Proxy::joined(Downstream& connection) {

@@ -81,9 +81,9 @@ public:
     // connections
     /// Serves an accepted connection. False: refused and counted, the stream is closed.
     bool serve(std::unique_ptr<ByteStream> stream, const Accepted& accepted);
-    /// The same where it has waited for its turn.
+    /// The same where it does not wait for a turn, or has.
     bool serve_now(std::unique_ptr<ByteStream> stream, const Accepted& accepted);
-    /// A connection of its client has used up a budget: the next ones wait (docs/decisions/0012).
+    /// A connection of its client has used up a budget: the next ones of a pod's own wait (docs/decisions/0012).
     void flooded(const Accepted& accepted);
 
     // for what serves a connection

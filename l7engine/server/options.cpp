@@ -86,9 +86,10 @@ void bind_limits(config::Flags& flags, ProxySettings& proxy, Given& given) {
     flags.number("--memory-max", given.memory_mib, 0, mebibytes_max,
                  "MiB that the process may use; near them requests, then connections are refused; 0: the container's "
                  "limit, or a quarter of the host's memory");
-    flags.number("--flood-pause", proxy.floods.pause_ms, 0, 60'000,
-                 "milliseconds between two connections of a client after one of its was ended as a flood, doubled with "
-                 "each more; 0: none");
+    flags.number(
+        "--flood-pause", proxy.floods.pause_ms, 0, 1'000,
+        "milliseconds between two connections of a pod's programs after one of its was ended as a flood, doubled with "
+        "each more; 0: none");
     flags.number("--splice-pipes-max", proxy.pipes.pipes_max, 0, 4096,
                  "bulk directions of opaque connections that the kernel relays, per worker; 0: none");
     flags.number("--h2-streams-max", given.h2_streams_max, 1, INT32_MAX,

@@ -119,6 +119,9 @@ Ring::~Ring() {
 void Ring::accept_multishot(int listener, Completion& completion) {
     state_->submit({.kind = Kind::accept, .descriptor = listener, .completion = &completion});
 }
+void Ring::accept_one(int listener, Completion& completion) {
+    accept_multishot(listener, completion); // the world has no backlog that one of them could empty
+}
 void Ring::receive_multishot(int socket, Completion& completion) {
     state_->submit({.kind = Kind::receive, .descriptor = socket, .completion = &completion});
 }

@@ -13,7 +13,7 @@ from rows import Missing, Row, rate_rows, show_rates
 from scenarios.memory import CONNECTIONS, open_sessions
 from stage import H2_PORT
 
-FORGOTTEN_SECONDS = 11  # FloodRules: 10 after the last flood
+FORGOTTEN_SECONDS = 16  # FloodRules: 10 after the last flood, which may wait for 4 after its client has ended
 NO_NGINX = Missing("nginx", "a cleartext port of nginx 1.22 speaks either HTTP/1.1 or HTTP/2")
 
 

@@ -173,7 +173,7 @@ TEST(ProxyLimits, more_connections_of_who_floods_than_can_wait_are_refused) {
     stage.add_endpoint("10.0.1.1:8080");
     stage.world.serve(address_of("10.0.1.1:8080"), http_server([](auto, auto) { return reply("well"); }));
     flood(stage);
-    const uint64_t waiting = FloodRules{}.wait_ms_max / FloodRules{}.pause_ms;
+    const uint64_t waiting = FloodRules{}.wait_ms_max() / FloodRules{}.pause_ms;
     std::vector<sim::Peer> clients;
     for (uint64_t i = 0; i < waiting + 10; ++i)
         clients.push_back(stage.client());
@@ -201,6 +201,41 @@ TEST(ProxyLimits, a_connection_that_waits_for_its_turn_is_served_before_a_drain_
         EXPECT_EQ(client.saw_reset(), released);
         EXPECT_EQ(replies_of(client), released ? 0U : 1U);
     }
+}
+
+TEST(ProxyLimits, a_waiting_connection_whose_client_leaves_is_gone_and_one_is_shed_when_memory_runs_out) {
+    for (const bool leaves : {false, true}) {
+        Stage stage(12);
+        stage.add_endpoint("10.0.1.1:8080");
+        flood(stage);
+        const sim::Peer client = stage.client();
+        ASSERT_TRUE(stage.until([&] { return counted(stage, Counter::connections_held) == 1; }, 50));
+        const uint64_t from_ms = stage.world.now_ms();
+        if (leaves)
+            client.reset();
+        else
+            stage.proxy->press(Pressure::idle);
+        ASSERT_TRUE(stage.until([&] { return stage.proxy->connections() == 0; }, 5'000)) << leaves;
+        EXPECT_LE(stage.world.now_ms() - from_ms, ProxySettings{}.tick_ms + 50);
+        EXPECT_EQ(client.saw_reset(), !leaves);
+    }
+}
+
+TEST(ProxyLimits, a_client_from_elsewhere_that_floods_is_ended_and_its_address_is_not_held_up) {
+    Stage stage(13);
+    stage.world.serve(address_of("10.0.1.1:8080"), http_server([](auto, auto) { return reply("well"); }));
+    const sim::Peer raw = stage.inbound_client("10.0.9.9:40000", 8080);
+    Http2Peer client(raw, Role::client);
+    for (int i = 0; i < 600; ++i) {
+        if (const StreamId stream = client.request("GET", "/", "", false); stream != 0)
+            client.reset(stream, Code::canceled);
+    }
+    ASSERT_TRUE(stage.until([&] { return client.saw_goaway() || raw.over(); }));
+    ASSERT_EQ(counted(stage, Counter::http2_errors), 1U);
+    stage.inbound_client("10.0.9.9:40001", 8080);
+    stage.until([] { return false; }, 20);
+    EXPECT_EQ(counted(stage, Counter::connections_held), 0U);
+    EXPECT_EQ(counted(stage, Counter::connections_inbound), 2U);
 }
 
 // ------------------------------------------------------------------ memory

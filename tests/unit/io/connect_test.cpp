@@ -223,6 +223,25 @@ TEST(acceptor, a_pause_leaves_who_comes_in_the_backlog) {
     ASSERT_TRUE(turn_until(*worker, [&] { return stopped; }));
 }
 
+TEST(acceptor, who_pauses_for_each_connection_gets_them_one_by_one) {
+    auto worker = make_worker();
+    SocketAddress address;
+    std::vector<uint64_t> at_ms;
+    std::unique_ptr<Acceptor> acceptor;
+    constexpr uint64_t pause_ms = 60;
+    acceptor = std::make_unique<Acceptor>(*worker, listener(address), [&](UniqueFd) {
+        at_ms.push_back(worker->now_ms());
+        acceptor->pause(worker->in_ms(pause_ms));
+    });
+    const UniqueFd before = plain_connect(address);
+    ASSERT_TRUE(turn_until(*worker, [&] { return at_ms.size() == 1; }));
+    worker->turn(0); // what is canceled ends
+    const std::array clients{plain_connect(address), plain_connect(address), plain_connect(address)};
+    ASSERT_TRUE(turn_until(*worker, [&] { return at_ms.size() == 4; }));
+    for (size_t i = 1; i < at_ms.size(); ++i)
+        EXPECT_GE(at_ms[i] - at_ms[i - 1], pause_ms - 1) << i;
+}
+
 TEST(acceptor, may_be_destroyed_by_its_handler) {
     auto worker = make_worker();
     SocketAddress address;
