@@ -150,6 +150,10 @@ void Loop::tick() {
 
 /// The engine of a former agent has come back, or had its time to.
 void Loop::begin() {
+    // What is known may lack a policy: nothing comes into force before all of it is there.
+    if (source_->unsettled())
+        return;
+    load_source();
     begun_ = !held();
     recompile();
     // After the first round: an adopted engine that is gone starts with everything ready for it.
@@ -162,6 +166,7 @@ void Loop::load_source() {
     store_ = loaded.store;
     source_faults_ = loaded.faults;
     source_unreadable_ = loaded.unreadable;
+    source_unread_ = source_->unsettled() ? loaded.unread : std::vector<std::string>();
     source_ignored_ = loaded.ignored;
     source_read_s_ = std::time(nullptr);
     const KernelState& found = kernel_.now();
@@ -177,6 +182,8 @@ void Loop::load_source() {
 
 void Loop::reload() {
     load_source();
+    if (!begun_ && !held() && monotonic_ms() >= begin_at_ms_)
+        begin();
     for (Waiter& waiter : waiters_)
         waiter.read = true;
     recompile();

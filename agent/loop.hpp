@@ -116,6 +116,7 @@ private:
     ObjectStore store_;
     std::vector<SourceFault> source_faults_;
     std::vector<std::string> source_unreadable_;
+    std::vector<std::string> source_unread_;
     size_t source_ignored_ = 0;
     int64_t source_read_s_ = 0;
     std::optional<ObjectIds> former_objects_;

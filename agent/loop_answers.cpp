@@ -28,6 +28,11 @@ std::vector<std::string> Loop::missing() const {
             lines.push_back("everything is left as the former agent had it, and new pods are not captured: " + reason);
         return lines;
     }
+    if (!begun_ && !source_unread_.empty()) {
+        for (const std::string& part : source_unread_)
+            lines.push_back("the source is not read whole yet: " + part);
+        return lines;
+    }
     if (!begun_) {
         lines.emplace_back("waiting for the engine that survived the former agent");
         return lines;

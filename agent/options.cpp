@@ -10,7 +10,9 @@ namespace weft::agent {
 namespace {
 
 void bind(config::Flags& flags, Options& options) {
-    flags.text("--source", options.source, "dir:PATH", "where the objects come from");
+    flags.text("--source", options.source, "kube|dir:PATH", "where the objects come from");
+    flags.text("--kubeconfig", options.kubeconfig, "PATH",
+               "of --source kube: server and credentials (default: the pod's service account)");
     flags.text("--socket", options.socket, "PATH", "the control socket of agent, engine and weftctl");
     flags.text("--cgroup", options.cgroup, "PATH", "the cgroup2 folder to attach to (default: the mount's root)");
     flags.text("--pin-dir", options.pin_dir, "PATH", "where programs, maps and links are pinned (a bpffs)");
@@ -51,14 +53,16 @@ std::optional<int> parse_options(int argc, const char* const* argv, Options& opt
         return refuse("--socket: not an absolute path: " + options.socket);
     if (options.cleanup)
         return std::nullopt;
-    if (options.source == "kube" || options.source.starts_with("kube:"))
-        return refuse("--source kube: this version reads directories only (--source dir:PATH)");
-    if (!options.source.starts_with("dir:") || options.source.size() == 4)
-        return refuse(options.source.empty() ? "--source is missing (--source dir:PATH)"
-                                             : "--source: not dir:PATH: " + options.source);
+    const bool kube = options.source == "kube";
+    if (!kube && (!options.source.starts_with("dir:") || options.source.size() == 4))
+        return refuse(options.source.empty() ? "--source is missing (--source kube, or dir:PATH)"
+                                             : "--source: neither kube nor dir:PATH: " + options.source);
+    if (!kube && !options.kubeconfig.empty())
+        return refuse("--kubeconfig: only with --source kube");
     if (!SocketAddress::parse(options.metrics_address))
         return refuse("--metrics-address: not ADDRESS:PORT (IPv6 in brackets): " + options.metrics_address);
-    options.directory = options.source.substr(4);
+    if (!kube)
+        options.directory = options.source.substr(4);
     return std::nullopt;
 }
 

@@ -13,6 +13,7 @@ namespace weft::agent {
 /// The command line of weft-agent.
 struct Options {
     std::string source;
+    std::string kubeconfig; ///< empty: in the cluster
     std::string socket = "/run/weft/agent.sock";
     std::string cgroup; ///< empty: the root of the cgroup2 mount
     std::string pin_dir = "/sys/fs/bpf/weft";
@@ -31,7 +32,7 @@ struct Options {
     bool keep = false;
     bool cleanup = false;
 
-    std::string directory; ///< of the source, without "dir:"
+    std::string directory; ///< of the source, without "dir:"; empty: the Kubernetes API
     [[nodiscard]] std::string lock_file() const { return socket + ".lock"; }
     [[nodiscard]] std::string engine_state_file() const { return socket + ".engine"; }
     [[nodiscard]] std::string objects_file() const { return socket + ".objects"; }

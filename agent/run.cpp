@@ -6,6 +6,10 @@
 
 #include <chrono>
 #include <cstdio>
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <iterator>
 #include <thread>
 
 #include "agent/bpf/datapath.hpp"
@@ -14,6 +18,7 @@
 #include "agent/bpf/probe.hpp"
 #include "agent/engine/control.hpp"
 #include "agent/inbox.hpp"
+#include "agent/kube/source.hpp"
 #include "agent/loop.hpp"
 #include "agent/metrics/collector.hpp"
 #include "agent/metrics/server.hpp"
@@ -25,6 +30,7 @@ namespace weft::agent {
 namespace {
 
 constexpr uint32_t scrape_wait_ms = 1000;
+constexpr const char* service_account_folder = "/var/run/secrets/kubernetes.io/serviceaccount";
 /// After nothing is redirected any more, before the engine stops accepting: what already is in its backlog is accepted.
 constexpr auto backlog_wait = std::chrono::milliseconds(100);
 
@@ -192,6 +198,37 @@ int wait_for_signal() {
     return number;
 }
 
+std::expected<kube::ApiServer, std::string> find_api_server(const Options& options) {
+    if (options.kubeconfig.empty()) {
+        const auto environment = [](const char* name) {
+            const char* value = std::getenv(name);
+            return value == nullptr ? std::nullopt : std::optional<std::string>(value);
+        };
+        return kube::in_cluster(environment, service_account_folder);
+    }
+    std::ifstream file(options.kubeconfig);
+    const std::string text{std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>()};
+    if (!file)
+        return std::unexpected("--kubeconfig: cannot read " + options.kubeconfig);
+    auto server = kube::read_kubeconfig(text, std::filesystem::path(options.kubeconfig).parent_path());
+    if (!server)
+        return std::unexpected("--kubeconfig: " + options.kubeconfig + ": " + server.error());
+    return server;
+}
+
+std::expected<std::unique_ptr<Source>, std::string> open_source(const Options& options) {
+    if (options.directory.empty()) {
+        auto server = find_api_server(options);
+        if (!server)
+            return std::unexpected(server.error());
+        return std::make_unique<kube::KubeSource>(*std::move(server));
+    }
+    Result<std::unique_ptr<Source>> directory = WatchedDirectory::open(options.directory);
+    if (!directory)
+        return std::unexpected(to_string(directory.error()));
+    return *std::move(directory);
+}
+
 int run_locked(const Options& options) {
     std::string cgroup = options.cgroup;
     if (cgroup.empty()) {
@@ -205,9 +242,9 @@ int run_locked(const Options& options) {
     if (const auto inside = require_inside(cgroup); !inside)
         return complain(inside.error(), exit_missing_requirement);
     raise_descriptor_limit();
-    Result<std::unique_ptr<Source>> source = WatchedDirectory::open(options.directory);
+    std::expected<std::unique_ptr<Source>, std::string> source = open_source(options);
     if (!source)
-        return complain("--source " + options.source + ": " + to_string(source.error()), exit_failure);
+        return complain("--source " + options.source + ": " + source.error(), exit_failure);
     const bool adopted = !bpf::list_pins(options.pin_dir).empty();
     auto datapath = bpf::Datapath::open(
         {.pin_dir = options.pin_dir, .cgroup = cgroup, .engine_timeout_ns = options.engine_timeout_ms * 1'000'000U});

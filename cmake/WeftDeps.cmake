@@ -39,6 +39,7 @@ weft_pkg_dependency(weft_seccomp libseccomp)
 weft_pkg_dependency(weft_libcap libcap)
 weft_pkg_dependency(weft_yaml yaml-cpp)
 weft_pkg_dependency(weft_spdlog spdlog)
+weft_pkg_dependency(weft_curl libcurl)
 
 add_library(weft_prometheus INTERFACE)
 target_link_libraries(weft_prometheus INTERFACE prometheus-cpp-core)

@@ -144,7 +144,7 @@ void Fields::ignore(std::initializer_list<std::string_view> names) {
 void Fields::finish() {
     for (size_t i = 0; i < known_.size(); ++i) {
         if (!known_[i])
-            faults_.add(Path(&path_, value_.keys[i]), "is not a known field");
+            faults_.add_unknown(Path(&path_, value_.keys[i]));
     }
 }
 

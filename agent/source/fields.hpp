@@ -30,6 +30,14 @@ private:
 /// Collects the faults of one object, up to a limit.
 class Faults {
 public:
+    enum class UnknownFields : uint8_t { refused, ignored };
+    explicit Faults(UnknownFields unknown = UnknownFields::refused) : unknown_(unknown) {}
+
+    /// A field that nobody has read: a fault, or not.
+    void add_unknown(const Path& path) {
+        if (unknown_ == UnknownFields::refused)
+            add(path, "is not a known field");
+    }
     void add(const Path& path, std::string message) { push(path, std::move(message), false); }
     /// Valid, but not served by this release.
     void unsupported(const Path& path, std::string message) { push(path, std::move(message), true); }
@@ -43,6 +51,7 @@ public:
 private:
     void push(const Path& path, std::string message, bool unsupported);
     std::vector<Fault> list_;
+    UnknownFields unknown_;
 };
 
 /// The bad value for a message, quoted and shortened, without control characters.

@@ -2,6 +2,7 @@
 #include "agent/source/parse.hpp"
 
 #include <array>
+#include <variant>
 
 #include "agent/source/decode.hpp"
 #include "agent/source/limits.hpp"
@@ -26,30 +27,40 @@ void refuse_as(ParsedObject& out) {
 }
 
 struct KnownKind {
-    const char* group;
-    const char* kind;
-    std::array<const char*, 2> versions;
-    bool namespaced;
     NameRule name_rule;
     Decoder decode;
     void (*refuse)(ParsedObject&);
 };
 
 template <class T>
-constexpr KnownKind known(const char* group, std::array<const char*, 2> versions, bool namespaced, NameRule rule) {
-    return {group, T::kind, versions, namespaced, rule, decode_as<T>, refuse_as<T>};
+constexpr KnownKind known(NameRule rule) {
+    return {rule, decode_as<T>, refuse_as<T>};
 }
 
-constexpr std::array kinds = {
-    known<Namespace>("", {"v1", nullptr}, false, names::is_dns_label),
-    known<Pod>("", {"v1", nullptr}, true, names::is_dns_subdomain),
-    known<Service>("", {"v1", nullptr}, true, names::is_dns_label),
-    known<EndpointSlice>("discovery.k8s.io", {"v1", nullptr}, true, names::is_dns_subdomain),
-    known<GatewayClass>(names::gateway_group, {"v1", "v1beta1"}, false, names::is_dns_subdomain),
-    known<Gateway>(names::gateway_group, {"v1", "v1beta1"}, true, names::is_dns_subdomain),
-    known<HttpRoute>(names::gateway_group, {"v1", "v1beta1"}, true, names::is_dns_subdomain),
-    known<AuthorizationPolicy>("security.istio.io", {"v1", "v1beta1"}, true, names::is_dns_subdomain),
+template <class T>
+constexpr KindInfo info(const char* group, const char* plural, std::array<const char*, 2> versions, bool namespaced,
+                        bool core) {
+    return {group, T::kind, plural, versions, namespaced, core, AnyObject(std::shared_ptr<const T>()).index()};
+}
+
+constexpr std::array known_kinds = {
+    known<Namespace>(names::is_dns_label),       known<Pod>(names::is_dns_subdomain),
+    known<Service>(names::is_dns_label),         known<EndpointSlice>(names::is_dns_subdomain),
+    known<GatewayClass>(names::is_dns_subdomain), known<Gateway>(names::is_dns_subdomain),
+    known<HttpRoute>(names::is_dns_subdomain),   known<AuthorizationPolicy>(names::is_dns_subdomain),
 };
+
+const std::array kind_infos = {
+    info<Namespace>("", "namespaces", {"v1", nullptr}, false, true),
+    info<Pod>("", "pods", {"v1", nullptr}, true, true),
+    info<Service>("", "services", {"v1", nullptr}, true, true),
+    info<EndpointSlice>("discovery.k8s.io", "endpointslices", {"v1", nullptr}, true, true),
+    info<GatewayClass>(names::gateway_group, "gatewayclasses", {"v1", "v1beta1"}, false, false),
+    info<Gateway>(names::gateway_group, "gateways", {"v1", "v1beta1"}, true, false),
+    info<HttpRoute>(names::gateway_group, "httproutes", {"v1", "v1beta1"}, true, false),
+    info<AuthorizationPolicy>("security.istio.io", "authorizationpolicies", {"v1", "v1beta1"}, true, false),
+};
+static_assert(known_kinds.size() == std::variant_size_v<AnyObject> && kind_infos.size() == known_kinds.size());
 
 std::string text_member(const Value* map, std::string_view name) {
     const Value* value = map == nullptr ? nullptr : map->find(name);
@@ -68,8 +79,8 @@ void file_fault(ParsedFile& out, const Value& at, const std::string& message) {
         out.faults.push_back({.field = {}, .message = "line " + std::to_string(at.line) + ": " + message});
 }
 
-const KnownKind* kind_of(const Identity& identity) {
-    for (const auto& kind : kinds) {
+const KindInfo* kind_of(const Identity& identity) {
+    for (const auto& kind : kind_infos) {
         if (identity.group == kind.group && identity.kind == kind.kind)
             return &kind;
     }
@@ -83,7 +94,7 @@ std::string mistaken(const Identity& identity) {
     constexpr std::string_view linkerd_group =
         "policy.linkerd.io"; // has an AuthorizationPolicy and HTTPRoute of its own
     const std::string written = quoted(identity.group.empty() ? identity.version : identity.group);
-    for (const auto& kind : kinds) {
+    for (const auto& kind : kind_infos) {
         const bool shared = !*kind.group || kind.kind == std::string_view("Gateway"); // names that others use too
         if (!shared && identity.kind == kind.kind && identity.group != linkerd_group)
             return "apiVersion " + written + " has no kind " + kind.kind + "; use " + kind.group + "/" +
@@ -96,7 +107,7 @@ std::string mistaken(const Identity& identity) {
                : "";
 }
 
-bool serves(const KnownKind& kind, const std::string& version) {
+bool serves(const KindInfo& kind, const std::string& version) {
     for (const char* known_version : kind.versions) {
         if (known_version != nullptr && version == known_version)
             return true;
@@ -105,10 +116,10 @@ bool serves(const KnownKind& kind, const std::string& version) {
 }
 
 /// The name that the object goes by. False: there is none to report it under.
-bool read_name(const Value& value, const KnownKind& kind, ParsedObject& parsed, Faults& faults) {
+bool read_name(const Value& value, const KindInfo& kind, ParsedObject& parsed, Faults& faults) {
     const Value* meta = value.find("metadata");
     parsed.name.name = text_member(meta, "name");
-    if (!kind.name_rule(parsed.name.name))
+    if (!known_kinds[kind.index].name_rule(parsed.name.name))
         return false;
     const Value* ns = meta->find("namespace");
     const bool given =
@@ -122,11 +133,11 @@ bool read_name(const Value& value, const KnownKind& kind, ParsedObject& parsed, 
     return names::is_dns_label(parsed.name.ns);
 }
 
-void decode_document(const Value& value, const KnownKind& kind, const Identity& identity, ParsedObject& parsed,
+void decode_document(const Value& value, const KindInfo& kind, const std::string& version, ParsedObject& parsed,
                      Faults& faults) {
-    if (!serves(kind, identity.version))
+    if (!serves(kind, version))
         return faults.push({.field = "apiVersion",
-                            .message = quoted(identity.version) + " of " + kind.kind + " is not served; use " +
+                            .message = quoted(version) + " of " + kind.kind + " is not served; use " +
                                        (*kind.group == 0 ? "" : std::string(kind.group) + "/") + kind.versions[0],
                             .unsupported = true});
     const Path root(nullptr, "");
@@ -136,32 +147,34 @@ void decode_document(const Value& value, const KnownKind& kind, const Identity& 
     meta.ns = parsed.name.ns;
     meta.name = parsed.name.name;
     object.map("metadata", [&](Fields& fields) { decode_meta(fields, meta); });
-    kind.decode(object, std::move(meta), parsed);
+    known_kinds[kind.index].decode(object, std::move(meta), parsed);
     object.finish();
 }
 
-void parse_one(const Value& value, const std::vector<Fault>& known_faults, const Identity& identity, ParsedFile& out) {
-    const KnownKind* kind = kind_of(identity);
-    if (kind == nullptr) {
-        if (const auto mistake = mistaken(identity); !mistake.empty())
-            return file_fault(out, value, mistake);
-        ++out.ignored;
-        return;
-    }
-    Faults faults;
+/// `faults` decides what is one.
+void parse_known(const Value& value, const KindInfo& kind, const std::string& version,
+                 const std::vector<Fault>& known_faults, Faults faults, ParsedFile& out) {
     for (const auto& fault : known_faults)
         faults.push(fault);
     ParsedObject parsed;
-    if (!read_name(value, *kind, parsed, faults))
-        return file_fault(out, value, std::string(kind->kind) + " has no valid metadata.name and namespace");
-    decode_document(value, *kind, identity, parsed, faults);
+    if (!read_name(value, kind, parsed, faults))
+        return file_fault(out, value, std::string(kind.kind) + " has no valid metadata.name and namespace");
+    decode_document(value, kind, version, parsed, faults);
     if (!faults.empty()) {
         if (const auto* route = std::get_if<std::shared_ptr<const HttpRoute>>(&parsed.object); route && *route)
             parsed.parents = (*route)->parents;
-        kind->refuse(parsed);
+        known_kinds[kind.index].refuse(parsed);
     }
     parsed.faults = faults.take();
     out.objects.push_back(std::move(parsed));
+}
+
+void parse_one(const Value& value, const std::vector<Fault>& known_faults, const Identity& identity, ParsedFile& out) {
+    if (const KindInfo* kind = kind_of(identity))
+        return parse_known(value, *kind, identity.version, known_faults, Faults(), out);
+    if (const auto mistake = mistaken(identity); !mistake.empty())
+        return file_fault(out, value, mistake);
+    ++out.ignored;
 }
 
 Identity identity_of(const Value& value) {
@@ -212,6 +225,17 @@ void parse_object(const Value& value, const std::vector<Fault>& faults, ParsedFi
         parse_list(value, faults, identity, out);
     else
         parse_one(value, faults, identity, out);
+}
+
+std::span<const KindInfo> kinds_read() {
+    return kind_infos;
+}
+
+void parse_served(const Value& value, const KindInfo& kind, const std::string& version, ParsedFile& out) {
+    if (value.type != Value::Type::map)
+        return file_fault(out, value, std::string("an object must be a map, not ") + describe(value.type));
+    parse_known(value, kind, version, {},
+                Faults(kind.core ? Faults::UnknownFields::ignored : Faults::UnknownFields::refused), out);
 }
 
 ParsedFile parse_manifests(std::string_view text) {

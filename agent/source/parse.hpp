@@ -7,6 +7,7 @@
 #include <variant>
 #include <vector>
 
+#include "agent/source/kinds.hpp"
 #include "agent/source/objects.hpp"
 #include "agent/source/value.hpp"
 
@@ -45,6 +46,9 @@ struct ParsedFile {
 
 /// One object from any source (YAML, API server). `out.ignored` counts it if it is of no kind of ours.
 void parse_object(const Value& value, const std::vector<Fault>& faults, ParsedFile& out);
+
+/// One object as the API server serves it. The kind is the one that was asked for: items of a list do not repeat it.
+void parse_served(const Value& value, const KindInfo& kind, const std::string& version, ParsedFile& out);
 
 /// "HTTPRoute default/reviews", "Namespace default".
 [[nodiscard]] std::string object_id(const char* kind, const ObjectName& name);

@@ -20,6 +20,7 @@ OURS = {
     "l7engine/server/": ["config/", "bpf/abi.h", "l7engine/"],
     "l7engine/": ["config/", "bpf/abi.h", "l7engine/"],
     "agent/source/": ["config/base/", "config/model/"],
+    "agent/kube/": ["config/base/", "agent/source/"],
     "agent/reconcile/": ["config/base/", "config/model/", "agent/source/", "bpf/abi.h"],
     "agent/bpf/": ["config/base/", "config/model/", "agent/reconcile/state.hpp", "bpf/"],
     "agent/pods/": ["config/base/", "config/model/", "agent/reconcile/state.hpp", "bpf/abi.h"],
@@ -43,6 +44,7 @@ THIRD_PARTY = {
     r"CLI/.*|CLI11.*": ["config/settings/"],
     r"(spdlog|fmt)/.*": ["config/base/"],
     r"nlohmann/.*": ["config/base/json.hpp"],
+    r"curl/curl\.h": ["agent/kube/"],
     r"seccomp\.h|sys/capability\.h": ["l7engine/server/"],
 }
 

@@ -1,0 +1,216 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "agent/kube/http.hpp"
+
+#include <curl/curl.h>
+
+#include <algorithm>
+#include <array>
+#include <charconv>
+#include <fstream>
+#include <list>
+#include <utility>
+
+namespace weft::agent::kube {
+namespace {
+
+constexpr long connect_timeout_ms = 5'000;
+constexpr long request_timeout_ms = 60'000;
+/// The server sends a bookmark about every minute.
+constexpr long silence_max_s = 180;
+constexpr long keepalive_idle_s = 15;
+constexpr long keepalive_interval_s = 5;
+constexpr size_t token_bytes_max = 64U << 10U;
+
+struct FreeHeaders {
+    void operator()(curl_slist* list) const { curl_slist_free_all(list); }
+};
+using Headers = std::unique_ptr<curl_slist, FreeHeaders>;
+
+void append(Headers& headers, const std::string& line) {
+    if (curl_slist* longer = curl_slist_append(headers.get(), line.c_str()); longer != nullptr) {
+        static_cast<void>(headers.release());
+        headers.reset(longer);
+    }
+}
+
+std::string read_token(const std::string& path) {
+    std::ifstream file(path, std::ios::binary);
+    std::string token(token_bytes_max, '\0');
+    file.read(token.data(), static_cast<std::streamsize>(token.size()));
+    token.resize(static_cast<size_t>(std::max<std::streamsize>(file.gcount(), 0)));
+    while (!token.empty() && (token.back() == '\n' || token.back() == '\r' || token.back() == ' '))
+        token.pop_back();
+    return token;
+}
+
+void set_blob(CURL* easy, CURLoption option, const std::string& contents) {
+    curl_blob blob{.data = const_cast<char*>(contents.data()), .len = contents.size(), .flags = CURL_BLOB_COPY};
+    curl_easy_setopt(easy, option, &blob);
+}
+
+/// One request. Owned by the Http until it has ended.
+struct Transfer {
+    CURL* easy = nullptr;
+    Headers headers;
+    Http::Receiver* receiver = nullptr;
+    std::array<char, CURL_ERROR_SIZE> error{};
+    bool enough = false; ///< the receiver wants no more
+
+    Transfer() = default;
+    Transfer(const Transfer&) = delete;
+    Transfer& operator=(const Transfer&) = delete;
+    ~Transfer() {
+        if (easy != nullptr)
+            curl_easy_cleanup(easy);
+    }
+    [[nodiscard]] int status() const {
+        long code = 0;
+        curl_easy_getinfo(easy, CURLINFO_RESPONSE_CODE, &code);
+        return static_cast<int>(code);
+    }
+    static size_t write(const char* data, size_t size, size_t count, void* self) {
+        auto* transfer = static_cast<Transfer*>(self);
+        if (transfer->receiver->take_piece(transfer->status(), {data, size * count}))
+            return size * count;
+        transfer->enough = true;
+        return CURL_WRITEFUNC_ERROR;
+    }
+};
+
+/// Seconds; a date, as the header may also hold, is not what API servers send.
+std::optional<uint64_t> retry_after(CURL* easy) {
+    curl_off_t seconds = 0;
+    if (curl_easy_getinfo(easy, CURLINFO_RETRY_AFTER, &seconds) != CURLE_OK || seconds <= 0)
+        return std::nullopt;
+    return static_cast<uint64_t>(seconds) * 1000;
+}
+
+} // namespace
+
+struct Http::State {
+    explicit State(ApiServer of) : server(std::move(of)) {
+        static const CURLcode once = curl_global_init(CURL_GLOBAL_DEFAULT);
+        static_cast<void>(once);
+        multi = curl_multi_init();
+        curl_multi_setopt(multi, CURLMOPT_PIPELINING, static_cast<long>(CURLPIPE_MULTIPLEX));
+    }
+    State(const State&) = delete;
+    State& operator=(const State&) = delete;
+    ~State() {
+        for (const auto& transfer : transfers)
+            curl_multi_remove_handle(multi, transfer->easy);
+        transfers.clear();
+        curl_multi_cleanup(multi);
+    }
+    void identify(CURL* easy) const;
+    void authorize(Transfer& transfer) const;
+    void end(CURL* easy, CURLcode result);
+
+    const ApiServer server;
+    CURLM* multi = nullptr;
+    std::list<std::unique_ptr<Transfer>> transfers;
+};
+
+void Http::State::identify(CURL* easy) const {
+    const auto text = [&](CURLoption option, const std::string& value) {
+        if (!value.empty())
+            curl_easy_setopt(easy, option, value.c_str());
+    };
+    const auto blob = [&](CURLoption option, const std::string& value) {
+        if (!value.empty())
+            set_blob(easy, option, value);
+    };
+    // The system's own authorities vouch for no cluster.
+    curl_easy_setopt(easy, CURLOPT_CAPATH, nullptr);
+    if (!server.ca_file.empty() || !server.ca.empty())
+        curl_easy_setopt(easy, CURLOPT_CAINFO, nullptr);
+    text(CURLOPT_CAINFO, server.ca_file);
+    blob(CURLOPT_CAINFO_BLOB, server.ca);
+    text(CURLOPT_SSLCERT, server.certificate_file);
+    blob(CURLOPT_SSLCERT_BLOB, server.certificate);
+    text(CURLOPT_SSLKEY, server.key_file);
+    blob(CURLOPT_SSLKEY_BLOB, server.key);
+    if (server.trust_anyone) {
+        curl_easy_setopt(easy, CURLOPT_SSL_VERIFYPEER, 0L);
+        curl_easy_setopt(easy, CURLOPT_SSL_VERIFYHOST, 0L);
+    }
+}
+
+void Http::State::authorize(Transfer& transfer) const {
+    const std::string token = server.token_file.empty() ? server.token : read_token(server.token_file);
+    if (!token.empty())
+        append(transfer.headers, "Authorization: Bearer " + token);
+}
+
+void Http::State::end(CURL* easy, CURLcode result) {
+    const auto found = std::ranges::find(transfers, easy, [](const auto& transfer) { return transfer->easy; });
+    if (found == transfers.end())
+        return;
+    const std::unique_ptr<Transfer> transfer = std::move(*found);
+    transfers.erase(found);
+    curl_multi_remove_handle(multi, easy);
+    Outcome outcome{.status = transfer->status(), .error = {}, .retry_after_ms = retry_after(easy)};
+    if (result != CURLE_OK && !transfer->enough)
+        outcome.error = transfer->error[0] != '\0' ? transfer->error.data() : curl_easy_strerror(result);
+    transfer->receiver->ended(outcome);
+}
+
+Http::Http(ApiServer server) : state_(std::make_unique<State>(std::move(server))) {}
+Http::~Http() = default;
+
+void Http::get(const std::string& path, bool endless, Receiver& receiver) {
+    auto transfer = std::make_unique<Transfer>();
+    transfer->easy = curl_easy_init();
+    if (transfer->easy == nullptr)
+        return receiver.ended({.status = 0, .error = "out of memory", .retry_after_ms = {}});
+    CURL* const easy = transfer->easy;
+    transfer->receiver = &receiver;
+    append(transfer->headers, "Accept: application/json");
+    state_->authorize(*transfer);
+    state_->identify(easy);
+    curl_easy_setopt(easy, CURLOPT_URL, (state_->server.url + path).c_str());
+    curl_easy_setopt(easy, CURLOPT_HTTPHEADER, transfer->headers.get());
+    curl_easy_setopt(easy, CURLOPT_USERAGENT, "weft-agent");
+    curl_easy_setopt(easy, CURLOPT_HTTP_VERSION, static_cast<long>(CURL_HTTP_VERSION_2TLS));
+    curl_easy_setopt(easy, CURLOPT_PIPEWAIT, 1L); // one connection for all
+    curl_easy_setopt(easy, CURLOPT_PROTOCOLS_STR, "http,https");
+    curl_easy_setopt(easy, CURLOPT_PROXY, ""); // whatever the environment says
+    curl_easy_setopt(easy, CURLOPT_ACCEPT_ENCODING, endless ? nullptr : "gzip");
+    curl_easy_setopt(easy, CURLOPT_ERRORBUFFER, transfer->error.data());
+    curl_easy_setopt(easy, CURLOPT_WRITEFUNCTION, &Transfer::write);
+    curl_easy_setopt(easy, CURLOPT_WRITEDATA, transfer.get());
+    curl_easy_setopt(easy, CURLOPT_CONNECTTIMEOUT_MS, connect_timeout_ms);
+    curl_easy_setopt(easy, CURLOPT_TCP_KEEPALIVE, 1L);
+    curl_easy_setopt(easy, CURLOPT_TCP_KEEPIDLE, keepalive_idle_s);
+    curl_easy_setopt(easy, CURLOPT_TCP_KEEPINTVL, keepalive_interval_s);
+    curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L);
+    if (endless) {
+        curl_easy_setopt(easy, CURLOPT_LOW_SPEED_LIMIT, 1L);
+        curl_easy_setopt(easy, CURLOPT_LOW_SPEED_TIME, silence_max_s);
+    } else {
+        curl_easy_setopt(easy, CURLOPT_TIMEOUT_MS, request_timeout_ms);
+    }
+    curl_multi_add_handle(state_->multi, easy);
+    state_->transfers.push_back(std::move(transfer));
+}
+
+void Http::turn(int timeout_ms) {
+    int running = 0;
+    curl_multi_perform(state_->multi, &running);
+    int left = 0;
+    bool ended = false;
+    while (const CURLMsg* message = curl_multi_info_read(state_->multi, &left)) {
+        if (message->msg != CURLMSG_DONE)
+            continue;
+        ended = true;
+        state_->end(message->easy_handle, message->data.result);
+    }
+    if (!ended)
+        curl_multi_poll(state_->multi, nullptr, 0, timeout_ms, nullptr);
+}
+
+void Http::wake() {
+    curl_multi_wakeup(state_->multi);
+}
+
+} // namespace weft::agent::kube

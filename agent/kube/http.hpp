@@ -1,0 +1,44 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <string_view>
+
+#include "agent/kube/api_server.hpp"
+#include "agent/kube/reflector.hpp"
+
+namespace weft::agent::kube {
+
+/// Requests to one API server over libcurl: HTTP/2, all of them on one connection where the server lets them. One
+/// thread uses it; wake() is for any.
+class Http {
+public:
+    /// Gets what a request brings, on the thread that turns. Lives until ended(), or until the Http ends.
+    class Receiver {
+    public:
+        virtual ~Receiver() = default;
+        /// False: enough; ended() follows.
+        [[nodiscard]] virtual bool take_piece(int status, std::string_view piece) = 0;
+        /// The last call for this request; the receiver may begin the next one in it.
+        virtual void ended(const Outcome& outcome) = 0;
+    };
+
+    explicit Http(ApiServer server);
+    Http(const Http&) = delete;
+    Http& operator=(const Http&) = delete;
+    ~Http();
+
+    /// GET of a path with its query. `endless`: a watch, which has no limit of time as a whole, only of silence.
+    void get(const std::string& path, bool endless, Receiver& receiver);
+    /// Moves all requests on; waits for at most that long, or until wake().
+    void turn(int timeout_ms);
+    void wake();
+
+private:
+    struct State;
+    std::unique_ptr<State> state_;
+};
+
+} // namespace weft::agent::kube

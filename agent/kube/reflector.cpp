@@ -1,0 +1,302 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "agent/kube/reflector.hpp"
+
+#include <algorithm>
+#include <utility>
+
+#include "agent/source/json.hpp"
+
+namespace weft::agent::kube {
+namespace {
+
+constexpr int ok = 200;
+constexpr int not_found_status = 404;
+constexpr int gone_status = 410;
+constexpr size_t nameless_max = 16;
+
+std::string text_member(const Value* map, std::string_view name) {
+    const Value* value = map == nullptr ? nullptr : map->find(name);
+    return value != nullptr && value->type == Value::Type::text ? value->text : "";
+}
+
+int64_t integer_member(const Value* map, std::string_view name) {
+    const Value* value = map == nullptr ? nullptr : map->find(name);
+    return value != nullptr && value->type == Value::Type::integer ? value->integer : 0;
+}
+
+/// `continue` tokens are base64 with characters of queries in it.
+std::string query_escaped(std::string_view text) {
+    static constexpr char digits[] = "0123456789ABCDEF";
+    std::string out;
+    for (const char c : text) {
+        const bool plain = (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '-' ||
+                           c == '.' || c == '_' || c == '~';
+        if (plain) {
+            out += c;
+        } else {
+            const auto byte = static_cast<unsigned char>(c);
+            out += {'%', digits[byte >> 4U], digits[byte & 15U]};
+        }
+    }
+    return out;
+}
+
+/// The message of the Status object that an API server answers with.
+std::string message_of(const std::string& body) {
+    const auto status = parse_json(body);
+    return status ? text_member(&*status, "message") : "";
+}
+
+} // namespace
+
+Reflector::Reflector(const KindInfo& kind, uint64_t seed)
+    : kind_(kind), random_(static_cast<std::minstd_rand::result_type>(seed)) {}
+
+std::string Reflector::version() const {
+    return kind_.versions[version_];
+}
+
+std::string Reflector::collection() const {
+    const std::string base =
+        *kind_.group == 0 ? "/api/" + version() : std::string("/apis/") + kind_.group + "/" + version();
+    return base + "/" + kind_.plural;
+}
+
+std::optional<Reflector::Ask> Reflector::next(uint64_t now_ms) {
+    if (under_way_ || now_ms < due_ms_)
+        return std::nullopt;
+    under_way_ = true;
+    asked_ms_ = now_ms;
+    buffer_.clear();
+    error_body_.clear();
+    watch_error_.clear();
+    gone_ = false;
+    if (state_ == State::listing) {
+        std::string path = collection() + "?limit=" + std::to_string(page_objects);
+        if (!continue_.empty())
+            path += "&continue=" + query_escaped(continue_);
+        return Ask{.path = std::move(path), .watch = false};
+    }
+    // By chance, or all watches of all nodes would end together, again and again.
+    const uint64_t seconds = watch_min_s + random_() % watch_min_s;
+    return Ask{.path = collection() + "?watch=true&allowWatchBookmarks=true&resourceVersion=" +
+                       query_escaped(resource_version_) + "&timeoutSeconds=" + std::to_string(seconds),
+               .watch = true};
+}
+
+bool Reflector::take_piece(int status, std::string_view piece, uint64_t now_ms) {
+    if (status != ok) {
+        error_body_ += piece.substr(0, error_bytes_max - std::min(error_body_.size(), error_bytes_max));
+        return true;
+    }
+    last_heard_ms_ = now_ms;
+    buffer_ += piece;
+    if (state_ == State::listing) {
+        if (buffer_.size() <= page_bytes_max)
+            return true;
+        watch_error_ = "a page of more than " + std::to_string(page_bytes_max) + " bytes";
+        return false;
+    }
+    size_t from = 0;
+    for (size_t end = buffer_.find('\n'); end != std::string::npos; end = buffer_.find('\n', from)) {
+        if (!take_event(std::string_view(buffer_).substr(from, end - from)))
+            return false;
+        from = end + 1;
+    }
+    buffer_.erase(0, from);
+    if (buffer_.size() <= event_bytes_max)
+        return true;
+    watch_error_ = "an event of more than " + std::to_string(event_bytes_max) + " bytes";
+    return false;
+}
+
+void Reflector::ended(const Outcome& outcome, uint64_t now_ms) {
+    under_way_ = false;
+    if (state_ == State::listing)
+        end_page(outcome, now_ms);
+    else
+        end_watch(outcome, now_ms);
+    buffer_ = {};
+}
+
+// ------------------------------------------------------------------ list
+
+void Reflector::end_page(const Outcome& outcome, uint64_t now_ms) {
+    if (outcome.status == not_found_status)
+        return not_found(now_ms);
+    if (outcome.status == gone_status && !continue_.empty()) { // the token has expired: from the first page
+        list_anew();
+        return retry_later(now_ms, retry_max_ms, outcome.retry_after_ms);
+    }
+    if (outcome.status != ok || !outcome.error.empty() || !watch_error_.empty())
+        return failed(outcome, now_ms);
+    const auto page = parse_json(buffer_);
+    if (!page)
+        return failed({.status = ok, .error = page.error().message, .retry_after_ms = {}}, now_ms);
+    take_page(*page, now_ms);
+}
+
+void Reflector::take_page(const Value& page, uint64_t now_ms) {
+    const Value* meta = page.find("metadata");
+    std::string resource_version = text_member(meta, "resourceVersion");
+    if (resource_version.empty())
+        return failed({.status = ok, .error = "a list without metadata.resourceVersion", .retry_after_ms = {}}, now_ms);
+    if (continue_.empty()) {
+        listed_.clear();
+        nameless_.clear();
+    }
+    const Value* items = page.find("items");
+    if (items != nullptr) {
+        for (const Value& item : items->items)
+            parse(item, listed_);
+    }
+    worked(now_ms);
+    continue_ = text_member(meta, "continue");
+    if (!continue_.empty())
+        return;
+    resource_version_ = std::move(resource_version);
+    state_ = State::watching;
+    synced_ = true;
+    absent_ = false;
+    ++lists_;
+    objects_ = listed_.size();
+    changes_.emplace_back(KindListed{.kind = kind_.index, .objects = std::exchange(listed_, {})});
+}
+
+/// Not at this version. At none: the CRD is not installed, or not yet. If it was, a policy must not vanish with it:
+/// what is known stays until a list says otherwise.
+void Reflector::not_found(uint64_t now_ms) {
+    list_anew();
+    const size_t count = kind_.versions[1] == nullptr ? 1 : kind_.versions.size();
+    version_ = (version_ + 1) % count;
+    if (version_ != 0) {
+        due_ms_ = now_ms;
+        return;
+    }
+    last_heard_ms_ = now_ms;
+    absent_ = true;
+    if (lists_ == 0)
+        synced_ = true;
+    fault_ = lists_ == 0 ? "" : "the API server does not serve it any more; what it had stays in force";
+    ++failures_;
+    retry_later(now_ms, absent_retry_max_ms, retry_unreachable_max_ms);
+}
+
+void Reflector::list_anew() {
+    state_ = State::listing;
+    continue_.clear();
+    listed_.clear();
+}
+
+// ------------------------------------------------------------------ watch
+
+void Reflector::end_watch(const Outcome& outcome, uint64_t now_ms) {
+    if (gone_ || outcome.status == gone_status) {
+        list_anew();
+        due_ms_ = now_ms;
+        return;
+    }
+    if (outcome.status == not_found_status) {
+        list_anew();
+        return retry_later(now_ms, retry_max_ms, outcome.retry_after_ms);
+    }
+    // A whole answer is its time that is over; also where the connection just ends, which is how proxies do it.
+    if (outcome.status == ok && outcome.error.empty() && watch_error_.empty()) {
+        worked(now_ms);
+        due_ms_ = std::max(now_ms, asked_ms_ + watch_pause_ms); // one that ends watches at once is not asked in a loop
+        return;
+    }
+    failed(outcome, now_ms);
+}
+
+/// False: nothing more is to be read of this watch.
+bool Reflector::take_event(std::string_view line) {
+    if (line.find_first_not_of(" \r\t") == std::string_view::npos)
+        return true;
+    const auto event = parse_json(line);
+    if (!event) {
+        watch_error_ = "an event is " + event.error().message;
+        return false;
+    }
+    const std::string type = text_member(&*event, "type");
+    const Value* object = event->find("object");
+    if (object == nullptr || object->type != Value::Type::map) {
+        watch_error_ = "an event without an object";
+        return false;
+    }
+    if (type == "ERROR") {
+        gone_ = integer_member(object, "code") == gone_status;
+        watch_error_ = text_member(object, "message");
+        return false;
+    }
+    take_object(type, *object);
+    return true;
+}
+
+void Reflector::take_object(const std::string& type, const Value& object) {
+    const Value* meta = object.find("metadata");
+    if (std::string seen = text_member(meta, "resourceVersion"); !seen.empty())
+        resource_version_ = std::move(seen);
+    failures_ = 0;
+    fault_.clear();
+    if (type == "DELETED") {
+        ObjectChange change{.kind = kind_.index, .object = {}, .deleted = true};
+        change.object.name = {.ns = text_member(meta, "namespace"), .name = text_member(meta, "name")};
+        changes_.emplace_back(std::move(change));
+    } else if (type == "ADDED" || type == "MODIFIED") {
+        std::vector<ParsedObject> parsed;
+        parse(object, parsed);
+        for (ParsedObject& one : parsed)
+            changes_.emplace_back(ObjectChange{.kind = kind_.index, .object = std::move(one), .deleted = false});
+    } // BOOKMARK: only the version; what a later server may say is no change that we know
+}
+
+// ------------------------------------------------------------------ both
+
+void Reflector::parse(const Value& object, std::vector<ParsedObject>& out) {
+    ParsedFile parsed;
+    parse_served(object, kind_, version(), parsed);
+    for (ParsedObject& one : parsed.objects)
+        out.push_back(std::move(one));
+    for (const Fault& fault : parsed.faults) {
+        if (nameless_.size() < nameless_max)
+            nameless_.push_back(fault.message);
+    }
+}
+
+std::vector<Change> Reflector::take_changes() {
+    return std::exchange(changes_, {});
+}
+
+void Reflector::worked(uint64_t now_ms) {
+    last_heard_ms_ = now_ms;
+    failures_ = 0;
+    fault_.clear();
+    due_ms_ = now_ms;
+}
+
+void Reflector::failed(const Outcome& outcome, uint64_t now_ms) {
+    ++failures_;
+    ++failures_total_;
+    const bool answered = outcome.status != 0 && outcome.status != ok;
+    const std::string& cause = watch_error_.empty() ? outcome.error : watch_error_;
+    if (answered) {
+        const std::string said = message_of(error_body_);
+        fault_ = "HTTP status " + std::to_string(outcome.status) + (said.empty() ? "" : ": " + said);
+        last_heard_ms_ = now_ms;
+    } else {
+        fault_ = cause.empty() ? "the answer broke off" : cause;
+    }
+    retry_later(now_ms, answered ? retry_max_ms : retry_unreachable_max_ms, outcome.retry_after_ms);
+}
+
+void Reflector::retry_later(uint64_t now_ms, uint64_t most_ms, std::optional<uint64_t> least_ms) {
+    uint64_t wait_ms = retry_min_ms;
+    for (uint64_t i = 1; i < failures_ && wait_ms < most_ms; ++i)
+        wait_ms *= 2;
+    wait_ms = std::min(wait_ms, most_ms);
+    wait_ms = wait_ms / 2 + random_() % (wait_ms / 2 + 1); // by chance: not all nodes at once
+    due_ms_ = now_ms + std::max(wait_ms, std::min(least_ms.value_or(0), retry_max_ms));
+}
+
+} // namespace weft::agent::kube

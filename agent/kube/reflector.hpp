@@ -1,0 +1,122 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <random>
+#include <string>
+#include <string_view>
+#include <variant>
+#include <vector>
+
+#include "agent/source/store_update.hpp"
+
+namespace weft::agent::kube {
+
+inline constexpr size_t page_objects = 250;                       ///< asked for at a time
+inline constexpr size_t page_bytes_max = 64U << 20U;              ///< of a page's JSON
+inline constexpr size_t event_bytes_max = 8U << 20U;              ///< of one line of a watch
+inline constexpr size_t error_bytes_max = 16U << 10U;             ///< kept of an answer that is an error
+inline constexpr uint64_t retry_min_ms = 100;                     ///< after the first failure, then doubled
+inline constexpr uint64_t retry_unreachable_max_ms = 1'000;       ///< no connection: nobody is burdened by a try
+inline constexpr uint64_t retry_max_ms = 30'000;                  ///< an answer that is an error
+inline constexpr uint64_t absent_retry_max_ms = 10'000;           ///< the kind's CRD is not there
+inline constexpr uint64_t watch_pause_ms = 1'000;                 ///< at least, from one watch to the next
+inline constexpr uint64_t watch_min_s = 300;                      ///< asked for; up to twice as long, by chance
+
+/// How one request ended.
+struct Outcome {
+    int status = 0;    ///< of HTTP; 0: there was no answer
+    std::string error; ///< what broke the connection or the transfer; empty: it is whole
+    std::optional<uint64_t> retry_after_ms;
+};
+
+using Change = std::variant<ObjectChange, KindListed>;
+
+/// Keeps up with the objects of one kind by list and watch, as client-go's reflector does: a list in pages, then a watch
+/// from the list's resourceVersion, again and again; a new list only when the server has forgotten that version (410).
+/// What is known stays known while nothing can be learnt. Pure: the owner sends the requests and brings the time and
+/// the pieces of the answers.
+///
+///   listing ──last page──▶ watching ──end, error──▶ watching again, from the last version seen
+///     ▲  │ 404: the other version of the API; none has it: absent, asked again later
+///     └──┴── 410 ────────────┘
+class Reflector {
+public:
+    Reflector(const KindInfo& kind, uint64_t seed);
+
+    struct Ask {
+        std::string path; ///< and query
+        bool watch = false;
+    };
+    /// What to ask now; then take_piece() and ended() for it. nullopt: something is under way, or it is not due.
+    [[nodiscard]] std::optional<Ask> next(uint64_t now_ms);
+    /// When next() will have something, if nothing is under way.
+    [[nodiscard]] uint64_t due_ms() const { return due_ms_; }
+
+    /// A piece of the body. False: enough, it is not what was asked for or too much; the owner ends the request.
+    [[nodiscard]] bool take_piece(int status, std::string_view piece, uint64_t now_ms);
+    void ended(const Outcome& outcome, uint64_t now_ms);
+
+    /// What was learnt since the last call, in order.
+    [[nodiscard]] std::vector<Change> take_changes();
+
+    [[nodiscard]] const KindInfo& kind() const { return kind_; }
+    /// Listed at least once, or not there at all: what is known is all there was then.
+    [[nodiscard]] bool synced() const { return synced_; }
+    [[nodiscard]] bool absent() const { return absent_; }
+    /// Why the last request failed; empty: it did not. Without times or counts, so that it changes only when the cause
+    /// does.
+    [[nodiscard]] const std::string& fault() const { return fault_; }
+    /// Objects that could not even be named: kept out, and said.
+    [[nodiscard]] const std::vector<std::string>& nameless() const { return nameless_; }
+    [[nodiscard]] uint64_t last_heard_ms() const { return last_heard_ms_; }
+    [[nodiscard]] uint64_t failures() const { return failures_total_; } ///< since the start
+    [[nodiscard]] uint64_t lists() const { return lists_; }
+    [[nodiscard]] size_t objects() const { return objects_; }
+
+private:
+    enum class State : uint8_t { listing, watching };
+
+    [[nodiscard]] std::string collection() const;
+    void end_page(const Outcome& outcome, uint64_t now_ms);
+    void take_page(const Value& page, uint64_t now_ms);
+    void end_watch(const Outcome& outcome, uint64_t now_ms);
+    [[nodiscard]] bool take_event(std::string_view line);
+    void take_object(const std::string& type, const Value& object);
+    void parse(const Value& object, std::vector<ParsedObject>& out);
+    void list_anew();
+    void not_found(uint64_t now_ms);
+    void failed(const Outcome& outcome, uint64_t now_ms);
+    void retry_later(uint64_t now_ms, uint64_t most_ms, std::optional<uint64_t> least_ms);
+    void worked(uint64_t now_ms);
+    [[nodiscard]] std::string version() const;
+
+    const KindInfo& kind_;
+    std::minstd_rand random_;
+    State state_ = State::listing;
+    bool under_way_ = false;
+    bool synced_ = false;
+    bool absent_ = false;
+    size_t version_ = 0; ///< of kind_.versions
+    std::string resource_version_;
+    std::string continue_;              ///< token of the next page; empty: the first
+    std::vector<ParsedObject> listed_;  ///< of the pages so far
+    std::string buffer_;                ///< of the page, or of a line that is not whole
+    std::string error_body_;
+    std::string watch_error_; ///< the watch said it is over
+    bool gone_ = false;       ///< ... because its version is forgotten
+    std::vector<Change> changes_;
+    std::vector<std::string> nameless_;
+    std::string fault_;
+    uint64_t due_ms_ = 0;
+    uint64_t asked_ms_ = 0; ///< the last request began
+    uint64_t failures_ = 0; ///< in a row
+    uint64_t failures_total_ = 0;
+    uint64_t lists_ = 0;
+    uint64_t last_heard_ms_ = 0;
+    size_t objects_ = 0; ///< of the last list
+};
+
+} // namespace weft::agent::kube

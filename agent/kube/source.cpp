@@ -1,0 +1,213 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "agent/kube/source.hpp"
+
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <sys/random.h>
+#include <sys/timerfd.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <mutex>
+#include <thread>
+#include <utility>
+
+#include "agent/kube/http.hpp"
+#include "agent/kube/reflector.hpp"
+#include "config/base/clock.hpp"
+#include "config/base/unique_fd.hpp"
+
+namespace weft::agent::kube {
+namespace {
+
+constexpr int idle_turn_ms = 1'000;
+
+uint64_t any_seed() {
+    uint64_t seed = 0;
+    if (getrandom(&seed, sizeof seed, GRND_NONBLOCK) != sizeof seed)
+        seed = monotonic_ns();
+    return seed;
+}
+
+std::string kind_name(const KindInfo& kind) {
+    return std::string(kind.kind) + (*kind.group == 0 ? "" : std::string(" of ") + kind.group);
+}
+
+/// What the loop's thread may know of one kind.
+struct KindView {
+    bool synced = false;
+    std::string fault;
+    std::vector<std::string> nameless;
+    bool operator==(const KindView&) const = default;
+};
+
+/// One kind's requests.
+class Follower final : public Http::Receiver {
+public:
+    Follower(const KindInfo& kind, Http& http) : reflector_(kind, any_seed()), http_(http) {}
+
+    void ask_if_due() {
+        if (const std::optional<Reflector::Ask> ask = reflector_.next(monotonic_ms()))
+            http_.get(ask->path, ask->watch, *this);
+    }
+    [[nodiscard]] bool take_piece(int status, std::string_view piece) override {
+        return reflector_.take_piece(status, piece, monotonic_ms());
+    }
+    void ended(const Outcome& outcome) override { reflector_.ended(outcome, monotonic_ms()); }
+    [[nodiscard]] Reflector& reflector() { return reflector_; }
+    [[nodiscard]] KindView view() const {
+        return {.synced = reflector_.synced(), .fault = reflector_.fault(), .nameless = reflector_.nameless()};
+    }
+
+private:
+    Reflector reflector_;
+    Http& http_;
+};
+
+} // namespace
+
+struct KubeSource::State {
+    explicit State(ApiServer server);
+    State(const State&) = delete;
+    State& operator=(const State&) = delete;
+    ~State();
+
+    void run(const std::stop_token& stop);
+    void hand_over();
+
+    const std::string url;
+    UniqueFd news{eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC)};
+    UniqueFd timer{timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC)};
+    UniqueFd epoll{epoll_create1(EPOLL_CLOEXEC)};
+
+    // the loop's thread
+    ObjectStore store;
+    uint64_t gather_until_ms = 0; ///< 0: nothing is gathered
+    size_t left_out = 0;
+
+    // both
+    std::mutex mutex;
+    std::vector<Change> changes;
+    std::vector<KindView> views;
+
+    // the source's own thread
+    Http http;
+    std::vector<std::unique_ptr<Follower>> followers;
+    std::jthread thread; ///< the last: it ends before what it uses
+};
+
+KubeSource::State::State(ApiServer server) : url(server.url), http(std::move(server)) {
+    for (const int fd : {news.get(), timer.get()}) {
+        epoll_event event{.events = EPOLLIN, .data = {}};
+        epoll_ctl(epoll.get(), EPOLL_CTL_ADD, fd, &event);
+    }
+    for (const KindInfo& kind : kinds_read())
+        followers.push_back(std::make_unique<Follower>(kind, http));
+    views.resize(followers.size());
+    thread = std::jthread([this](const std::stop_token& stop) { run(stop); });
+}
+
+KubeSource::State::~State() {
+    thread.request_stop();
+    http.wake();
+    thread.join();
+}
+
+void KubeSource::State::run(const std::stop_token& stop) {
+    while (!stop.stop_requested()) {
+        uint64_t due_ms = monotonic_ms() + idle_turn_ms;
+        for (const auto& follower : followers) {
+            follower->ask_if_due();
+            if (follower->reflector().due_ms() > monotonic_ms())
+                due_ms = std::min(due_ms, follower->reflector().due_ms());
+        }
+        http.turn(static_cast<int>(due_ms - std::min(due_ms, monotonic_ms())));
+        hand_over();
+    }
+}
+
+void KubeSource::State::hand_over() {
+    std::vector<Change> fresh;
+    std::vector<KindView> now;
+    for (const auto& follower : followers) {
+        std::ranges::move(follower->reflector().take_changes(), std::back_inserter(fresh));
+        now.push_back(follower->view());
+    }
+    {
+        const std::lock_guard lock(mutex);
+        if (fresh.empty() && now == views)
+            return;
+        views = std::move(now);
+        std::ranges::move(fresh, std::back_inserter(changes));
+    }
+    const uint64_t one = 1;
+    static_cast<void>(::write(news.get(), &one, sizeof one)); // a full counter is as good
+}
+
+KubeSource::KubeSource(ApiServer server) : state_(std::make_unique<State>(std::move(server))) {}
+KubeSource::~KubeSource() = default;
+
+int KubeSource::fd() const {
+    return state_->epoll.get();
+}
+
+const std::string& KubeSource::name() const {
+    return state_->url;
+}
+
+bool KubeSource::ready() {
+    uint64_t count = 0;
+    const uint64_t now_ms = monotonic_ms();
+    if (::read(state_->news.get(), &count, sizeof count) == sizeof count && state_->gather_until_ms == 0) {
+        state_->gather_until_ms = now_ms + gather_ms;
+        const itimerspec at{.it_interval = {}, .it_value = {.tv_sec = 0, .tv_nsec = gather_ms * 1'000'000}};
+        timerfd_settime(state_->timer.get(), 0, &at, nullptr);
+    }
+    static_cast<void>(::read(state_->timer.get(), &count, sizeof count));
+    if (state_->gather_until_ms == 0 || now_ms < state_->gather_until_ms)
+        return false;
+    state_->gather_until_ms = 0;
+    return true;
+}
+
+bool KubeSource::unsettled() {
+    const std::lock_guard lock(state_->mutex);
+    return !std::ranges::all_of(state_->views, &KindView::synced);
+}
+
+LoadResult KubeSource::load(const ObjectStore& /*previous*/) {
+    std::vector<Change> changes;
+    std::vector<KindView> views;
+    {
+        const std::lock_guard lock(state_->mutex);
+        changes.swap(state_->changes);
+        views = state_->views;
+    }
+    StoreUpdate update(state_->store, state_->url);
+    for (Change& change : changes)
+        std::visit([&](auto&& what) { update.apply(std::move(what)); }, std::move(change));
+    state_->left_out += update.left_out();
+
+    LoadResult result;
+    result.store = state_->store;
+    const auto report = [&](std::string object, std::string message) {
+        result.faults.push_back(
+            {.origin = state_->url, .object = std::move(object), .field = {}, .message = std::move(message)});
+    };
+    for (size_t i = 0; i < views.size(); ++i) {
+        const KindInfo& kind = kinds_read()[i];
+        if (!views[i].fault.empty())
+            report("", kind_name(kind) + ": " + views[i].fault);
+        for (const std::string& fault : views[i].nameless)
+            report("", kind_name(kind) + ": " + fault);
+        if (!views[i].synced) {
+            result.unread.push_back(kind_name(kind));
+            result.unreadable.push_back(kind_name(kind));
+        }
+    }
+    if (state_->left_out != 0)
+        report("", "objects are left out: the agent holds no more");
+    return result;
+}
+
+} // namespace weft::agent::kube
