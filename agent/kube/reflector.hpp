@@ -14,16 +14,16 @@
 
 namespace weft::agent::kube {
 
-inline constexpr size_t page_objects = 250;                       ///< asked for at a time
-inline constexpr size_t page_bytes_max = 64U << 20U;              ///< of a page's JSON
-inline constexpr size_t event_bytes_max = 8U << 20U;              ///< of one line of a watch
-inline constexpr size_t error_bytes_max = 16U << 10U;             ///< kept of an answer that is an error
-inline constexpr uint64_t retry_min_ms = 100;                     ///< after the first failure, then doubled
-inline constexpr uint64_t retry_unreachable_max_ms = 1'000;       ///< no connection: nobody is burdened by a try
-inline constexpr uint64_t retry_max_ms = 30'000;                  ///< an answer that is an error
-inline constexpr uint64_t absent_retry_max_ms = 10'000;           ///< the kind's CRD is not there
-inline constexpr uint64_t watch_pause_ms = 1'000;                 ///< at least, from one watch to the next
-inline constexpr uint64_t watch_min_s = 300;                      ///< asked for; up to twice as long, by chance
+inline constexpr size_t page_objects = 250;                 ///< asked for at a time
+inline constexpr size_t page_bytes_max = 64U << 20U;        ///< of a page's JSON
+inline constexpr size_t event_bytes_max = 8U << 20U;        ///< of one line of a watch
+inline constexpr size_t error_bytes_max = 16U << 10U;       ///< kept of an answer that is an error
+inline constexpr uint64_t retry_min_ms = 100;               ///< after the first failure, then doubled
+inline constexpr uint64_t retry_unreachable_max_ms = 1'000; ///< no connection: nobody is burdened by a try
+inline constexpr uint64_t retry_max_ms = 30'000;            ///< an answer that is an error
+inline constexpr uint64_t absent_retry_max_ms = 10'000;     ///< the kind's CRD is not there
+inline constexpr uint64_t watch_pause_ms = 1'000;           ///< at least, from one watch to the next
+inline constexpr uint64_t watch_min_s = 300;                ///< asked for; up to twice as long, by chance
 
 /// How one request ended.
 struct Outcome {
@@ -34,10 +34,10 @@ struct Outcome {
 
 using Change = std::variant<ObjectChange, KindListed>;
 
-/// Keeps up with the objects of one kind by list and watch, as client-go's reflector does: a list in pages, then a watch
-/// from the list's resourceVersion, again and again; a new list only when the server has forgotten that version (410).
-/// What is known stays known while nothing can be learnt. Pure: the owner sends the requests and brings the time and
-/// the pieces of the answers.
+/// Keeps up with the objects of one kind by list and watch, as client-go's reflector does: a list in pages, then a
+/// watch from the list's resourceVersion, again and again; a new list only when the server has forgotten that version
+/// (410). What is known stays known while nothing can be learnt. Pure: the owner sends the requests and brings the time
+/// and the pieces of the answers.
 ///
 ///   listing ──last page──▶ watching ──end, error──▶ watching again, from the last version seen
 ///     ▲  │ 404: the other version of the API; none has it: absent, asked again later
@@ -101,9 +101,9 @@ private:
     bool absent_ = false;
     size_t version_ = 0; ///< of kind_.versions
     std::string resource_version_;
-    std::string continue_;              ///< token of the next page; empty: the first
-    std::vector<ParsedObject> listed_;  ///< of the pages so far
-    std::string buffer_;                ///< of the page, or of a line that is not whole
+    std::string continue_;             ///< token of the next page; empty: the first
+    std::vector<ParsedObject> listed_; ///< of the pages so far
+    std::string buffer_;               ///< of the page, or of a line that is not whole
     std::string error_body_;
     std::string watch_error_; ///< the watch said it is over
     bool gone_ = false;       ///< ... because its version is forgotten

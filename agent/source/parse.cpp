@@ -44,10 +44,10 @@ constexpr KindInfo info(const char* group, const char* plural, std::array<const 
 }
 
 constexpr std::array known_kinds = {
-    known<Namespace>(names::is_dns_label),       known<Pod>(names::is_dns_subdomain),
-    known<Service>(names::is_dns_label),         known<EndpointSlice>(names::is_dns_subdomain),
+    known<Namespace>(names::is_dns_label),        known<Pod>(names::is_dns_subdomain),
+    known<Service>(names::is_dns_label),          known<EndpointSlice>(names::is_dns_subdomain),
     known<GatewayClass>(names::is_dns_subdomain), known<Gateway>(names::is_dns_subdomain),
-    known<HttpRoute>(names::is_dns_subdomain),   known<AuthorizationPolicy>(names::is_dns_subdomain),
+    known<HttpRoute>(names::is_dns_subdomain),    known<AuthorizationPolicy>(names::is_dns_subdomain),
 };
 
 const std::array kind_infos = {

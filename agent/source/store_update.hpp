@@ -12,7 +12,7 @@ namespace weft::agent {
 /// One object has changed. Kinds are indices of AnyObject's alternatives.
 struct ObjectChange {
     size_t kind = 0;
-    ParsedObject object;  ///< a deleted one: only its name
+    ParsedObject object; ///< a deleted one: only its name
     bool deleted = false;
 };
 

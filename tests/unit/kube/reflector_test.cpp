@@ -1,0 +1,263 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "agent/kube/reflector.hpp"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+
+namespace weft::agent::kube {
+namespace {
+
+const KindInfo& kind(std::string_view name) {
+    return *std::ranges::find(kinds_read(), name, &KindInfo::kind);
+}
+
+std::string service(const std::string& name, const std::string& version, const std::string& more = "") {
+    return R"({"metadata":{"name":")" + name + R"(","namespace":"default","resourceVersion":")" + version +
+           R"(","managedFields":[{"a":1}]},"spec":{"ports":[{"port":80}])" + more + "}}";
+}
+
+std::string list(const std::string& version, const std::string& items, const std::string& next = "") {
+    return R"({"kind":"ServiceList","metadata":{"resourceVersion":")" + version + R"(","continue":")" + next +
+           R"("},"items":[)" + items + "]}";
+}
+
+std::string event(const std::string& type, const std::string& object) {
+    return R"({"type":")" + type + R"(","object":)" + object + "}\n";
+}
+
+/// A reflector and the clock of its owner.
+struct Subject {
+    explicit Subject(std::string_view kind_name = "Service") : reflector(kind(kind_name), 1) {}
+
+    std::string ask() {
+        const auto asked = reflector.next(now_ms);
+        return asked ? asked->path : "";
+    }
+    /// What it asks as soon as it is due.
+    std::string ask_when_due() {
+        now_ms = std::max(now_ms, reflector.due_ms());
+        return ask();
+    }
+    void answer(const std::string& body, int status = 200, const std::string& error = "") {
+        static_cast<void>(reflector.take_piece(status, body, now_ms));
+        reflector.ended({.status = status, .error = error, .retry_after_ms = {}}, now_ms);
+    }
+    void unreachable() { reflector.ended({.status = 0, .error = "refused", .retry_after_ms = {}}, now_ms); }
+    void listed(const std::string& version, const std::string& items) {
+        ask_when_due();
+        answer(list(version, items));
+        static_cast<void>(reflector.take_changes());
+    }
+    /// "=a,b" a list, "+a" a change, "-a" deleted.
+    std::string changes() {
+        std::string out;
+        for (const Change& change : reflector.take_changes()) {
+            if (const auto* all = std::get_if<KindListed>(&change)) {
+                out += "=";
+                for (const ParsedObject& object : all->objects)
+                    out += object.name.name + ",";
+            } else {
+                const auto& one = std::get<ObjectChange>(change);
+                out += (one.deleted ? "-" : one.object.faults.empty() ? "+" : "!") + one.object.name.name;
+            }
+        }
+        return out;
+    }
+
+    uint64_t now_ms = 1'000;
+    Reflector reflector;
+};
+
+TEST(Reflector, lists_in_pages_then_watches_from_the_lists_version) {
+    Subject s;
+    EXPECT_EQ(s.ask(), "/api/v1/services?limit=250");
+    EXPECT_EQ(s.ask(), "") << "one request at a time";
+    s.answer(list("70", service("a", "1"), "to+k/n="));
+    EXPECT_FALSE(s.reflector.synced());
+    EXPECT_EQ(s.changes(), "");
+    EXPECT_EQ(s.ask(), "/api/v1/services?limit=250&continue=to%2Bk%2Fn%3D");
+    s.answer(list("70", service("b", "2")));
+    EXPECT_TRUE(s.reflector.synced());
+    EXPECT_EQ(s.changes(), "=a,b,");
+    EXPECT_TRUE(
+        s.ask().starts_with("/api/v1/services?watch=true&allowWatchBookmarks=true&resourceVersion=70&timeoutSeconds="));
+}
+
+TEST(Reflector, groups_have_paths_of_their_own) {
+    EXPECT_EQ(Subject("HTTPRoute").ask(), "/apis/gateway.networking.k8s.io/v1/httproutes?limit=250");
+    EXPECT_EQ(Subject("EndpointSlice").ask(), "/apis/discovery.k8s.io/v1/endpointslices?limit=250");
+}
+
+TEST(Reflector, takes_events_cut_at_every_byte) {
+    const std::string events = event("ADDED", service("b", "71")) + event("MODIFIED", service("a", "72")) + "\n" +
+                               event("DELETED", service("b", "73")) +
+                               event("BOOKMARK", R"({"metadata":{"resourceVersion":"80"}})");
+    for (size_t cut = 0; cut <= events.size(); ++cut) {
+        Subject s;
+        s.listed("70", service("a", "1"));
+        ASSERT_NE(s.ask(), "");
+        ASSERT_TRUE(s.reflector.take_piece(200, events.substr(0, cut), s.now_ms));
+        ASSERT_TRUE(s.reflector.take_piece(200, events.substr(cut), s.now_ms));
+        EXPECT_EQ(s.changes(), "+b+a-b");
+        s.reflector.ended({.status = 200, .error = "", .retry_after_ms = {}}, s.now_ms);
+        EXPECT_NE(s.ask_when_due().find("resourceVersion=80&"), std::string::npos);
+    }
+}
+
+TEST(Reflector, a_refused_object_is_told_with_its_fault) {
+    Subject s("AuthorizationPolicy");
+    s.listed("1", "");
+    s.ask_when_due();
+    s.answer(event("ADDED", R"({"metadata":{"name":"p","namespace":"default","resourceVersion":"2"},)"
+                            R"("spec":{"unheard":true}})"));
+    EXPECT_EQ(s.changes(), "!p");
+}
+
+TEST(Reflector, fields_of_a_newer_kubernetes_refuse_nothing) {
+    Subject s;
+    s.ask_when_due();
+    s.answer(list("1", service("a", "1", R"(,"fieldOfTheFuture":{"x":[1]})")));
+    const auto changes = s.reflector.take_changes();
+    ASSERT_EQ(changes.size(), 1U);
+    EXPECT_TRUE(std::get<KindListed>(changes[0]).objects.at(0).faults.empty());
+}
+
+TEST(Reflector, a_forgotten_version_is_listed_anew_and_what_is_known_stays_until_then) {
+    for (const bool by_event : {true, false}) {
+        Subject s;
+        s.listed("70", service("a", "1"));
+        s.ask_when_due();
+        if (by_event)
+            s.answer(event("ERROR", R"({"kind":"Status","code":410,"message":"too old"})"));
+        else
+            s.answer("", 410);
+        EXPECT_EQ(s.changes(), "");
+        EXPECT_TRUE(s.reflector.synced());
+        EXPECT_EQ(s.ask(), "/api/v1/services?limit=250") << "at once";
+        s.answer(list("90", service("c", "1")));
+        EXPECT_EQ(s.changes(), "=c,");
+    }
+}
+
+TEST(Reflector, an_expired_page_begins_the_list_anew) {
+    Subject s;
+    s.ask();
+    s.answer(list("70", service("a", "1"), "next"));
+    s.ask_when_due();
+    s.answer(R"({"message":"expired"})", 410);
+    EXPECT_EQ(s.ask_when_due(), "/api/v1/services?limit=250");
+    s.answer(list("71", service("b", "1")));
+    EXPECT_EQ(s.changes(), "=b,");
+}
+
+TEST(Reflector, an_unreachable_server_is_tried_again_within_a_second_and_an_unwilling_one_less_and_less_often) {
+    Subject s;
+    s.listed("70", service("a", "1"));
+    for (int i = 0; i < 20; ++i) {
+        ASSERT_NE(s.ask_when_due(), "");
+        s.unreachable();
+        EXPECT_GT(s.reflector.due_ms(), s.now_ms);
+        EXPECT_LE(s.reflector.due_ms(), s.now_ms + retry_unreachable_max_ms);
+    }
+    EXPECT_EQ(s.reflector.fault(), "refused");
+    uint64_t longest = 0;
+    for (int i = 0; i < 20; ++i) {
+        s.ask_when_due();
+        s.answer(R"({"kind":"Status","message":"no rights"})", 403);
+        longest = std::max(longest, s.reflector.due_ms() - s.now_ms);
+    }
+    EXPECT_GE(longest, retry_max_ms / 2);
+    EXPECT_LE(longest, retry_max_ms);
+    EXPECT_EQ(s.reflector.fault(), "HTTP status 403: no rights");
+    s.ask_when_due();
+    s.answer(event("BOOKMARK", R"({"metadata":{"resourceVersion":"99"}})"));
+    EXPECT_EQ(s.reflector.fault(), "");
+    EXPECT_EQ(s.changes(), "");
+}
+
+TEST(Reflector, waits_as_long_as_the_server_asks) {
+    Subject s;
+    s.ask();
+    s.reflector.ended({.status = 429, .error = "", .retry_after_ms = 7'000}, s.now_ms);
+    EXPECT_GE(s.reflector.due_ms(), s.now_ms + 7'000);
+}
+
+TEST(Reflector, a_server_that_ends_watches_at_once_is_not_asked_in_a_loop) {
+    Subject s;
+    s.listed("70", "");
+    s.ask_when_due();
+    s.answer("");
+    EXPECT_GE(s.reflector.due_ms(), s.now_ms + watch_pause_ms);
+}
+
+TEST(Reflector, a_kind_that_is_nowhere_is_absent_and_asked_for_again) {
+    Subject s("HTTPRoute");
+    EXPECT_NE(s.ask().find("/v1/"), std::string::npos);
+    s.answer("404 page not found", 404);
+    EXPECT_FALSE(s.reflector.absent());
+    EXPECT_NE(s.ask().find("/v1beta1/"), std::string::npos);
+    s.answer("", 404);
+    EXPECT_TRUE(s.reflector.absent());
+    EXPECT_TRUE(s.reflector.synced());
+    EXPECT_EQ(s.reflector.fault(), "");
+    EXPECT_LE(s.reflector.due_ms(), s.now_ms + absent_retry_max_ms);
+    s.ask_when_due();
+    s.answer(list("5", ""));
+    EXPECT_FALSE(s.reflector.absent());
+    EXPECT_EQ(s.changes(), "=");
+}
+
+TEST(Reflector, a_kind_that_is_gone_keeps_what_it_had) {
+    Subject s;
+    s.listed("70", service("a", "1"));
+    s.ask_when_due();
+    s.answer("", 404);
+    s.ask_when_due();
+    s.answer("", 404);
+    EXPECT_EQ(s.changes(), "");
+    EXPECT_NE(s.reflector.fault().find("stays in force"), std::string::npos);
+}
+
+TEST(Reflector, what_is_no_answer_of_an_api_server_is_a_fault) {
+    for (const char* body : {"<html>", "{}", R"({"metadata":{}})", R"({"metadata":{"resourceVersion":"1"},)"}) {
+        Subject s;
+        s.ask();
+        s.answer(body);
+        EXPECT_NE(s.reflector.fault(), "") << body;
+        EXPECT_FALSE(s.reflector.synced()) << body;
+    }
+    for (const char* line : {"<html>\n", "{}\n",
+                             R"({"type":"ADDED","object":1})"
+                             "\n"}) {
+        Subject s;
+        s.listed("70", service("a", "1"));
+        s.ask_when_due();
+        EXPECT_FALSE(s.reflector.take_piece(200, line, s.now_ms)) << line;
+        s.reflector.ended({.status = 200, .error = "", .retry_after_ms = {}}, s.now_ms);
+        EXPECT_NE(s.reflector.fault(), "") << line;
+    }
+}
+
+TEST(Reflector, an_endless_line_is_refused) {
+    Subject s;
+    s.listed("70", "");
+    s.ask_when_due();
+    const std::string piece(1U << 20U, 'x');
+    size_t taken = 0;
+    while (s.reflector.take_piece(200, piece, s.now_ms))
+        ASSERT_LE(taken += piece.size(), event_bytes_max);
+    s.reflector.ended({.status = 200, .error = "", .retry_after_ms = {}}, s.now_ms);
+    EXPECT_NE(s.reflector.fault().find("more than"), std::string::npos);
+}
+
+TEST(Reflector, an_object_without_a_name_is_said_and_the_others_are_taken) {
+    Subject s;
+    s.ask();
+    s.answer(list("1", R"({"metadata":{}},)" + service("a", "1")));
+    EXPECT_EQ(s.changes(), "=a,");
+    EXPECT_EQ(s.reflector.nameless().size(), 1U);
+}
+
+} // namespace
+} // namespace weft::agent::kube
