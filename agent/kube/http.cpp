@@ -68,6 +68,13 @@ struct Transfer {
         curl_easy_getinfo(easy, CURLINFO_RESPONSE_CODE, &code);
         return static_cast<int>(code);
     }
+    static size_t head_line(const char* data, size_t size, size_t count, void* self) {
+        auto* transfer = static_cast<Transfer*>(self);
+        constexpr int final_status_least = 200;
+        if (std::string_view(data, size * count) == "\r\n" && transfer->status() >= final_status_least)
+            transfer->receiver->began(transfer->status());
+        return size * count;
+    }
     static size_t write(const char* data, size_t size, size_t count, void* self) {
         auto* transfer = static_cast<Transfer*>(self);
         if (transfer->receiver->take_piece(transfer->status(), {data, size * count}))
@@ -177,6 +184,8 @@ void Http::get(const std::string& path, bool endless, Receiver& receiver) {
     curl_easy_setopt(easy, CURLOPT_PROXY, ""); // whatever the environment says
     curl_easy_setopt(easy, CURLOPT_ACCEPT_ENCODING, endless ? nullptr : "gzip");
     curl_easy_setopt(easy, CURLOPT_ERRORBUFFER, transfer->error.data());
+    curl_easy_setopt(easy, CURLOPT_HEADERFUNCTION, &Transfer::head_line);
+    curl_easy_setopt(easy, CURLOPT_HEADERDATA, transfer.get());
     curl_easy_setopt(easy, CURLOPT_WRITEFUNCTION, &Transfer::write);
     curl_easy_setopt(easy, CURLOPT_WRITEDATA, transfer.get());
     curl_easy_setopt(easy, CURLOPT_CONNECTTIMEOUT_MS, connect_timeout_ms);

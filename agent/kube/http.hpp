@@ -19,6 +19,8 @@ public:
     class Receiver {
     public:
         virtual ~Receiver() = default;
+        /// The head of the answer is there.
+        virtual void began(int status) = 0;
         /// False: enough; ended() follows.
         [[nodiscard]] virtual bool take_piece(int status, std::string_view piece) = 0;
         /// The last call for this request; the receiver may begin the next one in it.

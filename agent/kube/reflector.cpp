@@ -84,6 +84,11 @@ std::optional<Reflector::Ask> Reflector::next(uint64_t now_ms) {
                .watch = true};
 }
 
+void Reflector::began(int status, uint64_t now_ms) {
+    if (status == ok && state_ == State::watching)
+        worked(now_ms);
+}
+
 bool Reflector::take_piece(int status, std::string_view piece, uint64_t now_ms) {
     if (status != ok) {
         error_body_ += piece.substr(0, error_bytes_max - std::min(error_body_.size(), error_bytes_max));

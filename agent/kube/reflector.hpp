@@ -55,6 +55,8 @@ public:
     /// When next() will have something, if nothing is under way.
     [[nodiscard]] uint64_t due_ms() const { return due_ms_; }
 
+    /// The head of the answer is there: a watch that nothing happens to says no more for a long time.
+    void began(int status, uint64_t now_ms);
     /// A piece of the body. False: enough, it is not what was asked for or too much; the owner ends the request.
     [[nodiscard]] bool take_piece(int status, std::string_view piece, uint64_t now_ms);
     void ended(const Outcome& outcome, uint64_t now_ms);

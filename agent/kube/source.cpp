@@ -50,6 +50,7 @@ public:
         if (const std::optional<Reflector::Ask> ask = reflector_.next(monotonic_ms()))
             http_.get(ask->path, ask->watch, *this);
     }
+    void began(int status) override { reflector_.began(status, monotonic_ms()); }
     [[nodiscard]] bool take_piece(int status, std::string_view piece) override {
         return reflector_.take_piece(status, piece, monotonic_ms());
     }
