@@ -85,6 +85,7 @@ std::string Loop::status() const {
                             .source_path = source_->name(),
                             .source_read_s = source_read_s_,
                             .source_faults = source_faults_,
+                            .source_parts = source_->parts(),
                             .source_ignored = source_ignored_,
                             .generation_wanted = generation_wanted_,
                             .generation_applied = generation_applied_,

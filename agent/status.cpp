@@ -134,6 +134,19 @@ Json datapath_json(const StatusFacts& facts) {
             {"maps", maps_json(facts.maps)}, {"cut_fault", facts.cut_fault}, {"faults", facts.kernel_faults}};
 }
 
+Json parts_json(const std::vector<SourcePart>& parts) {
+    Json out = Json::array();
+    for (const SourcePart& part : parts)
+        out.push_back({{"name", part.name},
+                       {"read", part.read},
+                       {"absent", part.absent},
+                       {"objects", part.objects},
+                       {"silent_ms", part.silent_ms},
+                       {"failures", part.failures},
+                       {"fault", part.fault}});
+    return out;
+}
+
 } // namespace
 
 Json status_json(const StatusFacts& facts) {
@@ -144,6 +157,7 @@ Json status_json(const StatusFacts& facts) {
             {"source",
              {{"path", facts.source_path},
               {"faults", faults_json(facts.source_faults)},
+              {"parts", parts_json(facts.source_parts)},
               {"ignored", facts.source_ignored},
               {"last_read", read_at}}},
             {"generation",

@@ -10,6 +10,7 @@
 #include "agent/pods/registry.hpp"
 #include "agent/reconcile/state.hpp"
 #include "agent/source/object_store.hpp"
+#include "agent/source/source.hpp"
 #include "config/base/json.hpp"
 
 namespace weft::agent {
@@ -20,6 +21,7 @@ struct StatusFacts {
     std::string source_path;
     int64_t source_read_s = 0; ///< Unix time of the last read; 0: not yet
     const std::vector<SourceFault>& source_faults;
+    std::vector<SourcePart> source_parts;
     size_t source_ignored = 0; ///< objects of kinds that Weft does not read
     uint64_t generation_wanted = 0;
     uint64_t generation_applied = 0;

@@ -83,7 +83,11 @@ Rows node_rows(const Json& status) {
     const std::string ignored = text(source, "ignored");
     const std::string others =
         ignored.empty() || ignored == "0" ? "" : ", " + ignored + " objects of kinds that Weft does not read";
-    return {{"agent", text(status, "version") + ", source " + text(source, "path") + others},
+    std::string stale;
+    for (const Json& part : list(source, "parts"))
+        if (!text(part, "fault").empty())
+            stale = ", not heard of for " + text(part, "silent_ms") + " ms: the last version seen is in force";
+    return {{"agent", text(status, "version") + ", source " + text(source, "path") + others + stale},
             {"generation", text(generation, "applied") + " in force, " + text(generation, "wanted") + " wanted"},
             {"engine", engine_line},
             {"heartbeat", age.empty() ? "never" : age + " ms ago"},

@@ -38,7 +38,15 @@ struct KindView {
     bool synced = false;
     std::string fault;
     std::vector<std::string> nameless;
-    bool operator==(const KindView&) const = default;
+    // These alone are no news.
+    bool absent = false;
+    size_t objects = 0;
+    uint64_t last_heard_ms = 0;
+    uint64_t failures = 0;
+
+    [[nodiscard]] bool says_the_same(const KindView& other) const {
+        return synced == other.synced && fault == other.fault && nameless == other.nameless;
+    }
 };
 
 /// One kind's requests.
@@ -57,7 +65,13 @@ public:
     void ended(const Outcome& outcome) override { reflector_.ended(outcome, monotonic_ms()); }
     [[nodiscard]] Reflector& reflector() { return reflector_; }
     [[nodiscard]] KindView view() const {
-        return {.synced = reflector_.synced(), .fault = reflector_.fault(), .nameless = reflector_.nameless()};
+        return {.synced = reflector_.synced(),
+                .fault = reflector_.fault(),
+                .nameless = reflector_.nameless(),
+                .absent = reflector_.absent(),
+                .objects = reflector_.objects(),
+                .last_heard_ms = reflector_.last_heard_ms(),
+                .failures = reflector_.failures()};
     }
 
 private:
@@ -136,9 +150,11 @@ void KubeSource::State::hand_over() {
     }
     {
         const std::lock_guard lock(mutex);
-        if (fresh.empty() && now == views)
-            return;
+        const bool same =
+            std::ranges::equal(now, views, [](const KindView& a, const KindView& b) { return a.says_the_same(b); });
         views = std::move(now);
+        if (fresh.empty() && same)
+            return;
         std::ranges::move(fresh, std::back_inserter(changes));
     }
     const uint64_t one = 1;
@@ -174,6 +190,23 @@ bool KubeSource::ready() {
 bool KubeSource::unsettled() {
     const std::lock_guard lock(state_->mutex);
     return !std::ranges::all_of(state_->views, &KindView::synced);
+}
+
+std::vector<SourcePart> KubeSource::parts() {
+    const uint64_t now_ms = monotonic_ms();
+    std::vector<SourcePart> out;
+    const std::lock_guard lock(state_->mutex);
+    for (size_t i = 0; i < state_->views.size(); ++i) {
+        const KindView& view = state_->views[i];
+        out.push_back({.name = kind_name(kinds_read()[i]),
+                       .read = view.synced,
+                       .absent = view.absent,
+                       .objects = view.objects,
+                       .silent_ms = now_ms - std::min(now_ms, view.last_heard_ms),
+                       .failures = view.failures,
+                       .fault = view.fault});
+    }
+    return out;
 }
 
 LoadResult KubeSource::load(const ObjectStore& /*previous*/) {

@@ -26,6 +26,7 @@ public:
     /// Until each kind was listed once, or is not there: what is known may lack a policy.
     [[nodiscard]] bool unsettled() override;
     [[nodiscard]] LoadResult load(const ObjectStore& previous) override;
+    [[nodiscard]] std::vector<SourcePart> parts() override;
     [[nodiscard]] const std::string& name() const override;
 
 private:

@@ -1,11 +1,25 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <cstddef>
+#include <cstdint>
 #include <string>
+#include <vector>
 
 #include "agent/source/object_store.hpp"
 
 namespace weft::agent {
+
+/// How far a part of a source is known; for status.
+struct SourcePart {
+    std::string name;       ///< "HTTPRoute of gateway.networking.k8s.io"
+    bool read = false;      ///< all of it, once
+    bool absent = false;    ///< it is not there
+    size_t objects = 0;     ///< when it was last read whole
+    uint64_t silent_ms = 0; ///< since it last said anything
+    uint64_t failures = 0;  ///< since the start
+    std::string fault;      ///< why nothing is heard now; empty: it is
+};
 
 /// Where the objects come from: a directory, or the Kubernetes API. Owned by the reconcile loop and used on its thread
 /// only; an implementation with threads of its own keeps them behind this.
@@ -25,6 +39,8 @@ public:
     /// Everything there is, folded into what was in force. Never fails: what cannot be read keeps its objects from
     /// `previous` and is reported.
     [[nodiscard]] virtual LoadResult load(const ObjectStore& previous) = 0;
+    /// Empty: it has no parts that could be known apart.
+    [[nodiscard]] virtual std::vector<SourcePart> parts() { return {}; }
     /// As people know it: the directory's path, the API server's URL.
     [[nodiscard]] virtual const std::string& name() const = 0;
 };
