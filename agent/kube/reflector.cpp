@@ -281,9 +281,12 @@ void Reflector::worked(uint64_t now_ms) {
 }
 
 void Reflector::failed(const Outcome& outcome, uint64_t now_ms) {
+    const bool answered = outcome.status != 0 && outcome.status != ok;
+    // A server that is back says 503 for a moment: that it was away for long must not make this wait long.
+    if (std::exchange(last_answered_, answered) != answered)
+        failures_ = 0;
     ++failures_;
     ++failures_total_;
-    const bool answered = outcome.status != 0 && outcome.status != ok;
     const std::string& cause = watch_error_.empty() ? outcome.error : watch_error_;
     if (answered) {
         const std::string said = message_of(error_body_);

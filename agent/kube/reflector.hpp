@@ -113,8 +113,9 @@ private:
     std::vector<std::string> nameless_;
     std::string fault_;
     uint64_t due_ms_ = 0;
-    uint64_t asked_ms_ = 0; ///< the last request began
-    uint64_t failures_ = 0; ///< in a row
+    uint64_t asked_ms_ = 0;      ///< the last request began
+    uint64_t failures_ = 0;      ///< in a row, of one sort
+    bool last_answered_ = false; ///< the last failure was an answer
     uint64_t failures_total_ = 0;
     uint64_t lists_ = 0;
     uint64_t last_heard_ms_ = 0;

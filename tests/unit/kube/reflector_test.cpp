@@ -178,6 +178,21 @@ TEST(Reflector, an_unreachable_server_is_tried_again_within_a_second_and_an_unwi
     EXPECT_EQ(s.changes(), "");
 }
 
+TEST(Reflector, a_server_that_is_back_and_not_ready_is_asked_again_soon) {
+    Subject s;
+    s.listed("70", "");
+    for (int i = 0; i < 100; ++i) {
+        s.ask_when_due();
+        s.unreachable();
+    }
+    const uint64_t back_ms = s.now_ms;
+    for (int i = 0; i < 4; ++i) {
+        s.ask_when_due();
+        s.answer("", 503);
+    }
+    EXPECT_LE(s.reflector.due_ms() - back_ms, 3'000U);
+}
+
 TEST(Reflector, waits_as_long_as_the_server_asks) {
     Subject s;
     s.ask();
