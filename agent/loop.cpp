@@ -31,12 +31,11 @@ uint32_t any_pod_id() {
 
 } // namespace
 
-Loop::Loop(Settings settings, DirectorySource source, DirectoryWatch watch, bpf::Datapath& datapath, Inbox& inbox,
+Loop::Loop(Settings settings, std::unique_ptr<Source> source, bpf::Datapath& datapath, Inbox& inbox,
            engine::Control& control, metrics::Counters& counters)
-    : settings_(std::move(settings)), source_(std::move(source)), watch_(std::move(watch)), inbox_(inbox),
-      control_(control), counters_(counters), kernel_(datapath, counters),
-      former_objects_(read_record(settings_.objects_file)), service_ids_(datapath.service_ids()),
-      last_turn_ms_(monotonic_ms()) {
+    : settings_(std::move(settings)), source_(std::move(source)), inbox_(inbox), control_(control), counters_(counters),
+      kernel_(datapath, counters), former_objects_(read_record(settings_.objects_file)),
+      service_ids_(datapath.service_ids()), last_turn_ms_(monotonic_ms()) {
     std::vector<Pods::Former> former;
     for (const auto& [cookie, pod] : kernel_.now().pods)
         former.push_back({.pod = {.id = pod.id, .netns_cookie = cookie},
@@ -56,13 +55,13 @@ void Loop::run() {
 
 void Loop::turn() {
     std::array<pollfd, 2> items = {
-        {{.fd = inbox_.fd(), .events = POLLIN, .revents = 0}, {.fd = watch_.fd(), .events = POLLIN, .revents = 0}}};
+        {{.fd = inbox_.fd(), .events = POLLIN, .revents = 0}, {.fd = source_->fd(), .events = POLLIN, .revents = 0}}};
     const uint64_t now = monotonic_ms();
     const uint64_t wait = next_tick_ms_ > now ? next_tick_ms_ - now : 0;
     poll(items.data(), items.size(), static_cast<int>(wait));
     for (LoopEvent& event : inbox_.take())
         take(std::move(event));
-    if (items[1].revents != 0 && watch_.ready())
+    if (items[1].revents != 0 && source_->ready())
         reload();
     if (monotonic_ms() >= next_tick_ms_) {
         next_tick_ms_ = monotonic_ms() + tick_ms;
@@ -129,14 +128,14 @@ void Loop::on(const engine::CtlAsked& event) {
     const uint32_t wait = std::min(event.request.timeout_ms, sync_wait_max_ms);
     waiters_.push_back({.token = event.token, .deadline_ms = monotonic_ms() + wait});
     pods_.retry_now();
-    if (!watch_.writing()) // else the watch says when: half a file may be a good one with less in it
+    if (!source_->unsettled()) // else the source says when: half a file may be a good one with less in it
         reload();
 }
 
 void Loop::tick() {
     const uint64_t now = monotonic_ms();
     if (!begun_) {
-        if (held() && now >= held_reload_at_ms_ && !watch_.writing())
+        if (held() && now >= held_reload_at_ms_ && !source_->unsettled())
             load_source();
         if (now >= begin_at_ms_)
             begin();
@@ -159,17 +158,11 @@ void Loop::begin() {
 }
 
 void Loop::load_source() {
-    const LoadResult loaded = source_.load(store_);
+    const LoadResult loaded = source_->load(store_);
     store_ = loaded.store;
     source_faults_ = loaded.faults;
     source_unreadable_ = loaded.unreadable;
     source_ignored_ = loaded.ignored;
-    if (!watch_.complete())
-        source_faults_.push_back({.origin = source_.path(),
-                                  .object = {},
-                                  .field = {},
-                                  .message = "not all of it can be watched (fs.inotify.max_user_watches): changes are "
-                                             "seen by a scan every few seconds only"});
     source_read_s_ = std::time(nullptr);
     const KernelState& found = kernel_.now();
     if (begun_ || (found.pods.empty() && found.services.empty()))
@@ -179,7 +172,7 @@ void Loop::load_source() {
     held_reload_at_ms_ = monotonic_ms() + held_reload_ms;
     log_faults();
     if (was_held && !held())
-        log::info("source_complete", log::kv("source", source_.path()));
+        log::info("source_complete", log::kv("source", source_->name()));
 }
 
 void Loop::reload() {

@@ -3,6 +3,7 @@
 
 #include <atomic>
 #include <cstdint>
+#include <memory>
 #include <mutex>
 #include <optional>
 #include <set>
@@ -18,8 +19,7 @@
 #include "agent/metrics/report.hpp"
 #include "agent/pods/registry.hpp"
 #include "agent/reconcile/compile.hpp"
-#include "agent/source/directory.hpp"
-#include "agent/source/watch.hpp"
+#include "agent/source/source.hpp"
 
 namespace weft::agent {
 
@@ -54,7 +54,7 @@ public:
         std::optional<engine::ProcessId> former_engine;
     };
 
-    Loop(Settings settings, DirectorySource source, DirectoryWatch watch, bpf::Datapath& datapath, Inbox& inbox,
+    Loop(Settings settings, std::unique_ptr<Source> source, bpf::Datapath& datapath, Inbox& inbox,
          engine::Control& control, metrics::Counters& counters);
 
     /// Until StopWanted is taken from the inbox.
@@ -106,8 +106,7 @@ private:
     void log_faults();
 
     const Settings settings_;
-    DirectorySource source_;
-    DirectoryWatch watch_;
+    const std::unique_ptr<Source> source_;
     Inbox& inbox_;
     engine::Control& control_;
     metrics::Counters& counters_;

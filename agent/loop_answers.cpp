@@ -77,7 +77,7 @@ void Loop::answer_waiters() {
 
 std::string Loop::status() const {
     const StatusFacts facts{.version = settings_.version,
-                            .source_path = source_.path(),
+                            .source_path = source_->name(),
                             .source_read_s = source_read_s_,
                             .source_faults = source_faults_,
                             .source_ignored = source_ignored_,

@@ -18,6 +18,7 @@
 #include "agent/metrics/collector.hpp"
 #include "agent/metrics/server.hpp"
 #include "agent/requirements.hpp"
+#include "agent/source/watched_directory.hpp"
 #include "config/base/log.hpp"
 
 namespace weft::agent {
@@ -44,8 +45,9 @@ std::optional<metrics::DatapathReport> datapath_report(Inbox& inbox) {
 /// The parts of a running agent. They refer to each other in this order, and end in the reverse.
 class Agent {
 public:
-    Agent(const Options& options, bpf::Datapath datapath, DirectoryWatch watch, std::string cgroup, bool adopted)
-        : options_(options), datapath_(std::move(datapath)), watch_(std::move(watch)), cgroup_(std::move(cgroup)),
+    Agent(const Options& options, bpf::Datapath datapath, std::unique_ptr<Source> source, std::string cgroup,
+          bool adopted)
+        : options_(options), datapath_(std::move(datapath)), source_(std::move(source)), cgroup_(std::move(cgroup)),
           adopted_(adopted) {}
 
     std::expected<void, std::string> start() {
@@ -53,8 +55,7 @@ public:
         if (!control)
             return std::unexpected(control.error());
         control_ = *std::move(control);
-        loop_ = std::make_unique<Loop>(loop_settings(), DirectorySource(options_.directory), std::move(watch_),
-                                       datapath_, inbox_, *control_, counters_);
+        loop_ = std::make_unique<Loop>(loop_settings(), std::move(source_), datapath_, inbox_, *control_, counters_);
         auto server = metrics::HttpServer::start(options_.metrics_address, handlers());
         if (!server)
             return std::unexpected(server.error());
@@ -169,7 +170,7 @@ private:
 
     const Options& options_;
     bpf::Datapath datapath_;
-    DirectoryWatch watch_;
+    std::unique_ptr<Source> source_; ///< until the loop has it
     const std::string cgroup_;
     const bool adopted_;
     metrics::Counters counters_;
@@ -204,9 +205,9 @@ int run_locked(const Options& options) {
     if (const auto inside = require_inside(cgroup); !inside)
         return complain(inside.error(), exit_missing_requirement);
     raise_descriptor_limit();
-    Result<DirectoryWatch> watch = DirectoryWatch::open(options.directory);
-    if (!watch)
-        return complain("--source " + options.source + ": " + to_string(watch.error()), exit_failure);
+    Result<std::unique_ptr<Source>> source = WatchedDirectory::open(options.directory);
+    if (!source)
+        return complain("--source " + options.source + ": " + to_string(source.error()), exit_failure);
     const bool adopted = !bpf::list_pins(options.pin_dir).empty();
     auto datapath = bpf::Datapath::open(
         {.pin_dir = options.pin_dir, .cgroup = cgroup, .engine_timeout_ns = options.engine_timeout_ms * 1'000'000U});
@@ -214,7 +215,7 @@ int run_locked(const Options& options) {
         return complain(datapath.error(), exit_failure);
     log::info("agent_started", log::kv("version", agent_version()), log::kv("source", options.source),
               log::kv("cgroup", cgroup), log::kv("pin_dir", options.pin_dir), log::kv("adopted", adopted));
-    Agent agent(options, *std::move(datapath), *std::move(watch), cgroup, adopted);
+    Agent agent(options, *std::move(datapath), *std::move(source), cgroup, adopted);
     if (const auto started = agent.start(); !started) {
         // What a former run has in force stays in force; what we have just made does not.
         agent.stop(adopted);
