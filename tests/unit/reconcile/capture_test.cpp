@@ -8,7 +8,7 @@ using namespace yaml;
 
 Strings uids(const std::string& text, std::vector<Diagnostic>& diagnostics) {
     Strings out;
-    for (const auto& pod : pods_to_capture(store_of(text), diagnostics))
+    for (const auto& pod : pods_to_capture(store_of(text), {}, diagnostics))
         out.push_back(pod.uid);
     return out;
 }
