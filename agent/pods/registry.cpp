@@ -194,7 +194,21 @@ bool Pods::follow(Entry& entry, Changes& changes) {
 }
 
 Result<Netns> Pods::open_netns(const PodToCapture& pod) {
-    return pod.kubelet_uid.empty() ? Netns::open(pod.netns) : discovery_.find(pod.kubelet_uid);
+    if (pod.kubelet_uid.empty())
+        return Netns::open(pod.netns);
+    Result<Netns> found = discovery_.find(pod.kubelet_uid);
+    if (found && lives_elsewhere(pod.kubelet_uid, found->cookie()))
+        return fail(Code::unavailable,
+                    "discovery: the pod's own network namespace lives, but its processes are in others", ENOENT);
+    return found;
+}
+
+/// The namespace by which the pod was captured before: as long as it lives, no other is the pod's. A privileged process
+/// could else have the agent follow it, by outliving the sandbox in a namespace that it made itself.
+bool Pods::lives_elsewhere(const std::string& kubelet_uid, uint64_t cookie) const {
+    return std::ranges::any_of(former_, [&](const auto& item) {
+        return item.second.attached && item.second.kubelet_uid == kubelet_uid && item.first != cookie;
+    });
 }
 
 void Pods::failed(Entry& entry, const Error& error, uint64_t now_ms, Changes& changes) {
@@ -245,7 +259,8 @@ bool Pods::lose(const std::string& uid, bool attached) {
     }
     Entry& entry = found->second;
     const CapturedPod pod{.id = entry.capture->id, .netns_cookie = entry.capture->netns.cookie()};
-    former_[pod.netns_cookie] = {.pod = pod, .addresses = entry.wanted.addresses, .attached = attached};
+    former_[pod.netns_cookie] = {
+        .pod = pod, .addresses = entry.wanted.addresses, .attached = attached, .kubelet_uid = entry.wanted.kubelet_uid};
     entry = Entry{.wanted = entry.wanted, .capture = nullptr};
     entry.reason = "its network namespace has no name any more";
     return true;
@@ -301,6 +316,12 @@ CapturedPods Pods::enforced() const {
         if (const Former* kept = kept_of(entry))
             pods[uid] = kept->pod;
     return pods;
+}
+
+bool Pods::has_kept() const {
+    return enforced().size() != captured().size() || std::ranges::any_of(former_, [&](const auto& item) {
+               return item.second.attached && !item.second.kubelet_uid.empty() && !holder_of(item.first);
+           });
 }
 
 std::vector<CapturePtr> Pods::held() const {

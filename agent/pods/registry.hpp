@@ -80,7 +80,8 @@ public:
     struct Former {
         CapturedPod pod;
         std::vector<IpAddress> addresses;
-        bool attached = false; ///< its link lives, and so does its namespace
+        bool attached = false;     ///< its link lives, and so does its namespace
+        std::string kubelet_uid{}; ///< of one that this run had found by it
     };
     Pods() = default; ///< pods without an annotation are looked for as Discovery does it by itself
     explicit Pods(Discovery discovery) : discovery_(std::move(discovery)) {}
@@ -115,7 +116,7 @@ public:
     /// one (told by its addresses).
     [[nodiscard]] CapturedPods enforced() const;
     /// There are attached pods that are not captured: look for severed links.
-    [[nodiscard]] bool has_kept() const { return enforced().size() != captured().size(); }
+    [[nodiscard]] bool has_kept() const;
     /// Captured or releasing.
     [[nodiscard]] std::vector<CapturePtr> held() const;
     [[nodiscard]] std::vector<CapturePtr> releasing() const;
@@ -138,6 +139,7 @@ private:
     };
 
     [[nodiscard]] Result<Netns> open_netns(const PodToCapture& pod);
+    [[nodiscard]] bool lives_elsewhere(const std::string& kubelet_uid, uint64_t cookie) const;
     bool follow(Entry& entry, Changes& changes);
     Result<Capture> capture(const PodToCapture& pod, std::optional<Error>& fault);
     void try_capture(Entry& entry, uint64_t now_ms, Changes& changes);

@@ -308,6 +308,29 @@ TEST_F(DiscoveryTest, ACapturedPodIsFollowedAndVanishesWithItsLastProcess) {
     EXPECT_EQ(last.captured[0]->netns.cookie(), other_cookie_);
 }
 
+TEST_F(DiscoveryTest, WhileItsNamespaceLivesAPodIsFoundInNoOther) {
+    process(20, 100, pod_.path());
+    process(21, 200, other_.path());
+    list(pod_folder() + "/" + container(0), {20, 21});
+    Pods pods{Discovery(settings())};
+    pods.want({{.uid = "default/a", .netns = {}, .kubelet_uid = uid, .addresses = {}}});
+    const auto first = pods.sweep(0);
+    ASSERT_EQ(first.captured.size(), 1U);
+    EXPECT_FALSE(pods.has_kept());
+    end(20);
+    ASSERT_EQ(pods.sweep(1).vanished.size(), 1U);
+    EXPECT_TRUE(pods.lose("default/a", true));
+    EXPECT_TRUE(pods.has_kept());
+    EXPECT_TRUE(pods.sweep(1000).captured.empty());
+    EXPECT_NE(pods.views().at(0).reason.find("its processes are in others"), std::string::npos);
+    pods.severed(first.captured[0]->id); // the kubelet makes a new sandbox for the same pod, in a new namespace
+    EXPECT_FALSE(pods.has_kept());
+    const auto next = pods.sweep(2000);
+    ASSERT_EQ(next.captured.size(), 1U);
+    EXPECT_EQ(next.captured[0]->netns.cookie(), other_cookie_);
+    EXPECT_NE(next.captured[0]->id, first.captured[0]->id);
+}
+
 /// A figure to read, and a bound that only a mistake passes: the sanitizers run this too.
 TEST_F(DiscoveryTest, CostOf250PodsInOneRound) {
     constexpr int pods = 250;
