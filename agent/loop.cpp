@@ -34,8 +34,9 @@ uint32_t any_pod_id() {
 Loop::Loop(Settings settings, std::unique_ptr<Source> source, bpf::Datapath& datapath, Inbox& inbox,
            engine::Control& control, metrics::Counters& counters)
     : settings_(std::move(settings)), source_(std::move(source)), inbox_(inbox), control_(control), counters_(counters),
-      kernel_(datapath, counters), former_objects_(read_record(settings_.objects_file)),
-      service_ids_(datapath.service_ids()), last_turn_ms_(monotonic_ms()) {
+      kernel_(datapath, counters), pods_(Discovery({.root = settings_.kubepods_root})),
+      former_objects_(read_record(settings_.objects_file)), service_ids_(datapath.service_ids()),
+      last_turn_ms_(monotonic_ms()) {
     std::vector<Pods::Former> former;
     for (const auto& [cookie, pod] : kernel_.now().pods)
         former.push_back({.pod = {.id = pod.id, .netns_cookie = cookie},
@@ -221,11 +222,16 @@ bool Loop::sweep_pods() {
         log::info("pod_captured", log::kv("pod", capture->uid), log::kv("id", capture->id));
         new_captures_.push_back(capture);
     }
+    for (const CapturePtr& capture : changes.followed) {
+        log::info("pod_followed", log::kv("pod", capture->uid), log::kv("netns", capture->netns.path()));
+        new_captures_.push_back(capture);
+    }
     for (const CapturePtr& capture : changes.completed) {
         log::info("pod_listeners_made", log::kv("pod", capture->uid), log::kv("id", capture->id));
         new_captures_.push_back(capture);
     }
-    return !changes.captured.empty() || !changes.completed.empty() || !changes.vanished.empty();
+    return !changes.captured.empty() || !changes.completed.empty() || !changes.followed.empty() ||
+           !changes.vanished.empty();
 }
 
 /// The path went. Whoever is left in the namespace is no less governed for it.
@@ -258,7 +264,7 @@ void Loop::recompile() {
         return;
     record_objects();
     std::vector<Diagnostic> repeated; // compile() gives them again
-    pods_.want(pods_to_capture(store_, repeated));
+    pods_.want(pods_to_capture(store_, settings_.compile.node, repeated));
     sweep_pods();
     prune_severed();
     Compiled next = compile(store_, settings_.compile, pods_.enforced(), service_ids_);

@@ -48,8 +48,9 @@ public:
         std::string version;
         std::string cgroup;
         std::string pin_dir;
-        std::string objects_file; ///< the record of hold.hpp
-        bool adopted = false;     ///< pins of a former run are in force: an engine may come back with its listeners
+        std::string kubepods_root{}; ///< empty: looked for
+        std::string objects_file;    ///< the record of hold.hpp
+        bool adopted = false;        ///< pins of a former run are in force: an engine may come back with its listeners
         bool runs_engine = false;
         std::optional<engine::ProcessId> former_engine;
     };

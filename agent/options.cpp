@@ -3,6 +3,7 @@
 
 #include <cstdio>
 
+#include "agent/source/names.hpp"
 #include "config/base/net.hpp"
 #include "config/settings/flags.hpp"
 
@@ -22,6 +23,10 @@ void bind(config::Flags& flags, Options& options) {
     flags.number("--engine-user", options.engine_user, 0, UINT32_MAX - 1, "user id that may connect beside root");
     flags.texts("--gateway-class", options.gateway_classes, "NAME", "a class that is ours beside weft-waypoint");
     flags.text("--trust-domain", options.trust_domain, "NAME", "of the identities");
+    flags.text("--node-name", options.node_name, "NAME",
+               "this node's; the namespaces of its pods are found by their cgroups (default: by annotation only)");
+    flags.text("--kubepods-root", options.kubepods_root, "PATH",
+               "the cgroup folder to look for pods in (default: below every cgroup mount)");
     flags.text("--cluster-id", options.cluster_id, "NAME", "the cluster's name in metrics");
     flags.text("--cluster-domain", options.cluster_domain, "NAME", "of service host names");
     flags.text("--root-namespace", options.root_namespace, "NAME", "whose policies may hold everywhere");
@@ -59,6 +64,12 @@ std::optional<int> parse_options(int argc, const char* const* argv, Options& opt
                                              : "--source: neither kube nor dir:PATH: " + options.source);
     if (!kube && !options.kubeconfig.empty())
         return refuse("--kubeconfig: only with --source kube");
+    if (!options.node_name.empty() && !names::is_dns_subdomain(options.node_name))
+        return refuse("--node-name: not a DNS subdomain: " + options.node_name);
+    if (!options.kubepods_root.empty() && options.kubepods_root.front() != '/')
+        return refuse("--kubepods-root: not an absolute path: " + options.kubepods_root);
+    if (kube && options.node_name.empty())
+        return refuse("--node-name: missing (--source kube: which pods are this node's?)");
     if (!SocketAddress::parse(options.metrics_address))
         return refuse("--metrics-address: not ADDRESS:PORT (IPv6 in brackets): " + options.metrics_address);
     if (!kube)

@@ -23,6 +23,8 @@ struct Options {
     uint64_t engine_user = 65532;
     std::vector<std::string> gateway_classes;
     std::string trust_domain = "cluster.local";
+    std::string node_name;     ///< empty: pods of this node are those with an annotation that names their namespace
+    std::string kubepods_root; ///< empty: looked for below every cgroup mount
     std::string cluster_id = "Kubernetes";
     std::string cluster_domain = "cluster.local";
     std::string root_namespace = "istio-system";

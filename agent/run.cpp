@@ -137,19 +137,22 @@ private:
     }
 
     Loop::Settings loop_settings() const {
-        Loop::Settings settings{.compile = {.trust_domain = options_.trust_domain,
-                                            .cluster_id = options_.cluster_id,
-                                            .cluster_domain = options_.cluster_domain,
-                                            .root_namespace = options_.root_namespace,
-                                            .gateway_classes = options_.gateway_classes,
-                                            .translate = true},
-                                .version = agent_version(),
-                                .cgroup = cgroup_,
-                                .pin_dir = options_.pin_dir,
-                                .objects_file = options_.objects_file(),
-                                .adopted = adopted_,
-                                .runs_engine = !options_.engine.empty(),
-                                .former_engine = std::nullopt};
+        Loop::Settings settings{
+            .compile = {.trust_domain = options_.trust_domain,
+                        .cluster_id = options_.cluster_id,
+                        .cluster_domain = options_.cluster_domain,
+                        .root_namespace = options_.root_namespace,
+                        .gateway_classes = options_.gateway_classes,
+                        .node = {.name = options_.node_name, .trusts_annotation = !options_.directory.empty()},
+                        .translate = true},
+            .version = agent_version(),
+            .cgroup = cgroup_,
+            .pin_dir = options_.pin_dir,
+            .kubepods_root = options_.kubepods_root,
+            .objects_file = options_.objects_file(),
+            .adopted = adopted_,
+            .runs_engine = !options_.engine.empty(),
+            .former_engine = std::nullopt};
         if (!options_.engine.empty())
             settings.former_engine = engine::recorded_engine(options_.engine_state_file());
         return settings;

@@ -58,11 +58,11 @@ Result<UniqueFd> open_netns_file(const std::string& path) {
     return opened;
 }
 
-Result<struct stat> identity_of(const UniqueFd& netns) {
+Result<NetnsId> identity_of(const UniqueFd& netns) {
     struct stat status{};
     if (fstat(netns.get(), &status) != 0)
         return fail_errno("netns: fstat");
-    return status;
+    return NetnsId{.device = status.st_dev, .inode = status.st_ino};
 }
 
 Result<uint64_t> current_cookie() {
@@ -80,6 +80,13 @@ Result<uint64_t> netns_cookie_of(int socket) {
     if (getsockopt(socket, SOL_SOCKET, SO_NETNS_COOKIE, &cookie, &length) != 0)
         return fail_errno("netns: SO_NETNS_COOKIE");
     return cookie;
+}
+
+Result<NetnsId> NetnsId::of(const std::string& path) {
+    struct stat status{};
+    if (::stat(path.c_str(), &status) != 0)
+        return fail_errno("netns: cannot stat the path");
+    return NetnsId{.device = status.st_dev, .inode = status.st_ino};
 }
 
 Result<NetnsScope> NetnsScope::enter(const UniqueFd& netns) {
@@ -110,14 +117,13 @@ Result<Netns> Netns::open(std::string_view name_or_path) {
     const Result<UniqueFd> opened = open_netns_file(netns.path_);
     if (!opened)
         return std::unexpected(opened.error());
-    const Result<struct stat> theirs = identity_of(*opened);
-    const Result<struct stat> ours = identity_of(own_netns());
+    const Result<NetnsId> theirs = identity_of(*opened);
+    const Result<NetnsId> ours = identity_of(own_netns());
     if (!theirs || !ours)
         return std::unexpected(theirs ? ours.error() : theirs.error());
-    if (theirs->st_dev == ours->st_dev && theirs->st_ino == ours->st_ino)
+    if (*theirs == *ours)
         return fail(Code::refused, "netns: it is the agent's own network namespace (a host-network pod?)");
-    netns.device_ = theirs->st_dev;
-    netns.inode_ = theirs->st_ino;
+    netns.id_ = *theirs;
     const Result<NetnsScope> scope = NetnsScope::enter(*opened);
     if (!scope)
         return std::unexpected(scope.error());
@@ -132,10 +138,10 @@ Result<UniqueFd> Netns::reopen() const {
     Result<UniqueFd> opened = open_netns_file(path_);
     if (!opened)
         return opened;
-    const Result<struct stat> now = identity_of(*opened);
+    const Result<NetnsId> now = identity_of(*opened);
     if (!now)
         return std::unexpected(now.error());
-    if (now->st_dev != device_ || now->st_ino != inode_)
+    if (*now != id_)
         return fail(Code::unavailable, "netns: the path now names another network namespace");
     return opened;
 }
@@ -157,8 +163,8 @@ Result<NetnsScope> Netns::enter() const {
 }
 
 bool Netns::exists() const {
-    struct stat now{};
-    return ::stat(path_.c_str(), &now) == 0 && now.st_dev == device_ && now.st_ino == inode_;
+    const Result<NetnsId> now = NetnsId::of(path_);
+    return now && *now == id_;
 }
 
 } // namespace weft::agent

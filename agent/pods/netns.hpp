@@ -28,6 +28,15 @@ private:
     bool inside_ = true;
 };
 
+/// Which namespace a path names now. Comes back for another one when it is free: only a cookie never does.
+struct NetnsId {
+    dev_t device = 0;
+    ino_t inode = 0;
+    bool operator==(const NetnsId&) const = default;
+    /// One stat(2), no descriptor. Does not look whether it is a namespace at all.
+    [[nodiscard]] static Result<NetnsId> of(const std::string& path);
+};
+
 /// One pod's network namespace: where it is named and which one it was when it was first seen. Plain data that any
 /// thread may copy. It never keeps a descriptor: an open one would pin the namespace after the pod is gone. Each use
 /// opens the path again and verifies that it still is the same namespace.
@@ -46,11 +55,11 @@ public:
 
     [[nodiscard]] uint64_t cookie() const { return cookie_; }
     [[nodiscard]] const std::string& path() const { return path_; }
+    [[nodiscard]] NetnsId id() const { return id_; }
 
 private:
     std::string path_;
-    dev_t device_ = 0;
-    ino_t inode_ = 0;
+    NetnsId id_;
     uint64_t cookie_ = 0;
 };
 

@@ -12,7 +12,23 @@ namespace weft::agent {
 namespace {
 
 std::string text_of(const Error& error) {
-    return error.detail == ENOENT ? "the network namespace does not exist (yet)" : to_string(error);
+    if (error.detail != ENOENT)
+        return to_string(error);
+    const bool named = std::string_view(error.during).starts_with("netns:");
+    return named ? "the network namespace does not exist (yet)" : error.during;
+}
+
+auto listeners_of(const Capture& capture) {
+    return std::ranges::count_if(capture.listeners, [](const UniqueFd& listener) { return bool(listener); });
+}
+
+/// With descriptors of its own for the same sockets.
+Capture copy_of(const Capture& capture) {
+    Capture copy{.uid = capture.uid, .id = capture.id, .netns = capture.netns, .listeners = {}};
+    for (size_t kind = 0; kind < listener_kinds; ++kind)
+        if (const UniqueFd& listener = capture.listeners[kind])
+            copy.listeners[kind].reset(fcntl(listener.get(), F_DUPFD_CLOEXEC, 0));
+    return copy;
 }
 
 } // namespace
@@ -90,7 +106,8 @@ void Pods::want(std::vector<PodToCapture> pods) {
         wanted_.insert_or_assign(pod.uid, std::move(pod));
     for (auto entry = entries_.begin(); entry != entries_.end();) {
         const auto found = wanted_.find(entry->first);
-        const bool same = found != wanted_.end() && found->second.netns == entry->second.wanted.netns;
+        const bool same = found != wanted_.end() && found->second.netns == entry->second.wanted.netns &&
+                          found->second.kubelet_uid == entry->second.wanted.kubelet_uid;
         if (same) {
             entry->second.wanted.addresses = found->second.addresses;
             if (entry->second.state == State::releasing)
@@ -115,9 +132,10 @@ void Pods::retry_now() {
 
 Pods::Changes Pods::sweep(uint64_t now_ms) {
     Changes changes;
+    discovery_.start_round(now_ms);
     for (auto& [uid, entry] : entries_) {
         const bool due = now_ms >= entry.retry_at_ms;
-        if (entry.capture && !entry.capture->netns.exists())
+        if (entry.capture && !entry.capture->netns.exists() && !follow(entry, changes))
             changes.vanished.push_back(uid);
         else if (!entry.capture && due)
             try_capture(entry, now_ms, changes);
@@ -146,16 +164,10 @@ void Pods::try_capture(Entry& entry, uint64_t now_ms, Changes& changes) {
 
 /// Listeners that could not be made, say because a process of the pod has the port.
 void Pods::complete(Entry& entry, uint64_t now_ms, Changes& changes) {
-    Capture whole{.uid = entry.capture->uid, .id = entry.capture->id, .netns = entry.capture->netns, .listeners = {}};
-    for (size_t kind = 0; kind < listener_kinds; ++kind)
-        if (const UniqueFd& listener = entry.capture->listeners[kind])
-            whole.listeners[kind].reset(fcntl(listener.get(), F_DUPFD_CLOEXEC, 0));
-    const auto count = [](const Listeners& listeners) {
-        return std::ranges::count_if(listeners, [](const UniqueFd& listener) { return bool(listener); });
-    };
+    Capture whole = copy_of(*entry.capture);
     MadeListeners made = make_listeners(whole.netns, std::move(whole.listeners));
     whole.listeners = std::move(made.listeners);
-    if (count(whole.listeners) > count(entry.capture->listeners)) {
+    if (listeners_of(whole) > listeners_of(*entry.capture)) {
         entry.capture = std::make_shared<const Capture>(std::move(whole));
         changes.completed.push_back(entry.capture);
     }
@@ -163,6 +175,40 @@ void Pods::complete(Entry& entry, uint64_t now_ms, Changes& changes) {
         return failed(entry, *made.fault, now_ms, changes);
     entry.reason.clear();
     entry.retry_after_ms = 0;
+}
+
+/// The process that named the namespace is gone. As long as another process of the pod is in it, nothing has happened.
+bool Pods::follow(Entry& entry, Changes& changes) {
+    if (entry.wanted.kubelet_uid.empty())
+        return false;
+    Result<Netns> again = discovery_.find_again(entry.wanted.kubelet_uid, entry.capture->netns);
+    if (!again)
+        return false;
+    Capture copy = copy_of(*entry.capture);
+    copy.netns = *std::move(again);
+    if (listeners_of(copy) < listeners_of(*entry.capture))
+        entry.reason = "not all listeners could be kept"; // complete() makes them again
+    entry.capture = std::make_shared<const Capture>(std::move(copy));
+    changes.followed.push_back(entry.capture);
+    return true;
+}
+
+Result<Netns> Pods::open_netns(const PodToCapture& pod) {
+    if (pod.kubelet_uid.empty())
+        return Netns::open(pod.netns);
+    Result<Netns> found = discovery_.find(pod.kubelet_uid);
+    if (found && lives_elsewhere(pod.kubelet_uid, found->cookie()))
+        return fail(Code::unavailable,
+                    "discovery: the pod's own network namespace lives, but its processes are in others", ENOENT);
+    return found;
+}
+
+/// The namespace by which the pod was captured before: as long as it lives, no other is the pod's. A privileged process
+/// could else have the agent follow it, by outliving the sandbox in a namespace that it made itself.
+bool Pods::lives_elsewhere(const std::string& kubelet_uid, uint64_t cookie) const {
+    return std::ranges::any_of(former_, [&](const auto& item) {
+        return item.second.attached && item.second.kubelet_uid == kubelet_uid && item.first != cookie;
+    });
 }
 
 void Pods::failed(Entry& entry, const Error& error, uint64_t now_ms, Changes& changes) {
@@ -183,7 +229,7 @@ Result<Capture> Pods::capture(const PodToCapture& pod, std::optional<Error>& fau
         std::ranges::count_if(entries_, [](const auto& entry) { return entry.second.capture != nullptr; });
     if (captures >= WEFT_PODS_MAX)
         return fail(Code::too_large, "pods: this node already has the most pods that the kernel maps hold");
-    Result<Netns> netns = Netns::open(pod.netns);
+    Result<Netns> netns = open_netns(pod);
     if (!netns)
         return std::unexpected(netns.error());
     if (holder_of(netns->cookie()))
@@ -213,7 +259,8 @@ bool Pods::lose(const std::string& uid, bool attached) {
     }
     Entry& entry = found->second;
     const CapturedPod pod{.id = entry.capture->id, .netns_cookie = entry.capture->netns.cookie()};
-    former_[pod.netns_cookie] = {.pod = pod, .addresses = entry.wanted.addresses, .attached = attached};
+    former_[pod.netns_cookie] = {
+        .pod = pod, .addresses = entry.wanted.addresses, .attached = attached, .kubelet_uid = entry.wanted.kubelet_uid};
     entry = Entry{.wanted = entry.wanted, .capture = nullptr};
     entry.reason = "its network namespace has no name any more";
     return true;
@@ -271,6 +318,12 @@ CapturedPods Pods::enforced() const {
     return pods;
 }
 
+bool Pods::has_kept() const {
+    return enforced().size() != captured().size() || std::ranges::any_of(former_, [&](const auto& item) {
+               return item.second.attached && !item.second.kubelet_uid.empty() && !holder_of(item.first);
+           });
+}
+
 std::vector<CapturePtr> Pods::held() const {
     std::vector<CapturePtr> captures;
     for (const auto& [uid, entry] : entries_)
@@ -290,12 +343,13 @@ std::vector<CapturePtr> Pods::releasing() const {
 std::vector<Pods::View> Pods::views() const {
     std::vector<View> views;
     for (const auto& [uid, entry] : entries_)
-        views.push_back({.uid = uid,
-                         .netns = entry.wanted.netns,
-                         .addresses = entry.wanted.addresses,
-                         .state = entry.state,
-                         .reason = entry.reason,
-                         .id = entry.capture ? entry.capture->id : 0});
+        views.push_back(
+            {.uid = uid,
+             .netns = entry.wanted.netns.empty() && entry.capture ? entry.capture->netns.path() : entry.wanted.netns,
+             .addresses = entry.wanted.addresses,
+             .state = entry.state,
+             .reason = entry.reason,
+             .id = entry.capture ? entry.capture->id : 0});
     return views;
 }
 

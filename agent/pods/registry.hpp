@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "agent/pods/discovery.hpp"
 #include "agent/pods/netns.hpp"
 #include "agent/pods/sockets.hpp"
 #include "agent/reconcile/state.hpp"
@@ -69,6 +70,7 @@ public:
     struct Changes {
         std::vector<CapturePtr> captured;
         std::vector<CapturePtr> completed; ///< captured before, and now with more listeners
+        std::vector<CapturePtr> followed;  ///< captured before, and now named by another process of the pod
         std::vector<std::string> vanished; ///< captured or releasing, the path is gone: lose() them at once
         std::vector<Failure> failures;     ///< new reasons only, not every retry
         uint32_t attempts_failed = 0;      ///< every one
@@ -78,8 +80,12 @@ public:
     struct Former {
         CapturedPod pod;
         std::vector<IpAddress> addresses;
-        bool attached = false; ///< its link lives, and so does its namespace
+        bool attached = false;     ///< its link lives, and so does its namespace
+        std::string kubelet_uid{}; ///< of one that this run had found by it
     };
+    Pods() = default; ///< pods without an annotation are looked for as Discovery does it by itself
+    explicit Pods(Discovery discovery) : discovery_(std::move(discovery)) {}
+
     /// What pinned maps hold, and the least id that was never used. Call before the first sweep.
     void adopt(const std::vector<Former>& former, uint32_t next_id);
     /// Kept for the capture of its pod, which must be one that a former run (or this one) had under that id. False: it
@@ -110,7 +116,7 @@ public:
     /// one (told by its addresses).
     [[nodiscard]] CapturedPods enforced() const;
     /// There are attached pods that are not captured: look for severed links.
-    [[nodiscard]] bool has_kept() const { return enforced().size() != captured().size(); }
+    [[nodiscard]] bool has_kept() const;
     /// Captured or releasing.
     [[nodiscard]] std::vector<CapturePtr> held() const;
     [[nodiscard]] std::vector<CapturePtr> releasing() const;
@@ -132,6 +138,9 @@ private:
         CapturePtr capture;
     };
 
+    [[nodiscard]] Result<Netns> open_netns(const PodToCapture& pod);
+    [[nodiscard]] bool lives_elsewhere(const std::string& kubelet_uid, uint64_t cookie) const;
+    bool follow(Entry& entry, Changes& changes);
     Result<Capture> capture(const PodToCapture& pod, std::optional<Error>& fault);
     void try_capture(Entry& entry, uint64_t now_ms, Changes& changes);
     void complete(Entry& entry, uint64_t now_ms, Changes& changes);
@@ -142,6 +151,7 @@ private:
     void refuse_id(uint32_t pod_id);
     [[nodiscard]] std::optional<uint32_t> new_id();
 
+    Discovery discovery_;
     std::map<std::string, PodToCapture> wanted_;
     std::map<std::string, Entry> entries_;
     std::map<uint64_t, Former> former_; ///< by cookie; those of this run that were lost, too

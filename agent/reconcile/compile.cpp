@@ -25,7 +25,8 @@ void mark_local_pods(Build& build) {
 Compiled compile(const ObjectStore& store, const CompileOptions& options, const CapturedPods& captured,
                  const ServiceIds& service_ids) {
     std::vector<Diagnostic> diagnostics;
-    Build build{.store = store, .options = options, .captured = captured, .pods = PodIndex(store, diagnostics)};
+    Build build{
+        .store = store, .options = options, .captured = captured, .pods = PodIndex(store, options.node, diagnostics)};
     build.out.diagnostics = std::move(diagnostics);
     build.out.service_ids = service_ids;
     mark_local_pods(build);

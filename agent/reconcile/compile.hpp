@@ -16,7 +16,8 @@ struct CompileOptions {
     std::string cluster_domain = "cluster.local";
     std::string root_namespace = "istio-system";
     std::vector<std::string> gateway_classes; ///< accepted besides "weft-waypoint"
-    bool translate = true;                    ///< directory mode: the kernel picks backends, there is no kube-proxy
+    NodeRules node{};
+    bool translate = true; ///< directory mode: the kernel picks backends, there is no kube-proxy
 };
 
 struct Compiled {
@@ -27,8 +28,9 @@ struct Compiled {
     std::vector<ObjectStatus> statuses; ///< by kind, namespace, name, parent
 };
 
-/// The enrolled pods that name a network namespace and whose addresses are theirs alone, by uid.
-[[nodiscard]] std::vector<PodToCapture> pods_to_capture(const ObjectStore& store, std::vector<Diagnostic>& diagnostics);
+/// The enrolled pods of this node whose addresses are theirs alone, by uid.
+[[nodiscard]] std::vector<PodToCapture> pods_to_capture(const ObjectStore& store, const NodeRules& node,
+                                                        std::vector<Diagnostic>& diagnostics);
 
 /// Everything that shall be in force, from the objects in force. Pure: the same objects give the same result, whatever
 /// files they came from. Includes the diagnostics of pods_to_capture() and of refused objects.

@@ -9,6 +9,7 @@
 #include <tuple>
 
 #include "agent/reconcile/compile.hpp"
+#include "agent/source/names.hpp"
 #include "config/model/limits.hpp"
 
 namespace weft::agent {
@@ -17,6 +18,10 @@ namespace {
 constexpr const char* dataplane_mode = "istio.io/dataplane-mode";
 constexpr const char* netns_annotation = "weftmesh.io/netns";
 constexpr const char* injected_annotation = "sidecar.istio.io/status";
+/// The kubelet puts both on the object by which it shows a static pod; that has a uid of its own, which no cgroup
+/// bears.
+constexpr const char* mirror_annotation = "kubernetes.io/config.mirror";
+constexpr const char* hash_annotation = "kubernetes.io/config.hash";
 constexpr size_t netns_bytes_max = 255;
 /// Istio's own default (CNI excludeNamespaces): what runs the cluster is not captured by it.
 constexpr std::array<std::string_view, 2> excluded_namespaces = {"kube-system", "istio-system"};
@@ -67,6 +72,52 @@ std::optional<std::string> normal_netns(const std::string& text) {
     return text;
 }
 
+bool is_local(const Pod& pod, const NodeRules& node) {
+    const bool annotated = node.trusts_annotation && pod.meta.annotations.contains(netns_annotation);
+    return node.name.empty() || pod.node_name.empty() ? annotated : pod.node_name == node.name;
+}
+
+std::string annotation_field(const char* name) {
+    return std::string("metadata.annotations[") + name + "]";
+}
+
+/// How the namespace of a pod of this node is found: one of netns and kubelet_uid, or a fault.
+struct Place {
+    std::string netns;
+    std::string kubelet_uid;
+    std::string field;
+    std::string fault;
+};
+
+Place place_of(const PodIndex& index, const PodIndex::Item& item) {
+    const ObjectMeta& meta = item.pod->meta;
+    Place out;
+    const auto* annotation = find_value(meta.annotations, netns_annotation);
+    if (annotation != nullptr && index.node().trusts_annotation) {
+        out.field = annotation_field(netns_annotation);
+        out.netns = normal_netns(*annotation).value_or("");
+        if (out.netns.empty())
+            out.fault = "is neither a network namespace's name nor an absolute path";
+        return out;
+    }
+    const auto* hash = find_value(meta.annotations, hash_annotation);
+    if (hash == nullptr || !meta.annotations.contains(mirror_annotation)) {
+        out.field = "metadata.uid";
+        out.kubelet_uid = meta.uid;
+        if (meta.uid.empty())
+            out.fault = "is missing: the network namespace of a pod of this node is found by it";
+        return out;
+    }
+    // Annotations are anybody's text: they must not make one pod out of another.
+    out.field = annotation_field(hash_annotation);
+    out.kubelet_uid = *hash;
+    if (!names::is_uid(*hash))
+        out.fault = "is not a uid";
+    else if (std::ranges::any_of(index.items(), [&](const auto& other) { return other.pod->meta.uid == *hash; }))
+        out.fault = "is the uid of another pod; this one is not captured";
+    return out;
+}
+
 auto rank(const PodIndex::Item& item) {
     return std::tie(item.pod->meta.deleting, item.age);
 }
@@ -78,7 +129,8 @@ const std::string* find_value(const Labels& labels, const std::string& key) {
     return found == labels.end() ? nullptr : &found->second;
 }
 
-PodIndex::PodIndex(const ObjectStore& store, std::vector<Diagnostic>& diagnostics) {
+PodIndex::PodIndex(const ObjectStore& store, const NodeRules& node, std::vector<Diagnostic>& diagnostics)
+    : node_(node) {
     add_items(store, diagnostics);
     give_addresses(diagnostics);
 }
@@ -87,15 +139,15 @@ PodIndex::PodIndex(const ObjectStore& store, std::vector<Diagnostic>& diagnostic
 /// only the names are lost.
 void PodIndex::add_items(const ObjectStore& store, std::vector<Diagnostic>& diagnostics) {
     const auto is_in_force = [](const Entry<Pod>& entry) { return entry.good && !entry.good->finished; };
-    const auto is_local = [](const Pod& pod) { return pod.meta.annotations.contains(netns_annotation); };
-    const auto local = static_cast<size_t>(std::ranges::count_if(
-        store.all<Pod>(), [&](const auto& each) { return is_in_force(each.second) && is_local(*each.second.good); }));
+    const auto local = static_cast<size_t>(std::ranges::count_if(store.all<Pod>(), [&](const auto& each) {
+        return is_in_force(each.second) && is_local(*each.second.good, node_);
+    }));
     size_t room_local = std::min(local, config::limits::workloads_max);
     size_t room_other = config::limits::workloads_max - room_local;
     for (const auto& [name, entry] : store.all<Pod>()) {
         if (!is_in_force(entry))
             continue;
-        size_t& room = is_local(*entry.good) ? room_local : room_other;
+        size_t& room = is_local(*entry.good, node_) ? room_local : room_other;
         if (room == 0) {
             report(diagnostics, name, "",
                    "left out: more than " + std::to_string(config::limits::workloads_max) + " pods");
@@ -107,6 +159,7 @@ void PodIndex::add_items(const ObjectStore& store, std::vector<Diagnostic>& diag
                           .name = name,
                           .age = age_of(name, entry),
                           .enrolled = is_enrolled(store, *entry.good),
+                          .local = is_local(*entry.good, node_),
                           .clash = false,
                           .addresses = {}});
         names_.emplace(name, index);
@@ -182,37 +235,38 @@ std::vector<uint32_t> PodIndex::select(const std::string& ns, const Labels& sele
     return out;
 }
 
-std::vector<PodToCapture> pods_to_capture(const ObjectStore& store, std::vector<Diagnostic>& diagnostics) {
-    return pods_to_capture(PodIndex(store, diagnostics), diagnostics);
+std::vector<PodToCapture> pods_to_capture(const ObjectStore& store, const NodeRules& node,
+                                          std::vector<Diagnostic>& diagnostics) {
+    return pods_to_capture(PodIndex(store, node, diagnostics), diagnostics);
 }
 
 std::vector<PodToCapture> pods_to_capture(const PodIndex& index, std::vector<Diagnostic>& diagnostics) {
     std::vector<const PodIndex::Item*> order;
     for (const auto& item : index.items())
-        order.push_back(&item);
+        if (item.enrolled && !item.clash && item.local)
+            order.push_back(&item);
     std::sort(order.begin(), order.end(),
               [](const auto* left, const auto* right) { return rank(*left) < rank(*right); });
-    std::map<std::string, ObjectName> netns_owners;
+    std::map<std::string, ObjectName> owners;
     std::vector<PodToCapture> out;
     for (const auto* item : order) {
-        const auto* annotation = find_value(item->pod->meta.annotations, netns_annotation);
-        if (!item->enrolled || item->clash || annotation == nullptr) // without it: a pod of another node
-            continue;
-        const std::string field = std::string("metadata.annotations[") + netns_annotation + "]";
-        const auto netns = normal_netns(*annotation);
-        if (!netns) {
-            report(diagnostics, item->name, field, "is neither a network namespace's name nor an absolute path");
+        const Place place = place_of(index, *item);
+        const bool named = !place.netns.empty();
+        if (!place.fault.empty()) {
+            report(diagnostics, item->name, place.field, place.fault);
             continue;
         }
-        const auto [owner, fresh] = netns_owners.emplace(*netns, item->name);
+        const auto [owner, fresh] = owners.emplace(named ? place.netns : "uid " + place.kubelet_uid, item->name);
         if (!fresh) {
-            report(diagnostics, item->name, field,
-                   *netns + " is the namespace of " + object_id(Pod::kind, owner->second) +
-                       " too; this pod is not captured");
-        } else {
-            out.push_back(
-                {.uid = item->name.ns + "/" + item->name.name, .netns = *netns, .addresses = item->addresses});
+            report(diagnostics, item->name, place.field,
+                   (named ? place.netns : place.kubelet_uid) + " is the " + (named ? "namespace" : "uid") + " of " +
+                       object_id(Pod::kind, owner->second) + " too; this pod is not captured");
+            continue;
         }
+        out.push_back({.uid = item->name.ns + "/" + item->name.name,
+                       .netns = place.netns,
+                       .kubelet_uid = place.kubelet_uid,
+                       .addresses = item->addresses});
     }
     std::sort(out.begin(), out.end(), [](const auto& left, const auto& right) { return left.uid < right.uid; });
     return out;

@@ -20,13 +20,15 @@ public:
         ObjectName name;
         Age age;
         bool enrolled = false;
+        bool local = false;               ///< of this node
         bool clash = false;               ///< another pod has one of its addresses: not captured
         std::vector<IpAddress> addresses; ///< those that are its own; empty for host network pods
     };
     static constexpr uint32_t none = UINT32_MAX;
 
-    PodIndex(const ObjectStore& store, std::vector<Diagnostic>& diagnostics);
+    PodIndex(const ObjectStore& store, const NodeRules& node, std::vector<Diagnostic>& diagnostics);
 
+    [[nodiscard]] const NodeRules& node() const { return node_; }
     [[nodiscard]] const std::vector<Item>& items() const { return items_; } ///< by namespace and name
     [[nodiscard]] uint32_t by_address(const IpAddress& address) const;
     /// Its own addresses, and those that several pods claim with equal right: traffic to such a one goes to its holder,
@@ -40,6 +42,7 @@ private:
     void add_items(const ObjectStore& store, std::vector<Diagnostic>& diagnostics);
     void give_addresses(std::vector<Diagnostic>& diagnostics);
 
+    NodeRules node_;
     std::vector<Item> items_;
     std::map<ObjectName, uint32_t> names_;
     std::unordered_map<IpAddress, uint32_t> owners_;

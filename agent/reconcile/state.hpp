@@ -14,10 +14,18 @@
 /// The values that reconciliation passes around: all plain data, all comparable.
 namespace weft::agent {
 
-/// A pod of this node that is enrolled and names a network namespace: what agent/pods shall capture.
+/// Which pods are this node's.
+struct NodeRules {
+    std::string name{}; ///< as in spec.nodeName; empty: those with an annotation that names their network namespace
+    /// The annotation counts. In a manifest folder it is the operator's word, in the API anybody's who may make a pod.
+    bool trusts_annotation = true;
+};
+
+/// A pod of this node that is enrolled: what agent/pods shall capture.
 struct PodToCapture {
-    std::string uid;   ///< "namespace/name"
-    std::string netns; ///< a name under /run/netns or an absolute path, as annotated
+    std::string uid;           ///< "namespace/name"
+    std::string netns;         ///< a name under /run/netns or an absolute path, as annotated; empty: to be found
+    std::string kubelet_uid{}; ///< what the kubelet names the pod's cgroup after; empty: the annotation counts
     std::vector<IpAddress> addresses;
 
     bool operator==(const PodToCapture&) const = default;

@@ -100,7 +100,6 @@ void decode_pod_spec(Fields& spec, Pod& out) {
                  "hostname",
                  "hostnameOverride",
                  "imagePullSecrets",
-                 "nodeName",
                  "nodeSelector",
                  "os",
                  "overhead",
@@ -131,6 +130,11 @@ void decode_pod_spec(Fields& spec, Pod& out) {
         out.service_account = *account;
     } else if (const auto legacy = spec.text("serviceAccount", names::is_dns_subdomain, "a DNS subdomain")) {
         out.service_account = *legacy;
+    }
+    if (const auto node = spec.text("nodeName"); node && !node->empty()) {
+        if (!names::is_dns_subdomain(*node))
+            spec.fault("nodeName", quoted(*node) + " is not a DNS subdomain");
+        out.node_name = *node;
     }
     out.host_network = spec.boolean("hostNetwork").value_or(false);
     spec.each_map("containers", containers_max, [&](Fields& fields) { decode_container(fields, out, false); });

@@ -82,7 +82,8 @@ LabelSelector decode_selector(Fields& selector) {
 void decode_meta(Fields& meta, ObjectMeta& out) {
     // Name and namespace are read by the caller, which must know them even if the rest is faulty.
     meta.ignore({"name", "namespace", "generateName", "generation", "managedFields", "resourceVersion", "selfLink",
-                 "uid", "finalizers", "deletionGracePeriodSeconds", "clusterName"});
+                 "finalizers", "deletionGracePeriodSeconds", "clusterName"});
+    out.uid = meta.text("uid", names::is_uid, "a uid").value_or("");
     out.labels = meta.texts("labels");
     check_labels(meta, "labels", out.labels, true);
     out.annotations = meta.texts("annotations");

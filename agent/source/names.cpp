@@ -121,6 +121,11 @@ bool is_label_value(std::string_view text) {
     return text.empty() || is_name_part(text);
 }
 
+bool is_uid(std::string_view text) {
+    return !text.empty() && text.size() <= 128 && alphanumeric(text.front()) &&
+           every(text, [](char c) { return alphanumeric(c) || c == '-' || c == '_' || c == '.'; });
+}
+
 bool is_kind(std::string_view text) {
     return !text.empty() && text.size() <= 63 && (lower(text.front()) || upper(text.front())) &&
            alphanumeric(text.back()) && every(text, [](char c) { return alphanumeric(c) || c == '-'; });

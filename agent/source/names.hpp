@@ -20,6 +20,7 @@ inline constexpr const char* gateway_group = "gateway.networking.k8s.io";
 [[nodiscard]] bool is_port_name(std::string_view text);      ///< IANA service name, 15 characters
 [[nodiscard]] bool is_qualified_name(std::string_view text); ///< label and annotation keys
 [[nodiscard]] bool is_label_value(std::string_view text);
+[[nodiscard]] bool is_uid(std::string_view text); ///< of an object, 128 characters
 [[nodiscard]] bool is_kind(std::string_view text);
 [[nodiscard]] bool is_header_name(std::string_view text); ///< RFC 9110 token, 256 characters
 [[nodiscard]] bool is_app_protocol(std::string_view text);

@@ -28,6 +28,7 @@ struct OwnerRef {
 struct ObjectMeta {
     std::string ns; ///< empty for cluster-scoped kinds
     std::string name;
+    std::string uid; ///< empty: never was in an API server
     Labels labels;
     Labels annotations;
     std::optional<int64_t> created; ///< Unix seconds
@@ -69,6 +70,7 @@ struct Pod {
     };
     ObjectMeta meta;
     std::string service_account = "default";
+    std::string node_name; ///< empty: not scheduled yet
     bool host_network = false;
     bool finished = false; ///< phase Succeeded or Failed
     bool ready = true;     ///< condition Ready; none given = ready

@@ -8,7 +8,7 @@ using namespace yaml;
 
 Strings uids(const std::string& text, std::vector<Diagnostic>& diagnostics) {
     Strings out;
-    for (const auto& pod : pods_to_capture(store_of(text), diagnostics))
+    for (const auto& pod : pods_to_capture(store_of(text), {}, diagnostics))
         out.push_back(pod.uid);
     return out;
 }
@@ -84,6 +84,55 @@ TEST(Capture, the_netns_must_be_a_name_or_an_absolute_path_and_nobody_elses) {
     std::vector<Diagnostic> diagnostics;
     EXPECT_EQ(uids(with("a", "x") + with("b", "/var/run/netns/x"), diagnostics), Strings{"default/a"});
     EXPECT_EQ(diagnostics.size(), 1U);
+}
+
+std::string placed(const std::string& name, const std::string& uid, const std::string& node,
+                   const std::string& annotations = "", const std::string& spec = "") {
+    return "---\napiVersion: v1\nkind: Pod\nmetadata: {name: " + name + ", labels: {" + ambient + "}, annotations: {" +
+           annotations + "}" + (uid.empty() ? "" : ", uid: " + uid) + "}\nspec: {" +
+           (node.empty() ? "" : "nodeName: " + node) + (spec.empty() ? "" : ", " + spec) + "}\n";
+}
+
+TEST(Capture, with_a_node_name_the_pods_of_that_node_are_captured_by_uid) {
+    std::vector<Diagnostic> diagnostics;
+    const auto store =
+        store_of(placed("a", "u-a", "n1") + placed("b", "u-b", "n2") + placed("c", "u-c", "") +
+                 placed("d", "u-d", "n1", "", "hostNetwork: true") + placed("e", "u-e", "n1", "weftmesh.io/netns: x") +
+                 placed("f", "u-f", "n2", "weftmesh.io/netns: y") + placed("g", "u-g", "", "weftmesh.io/netns: z"));
+    const auto found = pods_to_capture(store, {.name = "n1"}, diagnostics);
+    EXPECT_TRUE(diagnostics.empty());
+    const std::vector<PodToCapture> wanted = {
+        {.uid = "default/a", .netns = "", .kubelet_uid = "u-a", .addresses = {}},
+        {.uid = "default/e", .netns = "x", .kubelet_uid = "", .addresses = {}},
+        {.uid = "default/g", .netns = "z", .kubelet_uid = "", .addresses = {}},
+    };
+    EXPECT_EQ(found, wanted);
+    // From the API the annotation is the word of anybody who may make a pod.
+    const auto strict = pods_to_capture(store, {.name = "n1", .trusts_annotation = false}, diagnostics);
+    ASSERT_EQ(strict.size(), 2U);
+    EXPECT_EQ(strict[1], (PodToCapture{.uid = "default/e", .netns = "", .kubelet_uid = "u-e", .addresses = {}}));
+}
+
+TEST(Capture, a_static_pod_is_found_by_its_hash_and_cannot_pose_as_another_pod) {
+    const std::string mirror = "kubernetes.io/config.mirror: h, kubernetes.io/config.hash: ";
+    const auto text = placed("a", "u-a", "n1", mirror + "h1") +                             // as the kubelet writes it
+                      placed("b", "u-b", "n1", mirror + "u-c") + placed("c", "u-c", "n1") + // another's uid
+                      placed("d", "u-d", "n1", mirror + "h1") +                             // another's hash
+                      placed("e", "u-e", "n1", "kubernetes.io/config.hash: u-c") +          // no mirror
+                      placed("f", "u-f", "n1", mirror + "../x") + placed("g", "", "n1");
+    std::vector<Diagnostic> diagnostics;
+    std::map<std::string, std::string> found;
+    for (const auto& pod : pods_to_capture(store_of(text), {.name = "n1"}, diagnostics))
+        found[pod.uid] = pod.kubelet_uid;
+    EXPECT_EQ(found,
+              (std::map<std::string, std::string>{{"default/a", "h1"}, {"default/c", "u-c"}, {"default/e", "u-e"}}));
+    Strings said;
+    for (const auto& each : diagnostics)
+        said.push_back(each.object + " " + each.field);
+    std::ranges::sort(said);
+    const std::string hash = " metadata.annotations[kubernetes.io/config.hash]";
+    EXPECT_EQ(said, (Strings{"Pod default/b" + hash, "Pod default/d" + hash, "Pod default/f" + hash,
+                             "Pod default/g metadata.uid"}));
 }
 
 } // namespace

@@ -81,7 +81,7 @@ inline std::string at_service(const std::string& name) {
 inline CapturedPods capture_all(const ObjectStore& store) {
     std::vector<Diagnostic> ignored;
     CapturedPods out;
-    for (const auto& pod : pods_to_capture(store, ignored)) {
+    for (const auto& pod : pods_to_capture(store, {}, ignored)) {
         const auto id = static_cast<uint32_t>(out.size() + 1);
         out[pod.uid] = {.id = id, .netns_cookie = 100 + id};
     }

@@ -54,7 +54,7 @@ TEST_F(ReconcileTest, of_more_pods_than_fit_those_of_other_nodes_are_left_out) {
         store.all<Pod>().emplace(ObjectName{.ns = "default", .name = "p" + std::to_string(i)},
                                  Entry<Pod>{.good = other, .faults = {}, .origin = "f"});
     std::vector<Diagnostic> diagnostics;
-    const auto captured = pods_to_capture(store, diagnostics);
+    const auto captured = pods_to_capture(store, {}, diagnostics);
     ASSERT_EQ(captured.size(), 1U);
     EXPECT_EQ(captured[0].uid, "default/z-local");
     ASSERT_EQ(diagnostics.size(), 1U);

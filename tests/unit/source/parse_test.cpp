@@ -580,5 +580,21 @@ TEST(Examples, are_all_accepted) {
     EXPECT_GE(files, 6U);
 }
 
+TEST(Parse, ReadsUidAndNodeOfAPod) {
+    const std::string head = "apiVersion: v1\nkind: Pod\nmetadata: {name: p, uid: '";
+    const auto pod = only<Pod>(head + "0a6bcf4b-5d6a-4f6e-9d2a-6b7f3c1f9e01'}\nspec: {nodeName: node-1.example}\n");
+    ASSERT_TRUE(pod);
+    EXPECT_EQ(pod->meta.uid, "0a6bcf4b-5d6a-4f6e-9d2a-6b7f3c1f9e01");
+    EXPECT_EQ(pod->node_name, "node-1.example");
+    const auto bare = only<Pod>("apiVersion: v1\nkind: Pod\nmetadata: {name: p}\nspec: {nodeName: ''}\n");
+    ASSERT_TRUE(bare);
+    EXPECT_TRUE(bare->meta.uid.empty() && bare->node_name.empty());
+    const auto bad = parse_manifests(head + "../x'}\nspec: {nodeName: 'a/b'}\n");
+    ASSERT_EQ(bad.objects.size(), 1U);
+    ASSERT_EQ(bad.objects[0].faults.size(), 2U);
+    EXPECT_EQ(bad.objects[0].faults[0].field, "metadata.uid");
+    EXPECT_EQ(bad.objects[0].faults[1].field, "spec.nodeName");
+}
+
 } // namespace
 } // namespace weft::agent
