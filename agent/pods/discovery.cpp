@@ -234,11 +234,18 @@ Result<Netns> Discovery::find(const std::string& uid) {
         return std::unexpected(own.error());
     const Result<NetnsId> host = NetnsId::of(settings_.proc + "/1/ns/net"); // absent: we are in no host's pid namespace
     std::erase_if(*processes, [&](const Process& each) { return each.netns == *own || (host && each.netns == *host); });
-    for (const Process& process : *processes)
-        if (Result<Netns> netns = open(process))
-            return netns;
-    return fail(Code::unavailable, "discovery: no process of the pod is in a network namespace of its own (yet)",
-                ENOENT);
+    Result<Netns> found =
+        fail(Code::unavailable, "discovery: no process of the pod is in a network namespace of its own (yet)", ENOENT);
+    for (const Process& process : *processes) {
+        // If the first cannot be opened, another of the same namespace may do; who is elsewhere waits for the next
+        // round.
+        if (process.netns != processes->front().netns)
+            continue;
+        found = open(process);
+        if (found)
+            break;
+    }
+    return found;
 }
 
 Result<Netns> Discovery::find_again(const std::string& uid, const Netns& former) {

@@ -334,14 +334,12 @@ TEST_F(DiscoveryTest, WhileItsNamespaceLivesAPodIsFoundInNoOther) {
 /// A figure to read, and a bound that only a mistake passes: the sanitizers run this too.
 TEST_F(DiscoveryTest, CostOf250PodsInOneRound) {
     constexpr int pods = 250;
+    for (int pid = 100; pid < 106; ++pid) // the same for all: what is read is as much
+        process(pid, pid, pod_.path());
     for (int pod = 0; pod < pods; ++pod) {
         const std::string folder = cgroup() + "/node1/kubepods/burstable/podu" + std::to_string(pod);
-        for (int each = 0; each < 3; ++each) {
-            const int pid = 100 + pod * 10 + each * 2;
-            process(pid, pid, pod_.path());
-            process(pid + 1, pid + 1, pod_.path());
-            list(folder + "/" + container(each), {pid, pid + 1});
-        }
+        for (int each = 0; each < 3; ++each)
+            list(folder + "/" + container(each), {100 + each * 2, 101 + each * 2});
     }
     Discovery discovery(settings());
     const auto began = std::chrono::steady_clock::now();
