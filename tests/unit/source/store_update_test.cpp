@@ -12,7 +12,8 @@ const size_t services = AnyObject(std::shared_ptr<const Service>()).index();
 
 ParsedObject service(const std::string& name, uint16_t port, bool good = true) {
     auto object = std::make_shared<Service>();
-    object->meta = {.ns = "default", .name = name, .labels = {}, .annotations = {}, .created = {}, .owners = {}};
+    object->meta.ns = "default";
+    object->meta.name = name;
     object->ports.push_back({.name = "", .port = port, .app_protocol = {}, .target = port});
     ParsedObject parsed{
         .name = {.ns = "default", .name = name}, .object = std::shared_ptr<const Service>(), .faults = {}};
