@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-# make build | tools | demo | test | fuzz | bench | profile | soak | kube-up | kube-test | kube-down | format | lint | clean. What each does: docs/development.md.
+# make build | tools | demo | test | fuzz | bench | profile | soak | kube-up | kube-test | kube-down | format | lint | clean.
+# What each does: docs/development.md.
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DELETE_ON_ERROR:

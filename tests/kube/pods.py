@@ -14,16 +14,15 @@ IN_POD = "/support"  # where pods see tests/support
 
 
 def tools_pod(name, namespace, node=None, labels=None, command=("sleep", "2147483647"), ports=(), probe=None,
-              annotations=None, **spec):
-    """A pod of the image `tools`, with tests/support at /support. With a port it is ready when it answers HTTP there."""
+              **spec):
+    """A pod of the image `tools`, with tests/support at /support. With a port: ready when it answers HTTP there."""
     container = {"name": "tools", "image": TOOLS, "imagePullPolicy": "Never", "command": list(command),
                  "ports": [{"containerPort": port} for port in ports],
                  "volumeMounts": [{"name": "support", "mountPath": IN_POD, "readOnly": True}]}
     if ports:
         container["readinessProbe"] = probe or {"httpGet": {"path": "/", "port": ports[0]}, "periodSeconds": 1}
     return {"apiVersion": "v1", "kind": "Pod",
-            "metadata": {"name": name, "namespace": namespace, "labels": {"app": name, **(labels or {})},
-                         "annotations": annotations or {}},
+            "metadata": {"name": name, "namespace": namespace, "labels": {"app": name, **(labels or {})}},
             "spec": {"containers": [container], "terminationGracePeriodSeconds": 1,
                      "volumes": [{"name": "support", "hostPath": {"path": str(SUPPORT)}}],
                      **({"nodeName": node} if node else {}), **spec}}

@@ -76,12 +76,13 @@ def test_a_node_has_cgroups_and_a_bpffs_and_a_run_folder_of_its_own(nodes, names
         client.manifest["spec"]["volumes"] += [{"name": name, "hostPath": {"path": path}}
                                                for name, path in volumes.items()]
         container = client.manifest["spec"]["containers"][0]
-        container["volumeMounts"] += [{"name": name, "mountPath": f"/host/{name}", "mountPropagation": "HostToContainer"}
-                                      for name in volumes]
+        container["volumeMounts"] += [{"name": name, "mountPath": f"/host/{name}",
+                                       "mountPropagation": "HostToContainer"} for name in volumes]
         container["securityContext"] = {"privileged": True}
         apply(client.manifest)
         wait_for("condition=Ready", f"pod/{client.name}", namespace=namespace)
-        root = client.run("sh", "-c", "awk '$3 == \"cgroup2\" && $2 ~ \"^/host\" {print $2}' /proc/mounts").stdout.strip()
+        mounts = [line.split() for line in client.run("cat", "/proc/mounts").stdout.splitlines()]
+        root, = [point for _, point, kind, *_ in mounts if kind == "cgroup2" and point.startswith("/host/")]
         seen[node] = client.run("stat", "-c", "%d:%i", root, "/host/bpf", "/host/run").stdout.split()
         assert "kubepods" in client.run("ls", root).stdout.split()
         assert client.run("ls", "/host/run/netns").stdout.count("cni-") >= 1

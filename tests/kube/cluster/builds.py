@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The programs of the cluster and the CRDs, built from Go modules at the versions of gomods/*/go.sum. Each has a stamp of
-all that it is made from: what has not changed is not built again, whatever was interrupted before."""
+"""The programs of the cluster and the CRDs, built from Go modules at the versions of gomods/*/go.sum. Each has a stamp
+of all that it is made from: what has not changed is not built again, whatever was interrupted before."""
 import hashlib
 import json
 import os
@@ -19,6 +19,7 @@ GO_NEEDED = (1, 26)  # of the newest go.mod below gomods
 GO_TOOLCHAIN = "1.26.8"  # fetched, as a Go module, where the machine's Go is older
 BUILD_SECONDS = 3600  # the largest takes 9 minutes on two cores
 FETCH_SECONDS = 900
+CHANNEL = "standard"  # of the Gateway API: what operators install
 
 
 class Program(NamedTuple):
@@ -85,7 +86,7 @@ def _ensure_program(program):
 
 
 def _ensure_crds():
-    wanted = _digest("crds")
+    wanted = _digest("crds", CHANNEL)
     folder, stamp = CACHE / "crds", CACHE / "crds" / "stamp"
     if _text(stamp) == wanted:
         return wanted
@@ -94,11 +95,9 @@ def _ensure_crds():
     modules = ("sigs.k8s.io/gateway-api", "istio.io/api")
     listing = _go("crds", "build-crds", FETCH_SECONDS, "mod", "download", "-json", *modules)
     gateway, istio = (pathlib.Path(folder) for folder in re.findall(r'"Dir": "([^"]+)"', listing))
-    # The experimental channel has the kinds of the standard one and TCPRoute's like.
-    for source in [*(gateway / "config/crd/experimental").glob("*.yaml"),
+    for source in [*(gateway / "config/crd" / CHANNEL).glob("gateway*.yaml"),
                    istio / "kubernetes/customresourcedefinitions.gen.yaml"]:
-        if source.name != "kustomization.yaml":
-            shutil.copyfile(source, folder / source.name)
+        shutil.copyfile(source, folder / source.name)
     stamp.write_text(wanted)
     return wanted
 
@@ -158,8 +157,9 @@ def _find_go():
         return "go"
     machine = {"x86_64": "amd64", "aarch64": "arm64"}[platform.machine()]
     say(f"this machine has {version.split()[2]}, Kubernetes needs a newer one: fetching {GO_TOOLCHAIN}")
-    listing = _run("go-toolchain", FETCH_SECONDS, ["go", "mod", "download", "-json",
-                   f"golang.org/toolchain@v0.0.1-go{GO_TOOLCHAIN}.linux-{machine}"], cwd="/", env=_environment(GOFLAGS=""))
+    toolchain = f"golang.org/toolchain@v0.0.1-go{GO_TOOLCHAIN}.linux-{machine}"
+    listing = _run("go-toolchain", FETCH_SECONDS, ["go", "mod", "download", "-json", toolchain], cwd="/",
+                   env=_environment(GOFLAGS=""))
     folder = pathlib.Path(json.loads(listing)["Dir"])
     for path in [*folder.glob("bin/*"), *folder.glob("pkg/tool/*/*")]:  # zips of modules carry no permission bits
         path.chmod(0o755)

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The test cluster of this machine.
 
+  cluster.py build   builds what is missing
   cluster.py up      builds what is missing, then brings it up, unless it is up already
   cluster.py down    ends it and tells what is left of it (nothing)
   cluster.py clean   down, then without the cache of built programs
@@ -35,8 +36,13 @@ SYSCTLS = ("vm/overcommit_memory", "vm/panic_on_oom", "kernel/panic", "kernel/pa
            "kernel/keys/root_maxkeys", "kernel/keys/root_maxbytes")
 
 
+def build():
+    """Returns {name: stamp} of programs, images and CRDs."""
+    return builds.ensure() | images.ensure()
+
+
 def up():
-    stamps = builds.ensure() | images.ensure()
+    stamps = build()
     if _is_up(stamps):
         say("already up")
         return
@@ -177,6 +183,9 @@ def _alone():
 def main(verb):
     signal.signal(signal.SIGTERM, lambda *_: sys.exit("kube: terminated"))
     with _alone():
+        if verb == "build":
+            build()
+            return
         if verb == "up":
             up()
             say(f"export KUBECONFIG={KUBECONFIG} PATH={PROGRAMS}:$PATH")
@@ -191,7 +200,7 @@ def main(verb):
 
 
 if __name__ == "__main__":
-    if sys.argv[1:] not in (["up"], ["down"], ["clean"]):
+    if sys.argv[1:] not in (["build"], ["up"], ["down"], ["clean"]):
         sys.exit(__doc__)
     try:
         main(sys.argv[1])

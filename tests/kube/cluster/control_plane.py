@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""etcd, kube-apiserver, kube-controller-manager and kube-scheduler, in the machine's own network namespace at the address
-of the bridge that the nodes hang on."""
+"""etcd, kube-apiserver, kube-controller-manager and kube-scheduler, in the machine's own network namespace at the
+address of the bridge that the nodes hang on."""
 import subprocess
 import urllib.error
 import urllib.request

@@ -24,8 +24,8 @@ DAEMONS = ("containerd", "kubelet", "kube-proxy")
 READY_SECONDS = 90
 IMPORT_SECONDS = 120
 # Folder of the node -> what it is mounted on, in the node's mount namespace only.
-MOUNTS = {"containerd": "/var/lib/containerd", "kubelet": "/var/lib/kubelet", "cni": "/var/lib/cni", "etc-cni": "/etc/cni",
-          "opt": "/opt", "pod-logs": "/var/log/pods", "container-logs": "/var/log/containers"}
+MOUNTS = {"containerd": "/var/lib/containerd", "kubelet": "/var/lib/kubelet", "cni": "/var/lib/cni",
+          "etc-cni": "/etc/cni", "opt": "/opt", "pod-logs": "/var/log/pods", "container-logs": "/var/log/containers"}
 
 MADE = STATE / "made-folders"
 
