@@ -10,12 +10,13 @@ hostname "$name"
 
 # sysfs shows the network namespace in which it was mounted; cgroup file systems show the cgroup namespace's root.
 mapfile -t hierarchies < <(awk '$3 ~ /^cgroup2?$/ {print $2, $3, $4}' /proc/mounts)
+umount --lazy --recursive /sys # else programs that read the list of mounts find those of the machine first
 mount -t sysfs sysfs /sys
+if [ "${hierarchies[0]%% *}" != /sys/fs/cgroup ]; then # the machine has more than cgroup2
+    mount -t tmpfs -o mode=755 cgroups /sys/fs/cgroup
+fi
 for hierarchy in "${hierarchies[@]}"; do
     read -r point kind options <<<"$hierarchy"
-    if [ "$point" != /sys/fs/cgroup ] && ! mountpoint -q /sys/fs/cgroup; then
-        mount -t tmpfs -o mode=755 cgroups /sys/fs/cgroup
-    fi
     mkdir -p "$point"
     if [ "$kind" = cgroup2 ]; then
         mount -t cgroup2 cgroup2 "$point"
