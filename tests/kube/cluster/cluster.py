@@ -112,8 +112,7 @@ def _bring_up():
     for each in nodes:
         each.wait_until_ready()
     kubectl("apply", "-f", FOLDER / "objects" / "coredns.yaml")
-    kubectl("-n", "kube-system", "rollout", "status", "deployment/coredns", "--timeout=90s", seconds=100)
-    say("CoreDNS is ready")
+    _wait_for_dns()
 
 
 def _apply_crds():
@@ -122,6 +121,14 @@ def _apply_crds():
     kubectl("apply", "--server-side", *files, seconds=120)
     kubectl("wait", "--for=condition=Established", "crd", "--all", "--timeout=60s", seconds=70)
     say("CRDs are established")
+
+
+def _wait_for_dns():
+    wait = ("-n", "kube-system", "rollout", "status", "deployment/coredns", "--timeout=90s")
+    if kubectl(*wait, check=False, seconds=100).returncode != 0:
+        events = kubectl("-n", "kube-system", "events", check=False).stdout
+        raise Failed(f"CoreDNS does not become ready:\n{events[-2000:]}")
+    say("CoreDNS is ready")
 
 
 def _is_up(stamps):
@@ -205,4 +212,4 @@ if __name__ == "__main__":
     try:
         main(sys.argv[1])
     except (Failed, OSError, subprocess.SubprocessError) as error:
-        sys.exit(f"kube: {error}")
+        sys.exit(f"kube: {error}\nkube: all logs: {LOGS}")

@@ -143,9 +143,11 @@ class Node:
                              'jsonpath={.status.conditions[?(@.type=="Ready")].status}', check=False)
             return answer.stdout == "True"
 
-        for daemon in DAEMONS:
-            name = f"{self.name}-{daemon}"
-            wait_for(ready, READY_SECONDS, f"{self.name} is not Ready", name, lambda name=name: processes.alive(name))
+        kubelet = f"{self.name}-kubelet"
+        wait_for(ready, READY_SECONDS, f"{self.name} is not Ready", kubelet, lambda: processes.alive(kubelet))
+        for name in (f"{self.name}-{daemon}" for daemon in DAEMONS):
+            if not processes.alive(name):
+                raise Failed(f"{name} has ended; {why(name)}")
         say(f"{self.name} is Ready")
 
     def run(self, *command, seconds=30, check=True):
