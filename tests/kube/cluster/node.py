@@ -131,7 +131,7 @@ class Node:
         for other in others:
             ip("-n", self.name, "route", "replace", other.pods, "via", other.address)
         folder = self.folder / "etc-cni" / "net.d"
-        folder.mkdir()
+        folder.mkdir(exist_ok=True)  # containerd may have made it
         (folder / ".new").write_text(json.dumps(self._cni_config(), indent=2))
         (folder / ".new").rename(folder / "10-ptp.conflist")
         (self.folder / "proxy.json").write_text(json.dumps(self._proxy_config()))
