@@ -40,13 +40,13 @@ def test_a_service_is_reached_from_a_pod_of_each_node(clients, web, namespace, n
     host = {"address": web, "name": "web", "full name": f"web.{namespace}.svc.cluster.local"}[by]
     answer = clients[node].curl(f"http://{host}/hello")
     assert answer.status == 200, answer
-    assert answer.json()["name"] == "web"
+    assert answer.json()["pod"] == "web"
 
 
 @pytest.mark.parametrize("node", settings.NODES)
 def test_many_requests_are_one_call(clients, web, node):
     answers = clients[node].curls("http://web/", 200)
-    assert [(answer.status, answer.json()["name"]) for answer in answers] == [(200, "web")] * 200
+    assert [(answer.status, answer.json()["pod"]) for answer in answers] == [(200, "web")] * 200
 
 
 def test_a_refused_connection_is_told(clients, web):
