@@ -81,7 +81,7 @@ def test_a_node_has_cgroups_and_a_bpffs_and_a_run_folder_of_its_own(nodes, names
         apply(client.manifest)
         wait_for("condition=Ready", f"pod/{client.name}", namespace=namespace)
         mounts = [line.split() for line in client.run("cat", "/proc/mounts").stdout.splitlines()]
-        root, = [point for _, point, kind, *_ in mounts if kind == "cgroup2" and point.startswith("/host/")]
+        root, = [point for _, point, kind, *_ in mounts if kind == "cgroup2" and point.startswith("/host/cgroup")]
         seen[node] = client.run("stat", "-c", "%d:%i", root, "/host/bpf", "/host/run").stdout.split()
         assert "kubepods" in client.run("ls", root).stdout.split()
         assert client.run("ls", "/host/run/netns").stdout.count("cni-") >= 1
