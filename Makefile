@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-# make build | tools | demo | test | fuzz | bench | profile | soak | format | lint | clean. What each does: docs/development.md.
+# make build | tools | demo | test | fuzz | bench | profile | soak | kube-up | kube-test | kube-down | format | lint | clean.
+# What each does: docs/development.md.
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DELETE_ON_ERROR:
@@ -19,7 +20,7 @@ GO_TOOLS := ./h1record ./h2client ./h2echo ./interop github.com/summerwind/h2spe
 
 
 .PHONY: setup build tools dev demo demo-clean test test-cxx test-node test-tsan test-fuzz fuzz fuzz-nightly bench profile soak format \
-	lint clean
+	kube-up kube-test kube-down kube-clean lint clean
 
 build/.setup: setup.sh
 	./setup.sh
@@ -104,6 +105,26 @@ profile: setup
 
 soak: build tools
 	@$(PYTHON) tests/soak/soak.py --minutes $(or $(MINUTES),10)
+
+# A Kubernetes cluster of two nodes on this machine: tests/kube/cluster/README.md.
+build/.setup-kube: setup.sh
+	./setup.sh --kube
+	@mkdir -p build && touch $@
+
+CLUSTER := $(PYTHON) tests/kube/cluster/cluster.py
+
+kube-up: build/.setup-kube
+	@$(CLUSTER) up
+
+kube-test: kube-up
+	@$(PYTEST) tests/kube
+
+kube-down:
+	@$(CLUSTER) down
+
+# Down, and what was built for it: minutes to build again.
+kube-clean:
+	@$(CLUSTER) clean
 
 format: setup
 	@clang-format-19 -i $(SOURCES)

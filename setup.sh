@@ -3,6 +3,7 @@
 # Installs what building and testing Weft needs on Debian 12 or newer. Idempotent: a second run installs nothing.
 #   ./setup.sh           build and test tools
 #   ./setup.sh --bench   also the peers that `make bench` measures beside us
+#   ./setup.sh --kube    also what the Kubernetes cluster of tests/kube runs on
 set -euo pipefail
 cd "$(dirname "$0")"
 
@@ -13,6 +14,7 @@ build_packages=(
 )
 test_packages=(python3 python3-h2 python3-pytest python3-venv python3-yaml curl wrk nghttp2-client iproute2 procps util-linux libcap2-bin nginx-light haproxy)
 bench_packages=(libnginx-mod-stream iperf3 linux-perf)
+kube_packages=(etcd-server containerd runc containernetworking-plugins busybox-static nftables iptables conntrack openssl)
 # Too old (liburing, llhttp, nghttp2) in Debian 12; linux-libc-dev is for the compat header of the newer liburing.
 next_release_packages=(liburing-dev liburing2 libllhttp-dev libllhttp9.2 libnghttp2-dev libnghttp2-14 linux-libc-dev)
 
@@ -27,6 +29,7 @@ wanted=("${build_packages[@]}" "${test_packages[@]}")
 command -v go >/dev/null || wanted+=(golang-go) # of the tests: h2spec, grpcurl and their servers
 command -v node >/dev/null || wanted+=(nodejs)     # of the tests: a server beside nginx and haproxy
 [ "${1:-}" = --bench ] && wanted+=("${bench_packages[@]}")
+[ "${1:-}" = --kube ] && wanted+=("${kube_packages[@]}")
 if [ "${VERSION_ID%%.*}" -ge 13 ] 2>/dev/null; then
     wanted+=(liburing-dev libllhttp-dev libnghttp2-dev)
 fi
