@@ -179,7 +179,6 @@ void Http::get(const std::string& path, bool endless, Receiver& receiver) {
     curl_easy_setopt(easy, CURLOPT_HTTPHEADER, transfer->headers.get());
     curl_easy_setopt(easy, CURLOPT_USERAGENT, "weft-agent");
     curl_easy_setopt(easy, CURLOPT_HTTP_VERSION, static_cast<long>(CURL_HTTP_VERSION_2TLS));
-    curl_easy_setopt(easy, CURLOPT_PIPEWAIT, 1L); // one connection for all
     curl_easy_setopt(easy, CURLOPT_PROTOCOLS_STR, "http,https");
     curl_easy_setopt(easy, CURLOPT_PROXY, ""); // whatever the environment says
     curl_easy_setopt(easy, CURLOPT_ACCEPT_ENCODING, endless ? nullptr : "gzip");

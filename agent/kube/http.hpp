@@ -11,8 +11,9 @@
 
 namespace weft::agent::kube {
 
-/// Requests to one API server over libcurl: HTTP/2, all of them on one connection where the server lets them. One
-/// thread uses it; wake() is for any.
+/// Requests to one API server over libcurl: HTTP/2, several on a connection. None waits for another's connection
+/// (CURLOPT_PIPEWAIT): with libcurl 7.88 one that does can be forgotten when that connection breaks. One thread uses
+/// it; wake() is for any.
 class Http {
 public:
     /// Gets what a request brings, on the thread that turns. Lives until ended(), or until the Http ends.

@@ -97,7 +97,7 @@ struct KubeSource::State {
 
     // the loop's thread
     ObjectStore store;
-    uint64_t gather_until_ms = 0; ///< 0: nothing is gathered
+    bool gathering = false; ///< the timer runs
     size_t left_out = 0;
 
     // both
@@ -174,17 +174,17 @@ const std::string& KubeSource::name() const {
 
 bool KubeSource::ready() {
     uint64_t count = 0;
-    const uint64_t now_ms = monotonic_ms();
-    if (::read(state_->news.get(), &count, sizeof count) == sizeof count && state_->gather_until_ms == 0) {
-        state_->gather_until_ms = now_ms + gather_ms;
+    const bool due = ::read(state_->timer.get(), &count, sizeof count) == sizeof count;
+    const bool news = ::read(state_->news.get(), &count, sizeof count) == sizeof count;
+    if (due) { // what has come with it is loaded too
+        state_->gathering = false;
+        return true;
+    }
+    if (news && !std::exchange(state_->gathering, true)) {
         const itimerspec at{.it_interval = {}, .it_value = {.tv_sec = 0, .tv_nsec = gather_ms * 1'000'000}};
         timerfd_settime(state_->timer.get(), 0, &at, nullptr);
     }
-    static_cast<void>(::read(state_->timer.get(), &count, sizeof count));
-    if (state_->gather_until_ms == 0 || now_ms < state_->gather_until_ms)
-        return false;
-    state_->gather_until_ms = 0;
-    return true;
+    return false;
 }
 
 bool KubeSource::unsettled() {
