@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-# make build | tools | demo | test | fuzz | bench | profile | soak | kube-up | kube-test | kube-down | format | lint | clean.
+# make build | image | tools | demo | test | fuzz | bench | profile | soak | kube-up | kube-test | kube-down | format | lint | clean.
 # What each does: docs/development.md.
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
@@ -19,7 +19,7 @@ TSAN_TESTS := unit_base unit_io unit_source unit_pods unit_engine unit_metrics u
 GO_TOOLS := ./h1record ./h2client ./h2echo ./interop github.com/summerwind/h2spec/cmd/h2spec github.com/fullstorydev/grpcurl/cmd/grpcurl
 
 
-.PHONY: setup build tools dev demo demo-clean test test-cxx test-node test-tsan test-fuzz fuzz fuzz-nightly bench profile soak format \
+.PHONY: setup build image tools dev demo demo-clean test test-cxx test-node test-tsan test-fuzz fuzz fuzz-nightly bench profile soak format \
 	kube-up kube-test kube-down kube-clean lint clean
 
 build/.setup: setup.sh
@@ -38,6 +38,10 @@ build: setup
 	$(call configure,release)
 	@ninja -C build/release -j $(JOBS) --quiet weft-agent weft-l7engine weftctl
 	@echo "programs: build/release/bin"
+
+# What the chart runs: an OCI archive for podman, skopeo, ctr and docker. IMAGE=name:tag: another name.
+image: build
+	@$(PYTHON) cmake/image.py --archive build/image/weft.tar $(if $(IMAGE),--reference $(IMAGE))
 
 build/tools/.built: $(wildcard tests/interop/go/*.* tests/interop/go/*/*.go) | setup
 	@mkdir -p build/tools && cd tests/interop/go && \

@@ -23,7 +23,10 @@ def web(namespace, clients):
     """A service whose only pod is on the second node."""
     apply(echo_pod("web", namespace, "node2"), service("web", namespace))
     wait_for("condition=Ready", "pod/web", namespace=namespace)
-    return objects("service", "web", "--namespace", namespace)["spec"]["clusterIP"]
+    address = objects("service", "web", "--namespace", namespace)["spec"]["clusterIP"]
+    for client in clients.values():  # kube-proxy of each node takes its time
+        client.curls(f"http://{address}/", 1, "--retry", "20", "--retry-connrefused", "--retry-delay", "1")
+    return address
 
 
 def test_two_nodes_are_ready_and_run_the_version_that_was_built(nodes):
