@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Weft's image from the built programs: `make image`, or what the Dockerfile's last stage copies.
 
-  image.py --archive build/image/weft.tar [--reference weft:TAG]   an OCI archive
+  image.py --archive build/image/weft.tar [--reference NAME:TAG]   an OCI archive
   image.py --folder DIR                                            its files
 """
 import argparse
@@ -63,7 +63,7 @@ def main():
     kind = options.add_mutually_exclusive_group(required=True)
     kind.add_argument("--archive", type=pathlib.Path)
     kind.add_argument("--folder", type=pathlib.Path)
-    options.add_argument("--reference", default=f"weft:{version()}")
+    options.add_argument("--reference", default=f"localhost/weft:{version()}")
     chosen = options.parse_args()
     with tempfile.TemporaryDirectory() as work:
         made = image(chosen.reference, work)
