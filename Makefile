@@ -120,7 +120,7 @@ CLUSTER := $(PYTHON) tests/kube/cluster/cluster.py
 kube-up: build/.setup-kube
 	@$(CLUSTER) up
 
-kube-test: kube-up
+kube-test: kube-up image
 	@$(PYTEST) tests/kube
 
 kube-down:

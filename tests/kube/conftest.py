@@ -11,6 +11,7 @@ sys.path[:0] = [str(HERE), str(HERE / "cluster")]
 
 import pytest  # noqa: E402
 import settings  # noqa: E402
+import weft  # noqa: E402
 from kubectl import kubectl  # noqa: E402
 from node import Node  # noqa: E402
 from pods import Client, apply, wait_for  # noqa: E402
@@ -28,6 +29,12 @@ def nodes():
     """{name: Node} of a cluster that is up."""
     subprocess.run([sys.executable, settings.FOLDER / "cluster.py", "up"], check=True, timeout=UP_SECONDS)
     return {name: Node(name) for name in settings.NODES}
+
+
+@pytest.fixture(scope="session")
+def installed(nodes):
+    """Weft as the chart installs it by default, with the image of `make image`. It stays: the next run upgrades it."""
+    weft.install()
 
 
 @pytest.fixture(scope="module")
