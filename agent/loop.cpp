@@ -126,6 +126,12 @@ void Loop::on(const engine::CtlAsked& event) {
         control_.reply(event.token, {.ok = true, .error = "", .json = status()});
         return;
     }
+    if (event.request.verb == engine::CtlRequest::Verb::step_aside) {
+        log::info("stepping_aside", log::kv("engine_connected", engine_.connected()));
+        control_.reply(event.token, {.ok = true, .error = "", .json = engine_.connected() ? "true" : "false"});
+        settings_.step_aside();
+        return;
+    }
     const uint32_t wait = std::min(event.request.timeout_ms, sync_wait_max_ms);
     waiters_.push_back({.token = event.token, .deadline_ms = monotonic_ms() + wait});
     pods_.retry_now();

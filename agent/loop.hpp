@@ -3,6 +3,7 @@
 
 #include <atomic>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -53,6 +54,8 @@ public:
         bool adopted = false;        ///< pins of a former run are in force: an engine may come back with its listeners
         bool runs_engine = false;
         std::optional<engine::ProcessId> former_engine;
+        std::string group{};                ///< ready only with an engine of this group; empty: with any
+        std::function<void()> step_aside{}; ///< another agent asked for this one's place; called on the loop's thread
     };
 
     Loop(Settings settings, std::unique_ptr<Source> source, bpf::Datapath& datapath, Inbox& inbox,

@@ -105,7 +105,10 @@ std::string Loop::status() const {
 }
 
 void Loop::publish_readiness() {
-    const std::vector<std::string> lacking = missing();
+    std::vector<std::string> lacking = missing();
+    // During an upgrade another pod's engine may serve: that one is about to go.
+    if (lacking.empty() && !settings_.group.empty() && control_.engine().group != settings_.group)
+        lacking.emplace_back("an engine of another group serves, not this agent's own yet");
     metrics::AgentReport report{.engine_connected = engine_.connected(),
                                 .generation_wanted = generation_wanted_,
                                 .generation_applied = generation_applied_,

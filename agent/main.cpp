@@ -13,7 +13,7 @@ int main(int argc, char** argv) {
     // Before any thread starts, so that all of them inherit it: the main thread waits for these.
     sigset_t signals;
     sigemptyset(&signals);
-    for (const int number : {SIGTERM, SIGINT, SIGHUP})
+    for (const int number : {SIGTERM, SIGINT, SIGHUP, weft::agent::step_aside_signal})
         sigaddset(&signals, number);
     pthread_sigmask(SIG_BLOCK, &signals, nullptr);
     signal(SIGPIPE, SIG_IGN);

@@ -32,6 +32,14 @@ void bind(config::Flags& flags, Options& options) {
     flags.text("--root-namespace", options.root_namespace, "NAME", "whose policies may hold everywhere");
     flags.number("--engine-timeout", options.engine_timeout_ms, 100, 600'000,
                  "milliseconds of silence after which an engine counts as dead");
+    flags.number("--engine-drain-timeout", options.engine_drain_s, 0, 86'400,
+                 "seconds that an engine gets for open exchanges when another takes its place or the agent ends");
+    flags.text("--group", options.group, "NAME",
+               "only an engine of the same --group takes the place of one that serves (a pod's uid; upgrades)");
+    flags.toggle("--take-over", options.take_over,
+                 "take the place of an agent that runs on this socket, as soon as the source is read; it stands by");
+    flags.text("--daemonset", options.daemonset, "NAMESPACE/NAME",
+               "of --source kube: on exit keep what is in force, unless this DaemonSet is deleted (uninstalled)");
     flags.level("--log-level", options.log_level, "debug, info, warn or error");
     flags.toggle("--log-json", options.log_json, "one JSON object a line");
     flags.toggle("--keep", options.keep, "leave datapath and engine in force on exit (upgrades)");
@@ -41,6 +49,12 @@ void bind(config::Flags& flags, Options& options) {
 int refuse(const std::string& why) {
     std::fprintf(stderr, "weft-agent: %s\n", why.c_str());
     return 1;
+}
+
+bool is_namespaced_name(const std::string& text) {
+    const size_t slash = text.find('/');
+    return slash != std::string::npos && names::is_dns_label(text.substr(0, slash)) &&
+           names::is_dns_subdomain(text.substr(slash + 1));
 }
 
 } // namespace
@@ -68,6 +82,10 @@ std::optional<int> parse_options(int argc, const char* const* argv, Options& opt
         return refuse("--node-name: not a DNS subdomain: " + options.node_name);
     if (!options.kubepods_root.empty() && options.kubepods_root.front() != '/')
         return refuse("--kubepods-root: not an absolute path: " + options.kubepods_root);
+    if (!kube && !options.daemonset.empty())
+        return refuse("--daemonset: only with --source kube");
+    if (!options.daemonset.empty() && !is_namespaced_name(options.daemonset))
+        return refuse("--daemonset: not NAMESPACE/NAME: " + options.daemonset);
     if (kube && options.node_name.empty())
         return refuse("--node-name: missing (--source kube: which pods are this node's?)");
     if (!SocketAddress::parse(options.metrics_address))

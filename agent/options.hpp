@@ -31,6 +31,10 @@ struct Options {
     uint64_t engine_timeout_ms = 5000;
     log::Level log_level = log::Level::info;
     bool log_json = false;
+    std::string group;     ///< of agent and engine that belong together
+    std::string daemonset; ///< NAMESPACE/NAME; empty: none
+    uint64_t engine_drain_s = 5;
+    bool take_over = false;
     bool keep = false;
     bool cleanup = false;
 

@@ -9,6 +9,7 @@
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
+#include <functional>
 #include <iterator>
 #include <thread>
 
@@ -18,12 +19,14 @@
 #include "agent/bpf/probe.hpp"
 #include "agent/engine/control.hpp"
 #include "agent/inbox.hpp"
+#include "agent/kube/daemonset.hpp"
 #include "agent/kube/source.hpp"
 #include "agent/loop.hpp"
 #include "agent/metrics/collector.hpp"
 #include "agent/metrics/server.hpp"
 #include "agent/requirements.hpp"
 #include "agent/source/watched_directory.hpp"
+#include "agent/takeover.hpp"
 #include "config/base/log.hpp"
 
 namespace weft::agent {
@@ -52,9 +55,9 @@ std::optional<metrics::DatapathReport> datapath_report(Inbox& inbox) {
 class Agent {
 public:
     Agent(const Options& options, bpf::Datapath datapath, std::unique_ptr<Source> source, std::string cgroup,
-          bool adopted)
+          bool adopted, bool engine_comes)
         : options_(options), datapath_(std::move(datapath)), source_(std::move(source)), cgroup_(std::move(cgroup)),
-          adopted_(adopted) {}
+          adopted_(adopted), engine_comes_(engine_comes) {}
 
     std::expected<void, std::string> start() {
         auto control = engine::Control::start(control_settings(), counters_, collector_);
@@ -117,6 +120,9 @@ private:
             .engine_user = static_cast<uid_t>(options_.engine_user),
             .supply = {},
             .engine = std::nullopt,
+            .group = options_.group,
+            .drain_timeout_ms = static_cast<uint32_t>(options_.engine_drain_s * 1000),
+            .listeners_wait_ms = engine_comes_ ? engine_grace_ms : 0,
             .post = [this](engine::ControlEvent event) { return inbox_.put(std::move(event)); }};
         settings.supply.version = agent_version();
         settings.supply.engine_state_fd = datapath_.engine_state_fd();
@@ -152,7 +158,9 @@ private:
             .objects_file = options_.objects_file(),
             .adopted = adopted_,
             .runs_engine = !options_.engine.empty(),
-            .former_engine = std::nullopt};
+            .former_engine = std::nullopt,
+            .group = options_.group,
+            .step_aside = [] { kill(getpid(), step_aside_signal); }};
         if (!options_.engine.empty())
             settings.former_engine = engine::recorded_engine(options_.engine_state_file());
         return settings;
@@ -182,6 +190,7 @@ private:
     std::unique_ptr<Source> source_; ///< until the loop has it
     const std::string cgroup_;
     const bool adopted_;
+    const bool engine_comes_; ///< of the agent whose place this is, with its listeners
     metrics::Counters counters_;
     metrics::Collector collector_{counters_, agent_version()};
     Inbox inbox_;
@@ -194,7 +203,7 @@ private:
 int wait_for_signal() {
     sigset_t signals;
     sigemptyset(&signals);
-    for (const int number : {SIGTERM, SIGINT, SIGHUP})
+    for (const int number : {SIGTERM, SIGINT, SIGHUP, step_aside_signal})
         sigaddset(&signals, number);
     int number = 0;
     sigwait(&signals, &number);
@@ -232,53 +241,98 @@ std::expected<std::unique_ptr<Source>, std::string> open_source(const Options& o
     return *std::move(directory);
 }
 
-int run_locked(const Options& options) {
+/// Why the agent cannot run here; else the cgroup2 folder to attach to.
+std::expected<std::string, std::string> usable_cgroup(const Options& options) {
     std::string cgroup = options.cgroup;
     if (cgroup.empty()) {
         auto mount = bpf::find_cgroup2_mount();
         if (!mount)
-            return complain(mount.error(), exit_missing_requirement);
+            return std::unexpected(mount.error());
         cgroup = *std::move(mount);
     }
     if (const auto there = bpf::probe({.pin_dir = options.pin_dir, .cgroup = cgroup}); !there)
-        return complain(there.error(), exit_missing_requirement);
+        return std::unexpected(there.error());
     if (const auto inside = require_inside(cgroup); !inside)
-        return complain(inside.error(), exit_missing_requirement);
-    raise_descriptor_limit();
-    std::expected<std::unique_ptr<Source>, std::string> source = open_source(options);
-    if (!source)
-        return complain("--source " + options.source + ": " + source.error(), exit_failure);
+        return std::unexpected(inside.error());
+    return cgroup;
+}
+
+/// The DaemonSet of --daemonset, followed; nullptr: none was named. Its server was found before.
+std::unique_ptr<kube::DaemonSetWatch> follow_daemonset(const Options& options) {
+    const size_t slash = options.daemonset.find('/');
+    if (slash == std::string::npos)
+        return nullptr;
+    auto server = find_api_server(options);
+    if (!server)
+        return nullptr;
+    return std::make_unique<kube::DaemonSetWatch>(*std::move(server), options.daemonset.substr(0, slash),
+                                                  options.daemonset.substr(slash + 1));
+}
+
+struct Ended {
+    int exit_code = 0;
+    bool aside = false; ///< another agent takes the place
+};
+
+/// With the lock held, until a signal.
+Ended serve(const Options& options, const std::string& cgroup, std::unique_ptr<Source> source, bool engine_comes) {
     const bool adopted = !bpf::list_pins(options.pin_dir).empty();
     auto datapath = bpf::Datapath::open(
         {.pin_dir = options.pin_dir, .cgroup = cgroup, .engine_timeout_ns = options.engine_timeout_ms * 1'000'000U});
     if (!datapath)
-        return complain(datapath.error(), exit_failure);
+        return {.exit_code = complain(datapath.error(), exit_failure)};
     log::info("agent_started", log::kv("version", agent_version()), log::kv("source", options.source),
               log::kv("cgroup", cgroup), log::kv("pin_dir", options.pin_dir), log::kv("adopted", adopted));
-    Agent agent(options, *std::move(datapath), *std::move(source), cgroup, adopted);
+    Agent agent(options, *std::move(datapath), std::move(source), cgroup, adopted, engine_comes);
     if (const auto started = agent.start(); !started) {
         // What a former run has in force stays in force; what we have just made does not.
         agent.stop(adopted);
-        return complain(started.error(), exit_failure);
+        return {.exit_code = complain(started.error(), exit_failure)};
     }
+    const auto daemonset = follow_daemonset(options);
     const int number = wait_for_signal();
-    log::info("agent_stopping", log::kv("signal", number), log::kv("keep", options.keep));
-    agent.stop(options.keep);
-    return 0;
+    const bool aside = number == step_aside_signal;
+    const bool keep = options.keep || aside || (daemonset && daemonset->existence() != kube::Existence::deleted);
+    log::info("agent_stopping", log::kv("signal", number), log::kv("keep", keep));
+    agent.stop(keep);
+    return {.exit_code = 0, .aside = aside};
 }
 
 } // namespace
 
 int run_agent(const Options& options) {
-    const auto lock = lock_socket(options.lock_file());
-    if (!lock)
-        return complain(lock.error(), exit_failure);
-    const int exit_code = run_locked(options);
-    if (bpf::list_pins(options.pin_dir).empty()) { // nothing of ours is in force: nothing of ours is left
-        ::unlink(options.objects_file().c_str());
-        ::unlink(options.lock_file().c_str());
+    const auto cgroup = usable_cgroup(options);
+    if (!cgroup)
+        return complain(cgroup.error(), exit_missing_requirement);
+    raise_descriptor_limit();
+    for (UniqueFd lock;;) {
+        std::expected<std::unique_ptr<Source>, std::string> source = open_source(options);
+        if (!source)
+            return complain("--source " + options.source + ": " + source.error(), exit_failure);
+        Place place{.lock = std::move(lock)};
+        if (!place.lock) {
+            std::function<bool()> may_take_over;
+            if (options.take_over)
+                may_take_over = [&] { return !(*source)->unsettled(); };
+            auto taken = take_place(options.socket, options.lock_file(), may_take_over);
+            if (!taken)
+                return complain(taken.error(), exit_failure);
+            if (!*taken)
+                return 0;
+            place = **std::move(taken);
+        }
+        const Ended ended = serve(options, *cgroup, *std::move(source), place.engine_connected);
+        if (bpf::list_pins(options.pin_dir).empty()) { // nothing of ours is in force: nothing of ours is left
+            ::unlink(options.objects_file().c_str());
+            ::unlink(options.lock_file().c_str());
+        }
+        if (!ended.aside)
+            return ended.exit_code;
+        place.lock = {};
+        lock = stand_by(options.lock_file());
+        if (!lock)
+            return 0;
     }
-    return exit_code;
 }
 
 int clean_up(const Options& options) {

@@ -6,6 +6,7 @@
 
 #include <cerrno>
 #include <cstring>
+#include <utility>
 
 #include "config/proto/control.pb.h"
 #include "config/wire/channel.hpp"
@@ -33,6 +34,15 @@ std::expected<UniqueFd, std::string> connect_to(const std::string& path) {
     return std::unexpected("no agent at " + path + ": " + std::strerror(errno));
 }
 
+proto::CtlRequest::Verb to_proto(Verb verb) {
+    switch (verb) {
+    case Verb::status: return proto::CtlRequest::STATUS;
+    case Verb::sync: return proto::CtlRequest::SYNC;
+    case Verb::step_aside: return proto::CtlRequest::STEP_ASIDE;
+    }
+    std::unreachable();
+}
+
 } // namespace
 
 std::expected<Answer, std::string> ask(const std::string& socket, Verb verb, uint32_t timeout_ms) {
@@ -42,7 +52,7 @@ std::expected<Answer, std::string> ask(const std::string& socket, Verb verb, uin
     wire::FrameChannel channel(*std::move(fd));
     proto::ToAgent question;
     auto& request = *question.mutable_ctl();
-    request.set_verb(verb == Verb::status ? proto::CtlRequest::STATUS : proto::CtlRequest::SYNC);
+    request.set_verb(to_proto(verb));
     request.set_timeout_ms(timeout_ms);
     if (const auto sent = channel.send(as_bytes(wire::serialize_message(question)), {}, timeout_ms); !sent)
         return std::unexpected("the agent does not take the question: " + to_string(sent.error()));

@@ -15,7 +15,7 @@ struct Answer {
     Json json; ///< null if the agent sent none
 };
 
-enum class Verb : uint8_t { status, sync };
+enum class Verb : uint8_t { status, sync, step_aside };
 
 /// Asks the agent at `socket` and waits. The error is one line: the agent is not there, or did not answer.
 [[nodiscard]] std::expected<Answer, std::string> ask(const std::string& socket, Verb verb, uint32_t timeout_ms);

@@ -34,7 +34,8 @@ std::expected<std::unique_ptr<Control>, std::string> Control::start(Settings set
 Control::Control(Settings settings, UniqueFd listener, UniqueFd wake, metrics::Counters& counters,
                  metrics::Collector& collector)
     : settings_(std::move(settings)), listener_(std::move(listener)), wake_(std::move(wake)), counters_(counters),
-      collector_(collector), supply_(std::move(settings_.supply)) {}
+      collector_(collector), supply_(std::move(settings_.supply)),
+      listeners_by_ms_(monotonic_ms() + settings_.listeners_wait_ms) {}
 
 Control::~Control() {
     stop(Ending::keep_engine);
@@ -260,8 +261,8 @@ void Control::finish_engines() {
     accepting_ = false;
     if (process_)
         process_->retire();
-    each_engine([](EngineLink& link) { return link.drain(drain_timeout_ms); });
-    const uint64_t deadline = monotonic_ms() + drain_timeout_ms + drain_grace_ms;
+    each_engine([this](EngineLink& link) { return link.drain(settings_.drain_timeout_ms); });
+    const uint64_t deadline = monotonic_ms() + settings_.drain_timeout_ms + drain_grace_ms;
     const auto busy = [&] {
         return std::ranges::any_of(peers_, [](const auto& peer) { return peer->link.has_value(); }) ||
                (process_ && !process_->all().empty());
@@ -302,6 +303,7 @@ void Control::update_view() {
         view.connected = true;
         view.pid = current_->credentials.pid;
         view.version = current_->link->hello().version;
+        view.group = current_->link->hello().group;
         view.workers = current_->link->hello().workers;
     }
     if (process_) {

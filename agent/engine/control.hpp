@@ -27,8 +27,7 @@ inline constexpr size_t hello_listeners_max = 2 * offers_max; ///< two agents' w
 inline constexpr uint64_t first_message_wait_ms = 5000;       ///< a connection that says nothing is closed
 /// An engine process of ours that is not connected for so long is stuck: it is killed, and started anew.
 inline constexpr uint64_t connect_wait_ms = 15'000;
-inline constexpr uint32_t drain_timeout_ms = 5000; ///< given to engines that shall finish
-inline constexpr uint64_t drain_grace_ms = 1000;   ///< beyond it, before they are terminated
+inline constexpr uint64_t drain_grace_ms = 1000; ///< beyond it, before they are terminated
 
 /// What the control thread tells the loop.
 struct EngineArrived {
@@ -53,6 +52,7 @@ struct EngineView {
     bool connected = false;
     pid_t pid = 0;
     std::string version;
+    std::string group;
     uint32_t workers = 0;
     uint64_t starts = 0;
     std::string last_end; ///< of the process that this agent started; empty: none ended
@@ -67,7 +67,12 @@ public:
         uid_t engine_user = 0;
         Supply supply;                                 ///< without pods and snapshot
         std::optional<EngineProcess::Settings> engine; ///< absent: an engine comes by itself
-        std::function<bool(ControlEvent)> post;        ///< called on the control thread; must not wait. False: no room
+        /// While an engine serves, only one of this group takes its place; others are told to ask again.
+        std::string group{};
+        uint32_t drain_timeout_ms = 5000; ///< given to engines that shall finish
+        /// An engine of the former agent is on its way with its listeners: so long none without any is wanted.
+        uint64_t listeners_wait_ms = 0;
+        std::function<bool(ControlEvent)> post; ///< called on the control thread; must not wait. False: no room
     };
 
     /// Binds the socket and starts the thread. The error is one line.
@@ -114,6 +119,10 @@ private:
     Result<void> take_more(Peer& peer, const MoreListeners& more, std::vector<UniqueFd> fds);
     Result<void> welcome(Peer& peer, const EngineHello& hello, std::vector<UniqueFd> fds);
     [[nodiscard]] std::optional<DialSlotRange> free_dial_slots();
+    [[nodiscard]] bool takes_place(const EngineHello& hello) const;
+    [[nodiscard]] bool stands_by(const EngineHello& hello) const;
+    Result<void> send_to_standby(Peer& peer);
+    void drain(Peer& peer);
     Result<void> refuse_engine(Peer& peer, const std::string& error, const char* during);
     Result<void> take_from_engine(Peer& peer, ToAgent message);
     Result<void> take_ctl(Peer& peer, const CtlRequest& request);
@@ -141,6 +150,7 @@ private:
     uint64_t last_peer_id_ = 0;
     uint32_t next_dial_range_ = 0;
     std::optional<EngineProcess> process_;
+    uint64_t listeners_by_ms_ = 0;        ///< until then the engine that comes first shall bring listeners
     uint64_t connect_by_ms_ = UINT64_MAX; ///< while the process runs and is not connected
     std::string last_start_fault_;        ///< said once
     bool accepting_ = true;

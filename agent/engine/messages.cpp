@@ -35,7 +35,8 @@ Result<EngineHello> plain(const proto::EngineHello& message) {
                       .applied_generation = message.applied_generation(),
                       .workers = message.workers(),
                       .listeners = plain(message.listeners()),
-                      .listeners_to_come = message.listeners_to_come()};
+                      .listeners_to_come = message.listeners_to_come(),
+                      .group = bounded(message.group(), group_bytes_max)};
     return hello;
 }
 
@@ -114,6 +115,7 @@ Result<ToAgent> plain(const proto::CtlRequest& message) {
     switch (message.verb()) {
     case proto::CtlRequest::STATUS: return CtlRequest{CtlRequest::Verb::status, message.timeout_ms()};
     case proto::CtlRequest::SYNC: return CtlRequest{CtlRequest::Verb::sync, message.timeout_ms()};
+    case proto::CtlRequest::STEP_ASIDE: return CtlRequest{CtlRequest::Verb::step_aside, message.timeout_ms()};
     default: return fail(Code::invalid, "message: unknown verb");
     }
 }
@@ -158,6 +160,15 @@ std::string welcome_message(std::string_view version, DialSlotRange dial_slots) 
     welcome.set_version(std::string(version));
     welcome.set_dial_slots(dial_slots.count);
     welcome.set_dial_slots_begin(dial_slots.begin);
+    return wire::serialize_message(message);
+}
+
+std::string standby_message(std::string_view version) {
+    proto::ToEngine message;
+    auto& welcome = *message.mutable_welcome();
+    welcome.set_contract(contract_version());
+    welcome.set_version(std::string(version));
+    welcome.set_standby(true);
     return wire::serialize_message(message);
 }
 

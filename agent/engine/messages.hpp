@@ -16,6 +16,7 @@
 namespace weft::agent::engine {
 
 inline constexpr size_t version_bytes_max = 128; ///< of a peer's version text
+inline constexpr size_t group_bytes_max = 128;   ///< a pod's uid has 36
 /// Of all labels of one series: twice what the longest names of Kubernetes come to. A longer one is left out.
 inline constexpr size_t series_label_bytes_max = 4096;
 inline constexpr size_t metric_name_bytes_max = 128;
@@ -39,6 +40,7 @@ struct EngineHello {
     uint32_t workers = 0;
     std::vector<ListenerName> listeners; ///< as many as descriptors came with it
     uint32_t listeners_to_come = 0;      ///< in MoreListeners
+    std::string group;                   ///< --group
 };
 struct MoreListeners {
     std::vector<ListenerName> listeners;
@@ -66,7 +68,7 @@ struct PodReleased {
 };
 struct Draining {};
 struct CtlRequest {
-    enum class Verb : uint8_t { status, sync };
+    enum class Verb : uint8_t { status, sync, step_aside };
     Verb verb = Verb::status;
     uint32_t timeout_ms = 0;
 };
@@ -84,6 +86,8 @@ using ToAgent = std::variant<EngineHello, SnapshotApplied, SocketsWanted, StatsR
 
 [[nodiscard]] uint32_t contract_version();
 [[nodiscard]] std::string welcome_message(std::string_view version, DialSlotRange dial_slots);
+/// Not now: another engine serves.
+[[nodiscard]] std::string standby_message(std::string_view version);
 [[nodiscard]] std::string refusal_message(std::string_view version, std::string_view error);
 /// Checked as the engine will check it: what an engine would refuse, or never could read, is not worth sending. The
 /// error is one line.

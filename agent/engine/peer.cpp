@@ -110,6 +110,8 @@ Result<void> Control::welcome(Peer& peer, const EngineHello& hello, std::vector<
                                   std::to_string(contract_version());
         return refuse_engine(peer, error, "hello: contract version");
     }
+    if (stands_by(hello))
+        return send_to_standby(peer);
     const std::optional<DialSlotRange> dial_slots = free_dial_slots();
     if (!dial_slots)
         return refuse_engine(peer, std::to_string(engines_max) + " engines are connected, there is no room for more",
@@ -118,18 +120,49 @@ Result<void> Control::welcome(Peer& peer, const EngineHello& hello, std::vector<
     EngineArrived arrived{.hello = hello, .offers = {}};
     if (Result<void> greeted = peer.link->greet(hello, std::move(fds), arrived.offers); !greeted)
         return greeted;
-    if (current_ != nullptr) {
-        // Two engines: the newcomer serves, the other finishes what it has.
-        log::info("engine_replaced", log::kv("old_pid", current_->credentials.pid),
-                  log::kv("new_pid", peer.credentials.pid));
-        if (const Result<void> drained = current_->link->drain(drain_timeout_ms); !drained)
-            close_failed(*current_, drained.error());
-    }
-    current_ = &peer;
     log::info("engine_connected", log::kv("pid", peer.credentials.pid), log::kv("version", hello.version),
               log::kv("listeners_handed_back", hello.listeners.size()));
+    // Two engines: the newcomer serves, unless the other is of our own group and it is not. One finishes what it has.
+    if (current_ != nullptr && !takes_place(hello)) {
+        log::info("engine_late", log::kv("pid", peer.credentials.pid));
+        drain(peer);
+        return {};
+    }
+    if (current_ != nullptr) {
+        log::info("engine_replaced", log::kv("old_pid", current_->credentials.pid),
+                  log::kv("new_pid", peer.credentials.pid));
+        drain(*current_);
+    }
+    current_ = &peer;
+    listeners_by_ms_ = 0;
     settings_.post(std::move(arrived));
     return {};
+}
+
+/// Its own group's engine is the one that a running agent wants: the other ends with its pod.
+bool Control::takes_place(const EngineHello& hello) const {
+    return hello.group == settings_.group || current_->link->hello().group != settings_.group;
+}
+
+/// It serves nobody yet, so it loses nothing by waiting.
+bool Control::stands_by(const EngineHello& hello) const {
+    if (!hello.listeners.empty())
+        return false;
+    return current_ != nullptr ? hello.group != settings_.group : monotonic_ms() < listeners_by_ms_;
+}
+
+Result<void> Control::send_to_standby(Peer& peer) {
+    counters_.add(Event::connection_refused, "standby");
+    if (Result<void> queued = peer.channel.queue(as_bytes(standby_message(supply_.version)), {}); !queued)
+        return queued;
+    static_cast<void>(peer.channel.flush());
+    peer.closed = true;
+    return {};
+}
+
+void Control::drain(Peer& peer) {
+    if (const Result<void> drained = peer.link->drain(settings_.drain_timeout_ms); !drained)
+        close_failed(peer, drained.error());
 }
 
 /// A part of the dial slots that no connected engine has; the one given away last comes back last, since an engine

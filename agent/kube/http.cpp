@@ -15,8 +15,9 @@ namespace {
 
 constexpr long connect_timeout_ms = 5'000;
 constexpr long request_timeout_ms = 60'000;
-/// The server sends a bookmark about every minute.
-constexpr long silence_max_s = 180;
+/// A kind that nothing happens to gets no bookmarks either: only the end of the watch is sure to come. That the server
+/// is gone, keepalives tell.
+constexpr long silence_max_s = 2 * watch_min_s + 60;
 constexpr long keepalive_idle_s = 15;
 constexpr long keepalive_interval_s = 5;
 constexpr size_t token_bytes_max = 64U << 10U;

@@ -193,6 +193,7 @@ void Control::say_hello() {
     hello.set_instance(instance_);
     hello.set_applied_generation(applied_generation_);
     hello.set_workers(engine_.workers());
+    hello.set_group(settings_.group);
     hello.set_listeners_to_come(static_cast<uint32_t>(fds.size() - said));
     hello.mutable_listeners()->Add(names.begin(), names.begin() + static_cast<std::ptrdiff_t>(said));
     send(message, std::span(fds).first(said));
@@ -207,8 +208,10 @@ void Control::say_hello() {
 }
 
 void Control::disconnect(const char* reason, const std::string& detail) {
-    count("weft_l7_agent_disconnects_total", reason);
-    if (std::string_view(reason) != "closed")
+    count("weft_l7_agent_disconnects_total", standby_ ? "standby" : reason);
+    if (standby_)
+        log::debug("agent_connection_closed", log::kv("reason", "standby"));
+    else if (std::string_view(reason) != "closed")
         log::warn("agent_connection_closed", log::kv("reason", reason), log::kv("error", detail));
     else
         log::info("agent_connection_closed", log::kv("reason", reason));
@@ -281,6 +284,11 @@ Result<void> Control::on_welcome(const proto::Welcome& message, std::vector<Uniq
         log::error("agent_refused_engine", log::kv("error", message.error()));
         return fail(Code::refused, "Welcome.error");
     }
+    if (message.standby()) {
+        if (!std::exchange(standby_, true)) // once, not for each time that it asks again
+            log::info("engine_standby");
+        return {}; // the agent closes
+    }
     if (message.contract() != proto::CONTRACT_VERSION) {
         log::error("agent_contract_differs", log::kv("agent", message.contract()),
                    log::kv("engine", static_cast<uint32_t>(proto::CONTRACT_VERSION)));
@@ -294,6 +302,7 @@ Result<void> Control::on_welcome(const proto::Welcome& message, std::vector<Uniq
     if (!slots)
         return std::unexpected(slots.error());
     welcomed_ = true;
+    standby_ = false;
     reconnect_ms_ = settings_.reconnect_ms_min;
     said_unreachable_ = false;
     for (uint32_t worker = 0; worker < engine_.workers(); ++worker) {

@@ -26,6 +26,7 @@ namespace weft::l7 {
 struct ControlSettings {
     std::string socket_path;
     std::string version;
+    std::string group{}; ///< said to the agent
     uint64_t drain_timeout_ms = 30'000;
     uint64_t reconnect_ms_min = 20;
     uint64_t reconnect_ms_max = 1'000;
@@ -127,6 +128,7 @@ private:
     uint64_t connect_at_ms_ = 0;
     uint64_t reconnect_ms_;
     bool said_unreachable_ = false;
+    bool standby_ = false; ///< the agent has another engine
 
     std::map<uint32_t, std::vector<HeldListener>> listeners_;
     size_t listener_count_ = 0;

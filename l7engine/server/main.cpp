@@ -75,6 +75,7 @@ int serve(const weft::l7::Options& options, const weft::l7::MemoryWatch& memory)
     }
     Control link({.socket_path = options.socket,
                   .version = std::string(weft::config::version),
+                  .group = options.group,
                   .drain_timeout_ms = options.drain_timeout_ms,
                   .memory = &memory},
                  **engine, inbox);

@@ -47,6 +47,7 @@ private:
 
 void bind_process(config::Flags& flags, Options& options, Given& given) {
     flags.text("--socket", options.socket, "PATH", "the agent's Unix socket");
+    flags.text("--group", options.group, "NAME", "the agent's --group, if others may be there during an upgrade");
     flags.number("--workers", given.workers, 0, 1024, "worker threads; 0: one per CPU");
     flags.number("--user", options.user, 1, UINT32_MAX - 1, "uid and gid to run as when started by root");
     flags.number("--drain-timeout", given.drain_s, 0, day_s, "seconds that open exchanges get at the end");

@@ -14,6 +14,7 @@ namespace weft::l7 {
 /// The command line of weft-l7engine. An engine that the agent starts gets it by the agent's --engine-arg.
 struct Options {
     std::string socket = "/run/weft/agent.sock";
+    std::string group; ///< of the agent that it belongs to
     uint64_t user = 65532;
     uint64_t drain_timeout_ms = 30'000;
     log::Level log_level = log::Level::info;

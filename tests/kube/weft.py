@@ -44,7 +44,7 @@ def install(*arguments):
     """`helm upgrade --install` with the image as it is now; returns when every node runs it."""
     digest = import_image()
     helm("upgrade", "--install", RELEASE, CHART, "--namespace", NAMESPACE, "--create-namespace",
-         "--set", "image.pullPolicy=Never", "--set", f"podAnnotations.test/image={digest}", *arguments)
+         "--set", "image.pullPolicy=Never", "--set-string", f"podAnnotations.test/image={digest}", *arguments)
     wait_rolled_out()
 
 

@@ -287,7 +287,7 @@ TEST_F(ControlTest, OfTwoEnginesTheNewcomerServes) {
     second.hello(2);
     second.hear(Case::kWelcome);
     second.hear(Case::kGiveListeners);
-    EXPECT_EQ(first.hear(Case::kDrain).drain().timeout_ms(), drain_timeout_ms);
+    EXPECT_EQ(first.hear(Case::kDrain).drain().timeout_ms(), Control::Settings().drain_timeout_ms);
     EXPECT_EQ(next<EngineArrived>().hello.instance, 2U);
     // What the old one says about snapshots counts no more, but policy changes still reach it.
     publish(4);
