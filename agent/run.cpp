@@ -150,7 +150,7 @@ private:
                         .root_namespace = options_.root_namespace,
                         .gateway_classes = options_.gateway_classes,
                         .node = {.name = options_.node_name, .trusts_annotation = !options_.directory.empty()},
-                        .translate = true},
+                        .translate = !options_.directory.empty()},
             .version = agent_version(),
             .cgroup = cgroup_,
             .pin_dir = options_.pin_dir,

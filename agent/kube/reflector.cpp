@@ -304,7 +304,7 @@ void Reflector::retry_later(uint64_t now_ms, uint64_t most_ms, std::optional<uin
         wait_ms *= 2;
     wait_ms = std::min(wait_ms, most_ms);
     wait_ms = wait_ms / 2 + random_() % (wait_ms / 2 + 1); // by chance: not all nodes at once
-    due_ms_ = now_ms + std::max(wait_ms, std::min(least_ms.value_or(0), retry_max_ms));
+    due_ms_ = now_ms + std::max(wait_ms, std::min(least_ms.value_or(0), retry_after_max_ms));
 }
 
 } // namespace weft::agent::kube

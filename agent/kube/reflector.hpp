@@ -21,6 +21,8 @@ inline constexpr size_t error_bytes_max = 16U << 10U;       ///< kept of an answ
 inline constexpr uint64_t retry_min_ms = 100;               ///< after the first failure, then doubled
 inline constexpr uint64_t retry_unreachable_max_ms = 1'000; ///< no connection: nobody is burdened by a try
 inline constexpr uint64_t retry_max_ms = 30'000;            ///< an answer that is an error
+/// Of a Retry-After: a server that starts asks for 5 s and needs less. One that goes on failing is asked ever less often.
+inline constexpr uint64_t retry_after_max_ms = 1'000;
 inline constexpr uint64_t absent_retry_max_ms = 10'000;     ///< the kind's CRD is not there
 inline constexpr uint64_t watch_pause_ms = 1'000;           ///< at least, from one watch to the next
 inline constexpr uint64_t watch_min_s = 300;                ///< asked for; up to twice as long, by chance

@@ -43,7 +43,7 @@ def namespace(nodes, request):
     name = f"{request.module.__name__.removeprefix('test_').replace('_', '-')}-{uuid.uuid4().hex[:6]}"
     kubectl("create", "namespace", name)
     yield name
-    kubectl("delete", "namespace", name, "--timeout=60s", seconds=70)
+    kubectl("delete", "namespace", name, "--timeout=180s", seconds=190)
 
 
 @pytest.fixture(scope="module")

@@ -3,6 +3,8 @@
 `kubectl exec` (0.2 s), so what needs many requests makes them in one call."""
 import json
 import pathlib
+import time
+import uuid
 
 import yaml
 from kubectl import kubectl, objects
@@ -119,3 +121,24 @@ class Client:
         """A script in the pod, with tests/support on its path; its standard output."""
         return self.run("env", f"PYTHONPATH={IN_POD}", "python3", "-B", "-", *arguments, stdin=script,
                         seconds=seconds).stdout
+
+
+class SteadyLoad:
+    """tests/support/steady_load.py in a client's pod while the test goes on."""
+
+    def __init__(self, client, host, seconds, port=80, threads=2, requests_per_connection=1):
+        # Its result is a file in the pod: the connection of `kubectl exec` would not outlive an API server.
+        self.client, self.seconds, self.path = client, seconds, f"/tmp/load-{uuid.uuid4().hex}.json"
+        load = f"python3 -B {IN_POD}/steady_load.py {host} {port} {seconds} {threads} {requests_per_connection}"
+        client.run("sh", "-c", f"({load} >{self.path}.new 2>&1; mv {self.path}.new {self.path}) >/dev/null 2>&1 </dev/null &")
+
+    def result(self):
+        """{"requests", "connections", "failed", "failures"}, when its time is over."""
+        deadline = time.monotonic() + self.seconds + 30
+        while True:
+            done = self.client.run("cat", self.path, check=False)
+            if done.returncode == 0:
+                return json.loads(done.stdout)
+            if time.monotonic() >= deadline:
+                raise Failed(f"{self.client.name}: the load has no result: {done.stderr}")
+            time.sleep(0.5)

@@ -1,30 +1,20 @@
 # SPDX-License-Identifier: Apache-2.0
 """A rolling update of the DaemonSet while clients of both nodes go on."""
-import json
-import subprocess
-import threading
-
 import pytest
 import settings
 import weft
 from kubectl import kubectl
-from pods import IN_POD, apply, echo_pod, service, wait_for
+from pods import SteadyLoad, apply, echo_pod, service, wait_for
+from waypoint import gateway, methods, policy
 
 LOAD_SECONDS = 40
-GATEWAY = {"apiVersion": "gateway.networking.k8s.io/v1", "kind": "Gateway",
-           "spec": {"gatewayClassName": "weft-waypoint",
-                    "listeners": [{"name": "mesh", "port": 15008, "protocol": "HBONE"}]}}
-ONLY_GET = {"apiVersion": "security.istio.io/v1", "kind": "AuthorizationPolicy",
-            "spec": {"targetRefs": [{"group": "gateway.networking.k8s.io", "kind": "Gateway", "name": "waypoint"}],
-                     "rules": [{"to": [{"operation": {"methods": ["GET"]}}]}]}}
 
 
 @pytest.fixture(scope="module")
 def guarded(installed, namespace, clients):
     """A service with a policy, its pods on both nodes: {client's node: Client}."""
     kubectl("label", "namespace", namespace, "istio.io/dataplane-mode=ambient")
-    meta = {"namespace": namespace}
-    apply({**GATEWAY, "metadata": {**meta, "name": "waypoint"}}, {**ONLY_GET, "metadata": {**meta, "name": "get"}},
+    apply(gateway(namespace), policy(namespace, "get", methods("GET")),
           *(echo_pod(f"web-{node}", namespace, node, {"app": "web"}) for node in settings.NODES),
           service("web", namespace, labels={"istio.io/use-waypoint": "waypoint"}))
     wait_for("condition=Ready", "pod", "--all", namespace=namespace)
@@ -34,24 +24,8 @@ def guarded(installed, namespace, clients):
     return clients
 
 
-class Background:
-    """The load of one client while the test goes on."""
-
-    def __init__(self, client, *arguments):
-        self.thread = threading.Thread(target=self._run, args=(client, arguments))
-        self.thread.start()
-
-    def _run(self, client, arguments):
-        self.said = client.run("python3", "-B", f"{IN_POD}/steady_load.py", *map(str, arguments),
-                               seconds=LOAD_SECONDS + 30, check=False)
-
-    def result(self):
-        self.thread.join()
-        return json.loads(self.said.stdout) if self.said.stdout else {"failures": [self.said.stderr], "failed": 1}
-
-
 def test_a_rolling_update_loses_no_connection_and_no_request(guarded):
-    loads = {(node, each): Background(client, "web", 80, LOAD_SECONDS, 2, each)
+    loads = {(node, each): SteadyLoad(client, "web", LOAD_SECONDS, requests_per_connection=each)
              for node, client in guarded.items() for each in (1, 20)}
     before = {node: weft.agent_pod(node) for node in settings.NODES}
     kubectl("rollout", "restart", f"daemonset/{weft.RELEASE}", "--namespace", weft.NAMESPACE)

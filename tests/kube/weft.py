@@ -6,6 +6,8 @@ import os
 import pathlib
 import subprocess
 import time
+import urllib.error
+import urllib.request
 
 import settings
 from kubectl import kubectl, objects
@@ -78,14 +80,28 @@ def weftctl(node, *arguments, seconds=30.0, check=True):
 
 
 def status(node):
-    return json.loads(weftctl(node, "status", "--json").stdout)
+    return json.loads(weftctl(node, "status", "-o", "json").stdout)
 
 
 def metrics(node):
     """The text of a node's metrics port, as scraped from the machine."""
-    url = f"http://{settings.node_address(node)}:{METRICS_PORT}/metrics"
-    return subprocess.run(["curl", "-sS", "--fail", "--max-time", "10", url], capture_output=True, text=True,
-                          check=True).stdout
+    status, text = _get(node, "/metrics")
+    if status != 200:
+        raise Failed(f"{node}: /metrics: status {status}")
+    return text
+
+
+def probe(node, path):
+    """The HTTP status of /readyz or /healthz."""
+    return _get(node, path)[0]
+
+
+def _get(node, path):
+    try:
+        with urllib.request.urlopen(f"http://{settings.node_address(node)}:{METRICS_PORT}{path}", timeout=10) as answer:
+            return answer.status, answer.read().decode()
+    except urllib.error.HTTPError as error:
+        return error.code, error.read().decode()
 
 
 def sync(timeout=30):
@@ -97,12 +113,12 @@ def sync(timeout=30):
 
 
 def wait_until(condition, seconds, what):
-    """Returns the first truthy value of condition()."""
+    """Returns the first truthy value of condition(). `what` may be a function, for what is only known at the end."""
     deadline = time.monotonic() + seconds
     while True:
         value = condition()
         if value:
             return value
         if time.monotonic() >= deadline:
-            raise Failed(f"{what}: not within {seconds:g} s")
+            raise Failed(f"{what() if callable(what) else what}: not within {seconds:g} s")
         time.sleep(0.2)
