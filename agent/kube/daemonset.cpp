@@ -28,7 +28,7 @@ DaemonSetFollower::Ask DaemonSetFollower::next() const {
     const std::string collection = "/apis/apps/v1/namespaces/" + ns_ + "/daemonsets";
     if (!watching_)
         return {.path = collection + "/" + name_, .watch = false};
-    return {.path = collection + "?watch=1&allowWatchBookmarks=true&fieldSelector=metadata.name%3D" + name_ +
+    return {.path = collection + "?watch=true&allowWatchBookmarks=true&fieldSelector=metadata.name%3D" + name_ +
                     "&resourceVersion=" + resource_version_ + "&timeoutSeconds=" + std::to_string(watch_min_s),
             .watch = true};
 }

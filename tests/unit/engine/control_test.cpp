@@ -300,6 +300,68 @@ TEST_F(ControlTest, OfTwoEnginesTheNewcomerServes) {
     EXPECT_EQ(next<EngineApplied>().error, "no");
 }
 
+TEST_F(ControlTest, WhileAnEngineServesOneOfAnotherGroupStandsBy) {
+    start(std::nullopt, "new-pod");
+    FakePeer old(path_);
+    old.hello(1, 0, "old-pod");
+    EXPECT_FALSE(old.hear(Case::kWelcome).welcome().standby()); // without any other it serves, whoever it is
+    next<EngineArrived>();
+    FakePeer restarted(path_);
+    restarted.hello(2, 0, "old-pod");
+    EXPECT_TRUE(restarted.hear(Case::kWelcome).welcome().standby());
+    EXPECT_TRUE(restarted.is_cut_off());
+    FakePeer own(path_);
+    own.hello(3, 0, "new-pod");
+    EXPECT_FALSE(own.hear(Case::kWelcome).welcome().standby());
+    old.hear(Case::kDrain);
+    EXPECT_EQ(next<EngineArrived>().hello.instance, 3U);
+    EXPECT_EQ(counters_.total(metrics::Event::connection_refused), 1U);
+    EXPECT_EQ(bad_messages(), 0U);
+}
+
+TEST_F(ControlTest, ALateEngineOfAnotherGroupFinishesWhatItHas) {
+    const LabNetns lab("e");
+    start(std::nullopt, "new-pod");
+    FakePeer own(path_);
+    own.hello(1, 0, "new-pod");
+    own.hear(Case::kWelcome);
+    next<EngineArrived>();
+    const CapturePtr pod = capture(lab, 3);
+    FakePeer late(path_);
+    late.hello(2, 0, "old-pod", pod->listeners[0].get());
+    EXPECT_FALSE(late.hear(Case::kWelcome).welcome().standby());
+    late.hear(Case::kDrain);
+    EXPECT_TRUE(own.hears_nothing());
+}
+
+TEST_F(ControlTest, TheEngineThatHasTheListenersComesFirst) {
+    const LabNetns lab("e");
+    start(std::nullopt, "new-pod", wait_ms);
+    FakePeer own(path_);
+    own.hello(1, 0, "new-pod");
+    EXPECT_TRUE(own.hear(Case::kWelcome).welcome().standby());
+    const CapturePtr pod = capture(lab, 3);
+    FakePeer old(path_);
+    old.hello(2, 0, "old-pod", pod->listeners[0].get());
+    EXPECT_FALSE(old.hear(Case::kWelcome).welcome().standby());
+    EXPECT_EQ(next<EngineArrived>().offers.size(), 1U);
+    FakePeer again(path_);
+    again.hello(1, 0, "new-pod");
+    EXPECT_FALSE(again.hear(Case::kWelcome).welcome().standby());
+    old.hear(Case::kDrain);
+}
+
+TEST_F(ControlTest, TheEngineThatIsAwaitedMayNeverCome) {
+    start(std::nullopt, "new-pod", 50);
+    for (const uint64_t deadline = monotonic_ms() + wait_ms; monotonic_ms() < deadline;) {
+        FakePeer own(path_);
+        own.hello(1, 0, "new-pod");
+        if (!own.hear(Case::kWelcome).welcome().standby())
+            return;
+    }
+    FAIL() << "it stands by for ever";
+}
+
 TEST_F(ControlTest, SocketsAreMadeInThePodAndMarked) {
     const LabNetns lab("e");
     const CapturePtr pod = capture(lab, 3);

@@ -33,7 +33,9 @@ public:
     void say_raw(std::string_view bytes) const {
         EXPECT_EQ(::send(channel_.fd(), bytes.data(), bytes.size(), MSG_NOSIGNAL), static_cast<ssize_t>(bytes.size()));
     }
-    void hello(uint64_t instance = 1, uint64_t applied = 0) {
+    /// With a listener, it says that it has served.
+    void hello(uint64_t instance = 1, uint64_t applied = 0, const std::string& group = "",
+               std::optional<int> listener = std::nullopt) {
         proto::ToAgent message;
         auto& hello = *message.mutable_engine_hello();
         hello.set_contract(proto::CONTRACT_VERSION);
@@ -41,7 +43,11 @@ public:
         hello.set_instance(instance);
         hello.set_applied_generation(applied);
         hello.set_workers(2);
-        say(message);
+        hello.set_group(group);
+        if (!listener)
+            return say(message);
+        hello.add_listeners()->set_pod_id(3);
+        say(message, {*listener});
     }
     /// The next message, of this kind; its descriptors are in fds().
     proto::ToEngine hear(proto::ToEngine::MessageCase kind) {
@@ -91,12 +97,15 @@ protected:
         control_.reset();
         ::unlink(path_.c_str());
     }
-    void start(std::optional<EngineProcess::Settings> engine) {
+    void start(std::optional<EngineProcess::Settings> engine, const std::string& group = "",
+               uint64_t listeners_wait_ms = 0) {
         control_.reset();
         Control::Settings settings{.socket_path = path_,
                                    .engine_user = 65532,
                                    .supply = {},
                                    .engine = std::move(engine),
+                                   .group = group,
+                                   .listeners_wait_ms = listeners_wait_ms,
                                    .post = [this](ControlEvent event) {
                                        const std::lock_guard lock(mutex_);
                                        events_.push_back(std::move(event));

@@ -193,11 +193,15 @@ TEST(Reflector, a_server_that_is_back_and_not_ready_is_asked_again_soon) {
     EXPECT_LE(s.reflector.due_ms() - back_ms, 3'000U);
 }
 
-TEST(Reflector, waits_as_long_as_the_server_asks) {
+TEST(Reflector, heeds_the_time_that_the_server_asks_for_up_to_a_limit) {
     Subject s;
     s.ask();
-    s.reflector.ended({.status = 429, .error = "", .retry_after_ms = 7'000}, s.now_ms);
-    EXPECT_GE(s.reflector.due_ms(), s.now_ms + 7'000);
+    s.reflector.ended({.status = 429, .error = "", .retry_after_ms = 700}, s.now_ms);
+    EXPECT_GE(s.reflector.due_ms(), s.now_ms + 700);
+    Subject starting;
+    starting.ask();
+    starting.reflector.ended({.status = 503, .error = "", .retry_after_ms = 7'000}, starting.now_ms);
+    EXPECT_EQ(starting.reflector.due_ms(), starting.now_ms + retry_after_max_ms);
 }
 
 TEST(Reflector, a_server_that_ends_watches_at_once_is_not_asked_in_a_loop) {
