@@ -8,6 +8,7 @@ import uuid
 
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE), str(HERE / "cluster")]
+sys.path.append(str(HERE.parent / "support"))
 
 import pytest  # noqa: E402
 import settings  # noqa: E402

@@ -10,6 +10,7 @@ import urllib.error
 import urllib.request
 
 import settings
+from exposition import Metrics
 from kubectl import kubectl, objects
 from node import Node
 from settings import PROGRAMS, REPOSITORY, Failed
@@ -84,11 +85,11 @@ def status(node):
 
 
 def metrics(node):
-    """The text of a node's metrics port, as scraped from the machine."""
+    """One scrape of a node's metrics port, from the machine."""
     status, text = _get(node, "/metrics")
     if status != 200:
         raise Failed(f"{node}: /metrics: status {status}")
-    return text
+    return Metrics(text)
 
 
 def probe(node, path):

@@ -28,6 +28,7 @@ class Program(NamedTuple):
     package: str
     version: str
     flags: str = ""
+    tags: str = ""
 
 
 def _kubernetes(name):
@@ -51,7 +52,11 @@ def programs():
     return [*kubernetes,
             Program("coredns", "coredns", ".", settings.module_version("coredns", "github.com/coredns/coredns")),
             Program("helm", "helm", "helm.sh/helm/v3/cmd/helm", helm,
-                    f"-X helm.sh/helm/v3/internal/version.version={helm}")]
+                    f"-X helm.sh/helm/v3/internal/version.version={helm}"),
+            # Of its ways to discover targets only Kubernetes': the others are most of what would be compiled.
+            Program("prometheus", "prometheus", "github.com/prometheus/prometheus/cmd/prometheus",
+                    settings.module_version("prometheus", "github.com/prometheus/prometheus"),
+                    tags="remove_all_sd,enable_kubernetes_sd")]
 
 
 def ensure():
@@ -78,7 +83,7 @@ def _ensure_program(program):
     stamp.unlink(missing_ok=True)
     fresh = PROGRAMS / f".{program.name}.new"
     _go(program.module, f"build-{program.name}", BUILD_SECONDS, "build", "-ldflags", f"-s -w {program.flags}",
-        "-o", fresh, program.package)
+        *(["-tags", program.tags] if program.tags else []), "-o", fresh, program.package)
     fresh.rename(PROGRAMS / program.name)
     stamp.write_text(wanted)
     say(f"built {program.name} in {time.monotonic() - began:.0f} s")
