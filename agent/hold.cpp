@@ -59,6 +59,13 @@ std::vector<std::string> reasons_to_hold(const LoadResult& loaded, const std::op
             reason += ": " + entry.faults.front().field + " " + entry.faults.front().message;
         reasons.push_back(reason + "; to go on, repair it or delete it");
     });
+    // Its objects were not deleted: nobody can say anything about them.
+    for (const std::string& kind : loaded.absent) {
+        const auto one = lost.lower_bound(kind + " ");
+        if (one != lost.end() && one->starts_with(kind + " "))
+            reasons.push_back("the API server does not serve " + kind + ", and " + *one +
+                              " was in force; to go on, install the CRD again, or end the mesh with --cleanup");
+    }
     if (former && lost.empty() && (loaded.store.size() != 0 || former->empty()))
         return reasons; // a broken file, if there is one, had nothing in force that is not there
     for (const std::string& file : loaded.unread) {

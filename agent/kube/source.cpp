@@ -234,6 +234,8 @@ LoadResult KubeSource::load(const ObjectStore& /*previous*/) {
             report("", kind_name(kind) + ": " + views[i].fault);
         for (const std::string& fault : views[i].nameless)
             report("", kind_name(kind) + ": " + fault);
+        if (views[i].absent)
+            result.absent.emplace_back(kind.kind);
         if (!views[i].synced) {
             result.unread.push_back(kind_name(kind));
             result.unreadable.push_back(kind_name(kind));

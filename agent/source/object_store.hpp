@@ -85,6 +85,7 @@ struct LoadResult {
     std::vector<std::string> unread;     ///< files, or the directory itself, of which not all was taken
     std::vector<std::string> unreadable; ///< those of them of which nothing could be read
     size_t ignored = 0;                  ///< objects of kinds that Weft does not read
+    std::vector<std::string> absent{};   ///< kinds that the source does not have at all ("HTTPRoute")
 };
 
 /// Files by name. Null: the file is there but could not be read, `unreadable` says why.

@@ -29,6 +29,19 @@ LoadResult first_load(const char* text, const char* beside = nullptr) {
     return merge({}, std::move(files));
 }
 
+TEST(Hold, AKindThatIsNotServedHoldsIfItsObjectsWereInForce) {
+    LoadResult loaded = first_load(good);
+    loaded.absent = {"AuthorizationPolicy", "HTTPRoute"};
+    EXPECT_TRUE(reasons_to_hold(loaded, ObjectIds{"Namespace a"}).empty());
+    EXPECT_TRUE(reasons_to_hold(loaded, ObjectIds{"Namespace a", "Namespace gone"}).empty());
+    const auto reasons = reasons_to_hold(loaded, ObjectIds{"AuthorizationPolicy default/x", "Namespace a"});
+    ASSERT_EQ(reasons.size(), 1U);
+    EXPECT_NE(
+        reasons.front().find("does not serve AuthorizationPolicy, and AuthorizationPolicy default/x was in force"),
+        std::string::npos);
+    EXPECT_TRUE(reasons_to_hold(loaded, std::nullopt).empty());
+}
+
 TEST(Hold, OnlyWhatMayHaveBeenInForceAndIsMissingHolds) {
     struct Row {
         const char* text;
