@@ -20,7 +20,7 @@ GO_TOOLS := ./h1record ./h2client ./h2echo ./interop github.com/summerwind/h2spe
 
 
 .PHONY: setup build image tools dev demo demo-clean test test-cxx test-node test-tsan test-fuzz fuzz fuzz-nightly bench profile soak format \
-	kube-up kube-test kube-down kube-clean lint clean
+	kube-up kube-test kube-down kube-clean test-kube lint clean
 
 build/.setup: setup.sh
 	./setup.sh
@@ -70,7 +70,7 @@ demo: build
 demo-clean:
 	@$(PYTHON) tests/demo/demo.py --clean
 
-test: test-cxx test-node test-tsan test-fuzz
+test: test-cxx test-node test-tsan test-fuzz test-kube
 	@echo "make test: all tiers passed"
 
 test-cxx: dev
@@ -122,6 +122,12 @@ kube-up: build/.setup-kube
 
 kube-test: kube-up image
 	@$(PYTEST) tests/kube
+
+# The same on a cluster of its own: one that is up already is used and stays.
+test-kube: build/.setup-kube image
+	@up=$$($(CLUSTER) is-up && echo yes || echo no); status=0; \
+	$(CLUSTER) up && $(PYTEST) tests/kube || status=$$?; \
+	[ $$up = yes ] || $(CLUSTER) down || status=1; exit $$status
 
 kube-down:
 	@$(CLUSTER) down

@@ -48,11 +48,15 @@ def programs():
     """In the order of building: the API server first, whose packages most others share."""
     kubernetes = [_kubernetes(name) for name in ("kube-apiserver", "kubectl", "kubelet", "kube-controller-manager",
                                                  "kube-scheduler", "kube-proxy")]
+    version = settings.module_version("kube", "k8s.io/kubernetes")
     helm = settings.module_version("helm", "helm.sh/helm/v3")
     return [*kubernetes,
             Program("coredns", "coredns", ".", settings.module_version("coredns", "github.com/coredns/coredns")),
             Program("helm", "helm", "helm.sh/helm/v3/cmd/helm", helm,
-                    f"-X helm.sh/helm/v3/internal/version.version={helm}"),
+                    " ".join([f"-X helm.sh/helm/v3/internal/version.version={helm}",
+                              *(f"-X helm.sh/helm/v3/pkg/{package}.k8sVersion{part}={number}"
+                                for package in ("chartutil", "lint/rules")
+                                for part, number in zip(("Major", "Minor"), version[1:].split(".")))])),
             # Of its ways to discover targets only Kubernetes': the others are most of what would be compiled.
             Program("prometheus", "prometheus", "github.com/prometheus/prometheus/cmd/prometheus",
                     settings.module_version("prometheus", "github.com/prometheus/prometheus"),

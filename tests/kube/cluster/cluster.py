@@ -193,6 +193,8 @@ def main(verb):
         if verb == "build":
             build()
             return
+        if verb == "is-up":
+            sys.exit(0 if STAMPS_FILE.exists() else 1)
         if verb == "up":
             up()
             say(f"export KUBECONFIG={KUBECONFIG} PATH={PROGRAMS}:$PATH")
@@ -207,7 +209,7 @@ def main(verb):
 
 
 if __name__ == "__main__":
-    if sys.argv[1:] not in (["build"], ["up"], ["down"], ["clean"]):
+    if sys.argv[1:] not in (["build"], ["up"], ["is-up"], ["down"], ["clean"]):
         sys.exit(__doc__)
     try:
         main(sys.argv[1])
