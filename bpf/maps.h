@@ -45,6 +45,15 @@ struct {
     __uint(pinning, LIBBPF_PIN_BY_NAME);
 } inbound_ports __weak SEC(".maps");
 
+/* Writer: agent. Reader: connect. One entry, never full. */
+struct {
+    __uint(type, BPF_MAP_TYPE_ARRAY);
+    __uint(max_entries, 1);
+    __type(key, __u32);
+    __type(value, struct weft_kubelet);
+    __uint(pinning, LIBBPF_PIN_BY_NAME);
+} kubelets __weak SEC(".maps");
+
 /* Writer: agent. Reader: connect. Full: the agent reports it; the service is reached as without Weft, and judged at
  * the server's side. */
 struct {
@@ -104,7 +113,7 @@ struct {
     __uint(type, BPF_MAP_TYPE_LRU_HASH);
     __uint(max_entries, WEFT_FLOWS_MAX);
     __type(key, struct weft_flow_key);
-    __type(value, __u8); /* WEFT_FLOW_JUDGED */
+    __type(value, __u8); /* WEFT_FLOW_JUDGED, WEFT_FLOW_PROBE */
     __uint(pinning, LIBBPF_PIN_BY_NAME);
 } flows __weak SEC(".maps");
 
@@ -157,6 +166,9 @@ struct {
     __type(value, __u64);
     __uint(pinning, LIBBPF_PIN_BY_NAME);
 } pod_refusals __weak SEC(".maps");
+
+/* Set by the agent before load: this kernel lets a connect hook see the task. Without, nobody is the kubelet. */
+const volatile bool tasks_visible __weak = false;
 
 /* Set by the agent before load: an engine that was silent for longer counts as dead. */
 const volatile __u64 engine_timeout_ns __weak = 0;

@@ -80,9 +80,14 @@ public:
     /// The socket's connects are never redirected and its flows count as judged.
     Result<void> mark_engine_socket(int fd);
 
+    /// Whose connects to pods of this node are probes, and pass whatever the policies say. All zero: nobody's.
+    Result<void> set_kubelet(const abi::weft_kubelet& kubelet);
+    /// False: this kernel does not show the connect hook who connects, so probes are judged.
+    [[nodiscard]] bool recognises_kubelet() const;
+
     /// The SK_STORAGE map of set_listener()'s marks; borrowed.
     [[nodiscard]] int inbound_marks_fd() const;
-    /// Whether steer would pass this connection because the engine made it.
+    /// Whether steer would pass this connection because the engine made it, or as a probe of the kubelet.
     [[nodiscard]] bool is_judged(const SocketAddress& client, const SocketAddress& server) const;
 
     /// For the engine to mmap; borrowed.
