@@ -149,6 +149,7 @@ private:
             .cgroup = cgroup_,
             .pin_dir = options_.pin_dir,
             .kubepods_root = options_.kubepods_root,
+            .kubelet_port = static_cast<uint16_t>(options_.kubelet_port),
             .objects_file = options_.objects_file(),
             .adopted = adopted_,
             .runs_engine = !options_.engine.empty(),
