@@ -6,10 +6,6 @@
 
 #include <chrono>
 #include <cstdio>
-#include <cstdlib>
-#include <filesystem>
-#include <fstream>
-#include <iterator>
 #include <thread>
 
 #include "agent/bpf/datapath.hpp"
@@ -30,7 +26,6 @@ namespace weft::agent {
 namespace {
 
 constexpr uint32_t scrape_wait_ms = 1000;
-constexpr const char* service_account_folder = "/var/run/secrets/kubernetes.io/serviceaccount";
 /// After nothing is redirected any more, before the engine stops accepting: what already is in its backlog is accepted.
 constexpr auto backlog_wait = std::chrono::milliseconds(100);
 
@@ -202,27 +197,9 @@ int wait_for_signal() {
     return number;
 }
 
-std::expected<kube::ApiServer, std::string> find_api_server(const Options& options) {
-    if (options.kubeconfig.empty()) {
-        const auto environment = [](const char* name) {
-            const char* value = std::getenv(name);
-            return value == nullptr ? std::nullopt : std::optional<std::string>(value);
-        };
-        return kube::in_cluster(environment, service_account_folder);
-    }
-    std::ifstream file(options.kubeconfig);
-    const std::string text{std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>()};
-    if (!file)
-        return std::unexpected("--kubeconfig: cannot read " + options.kubeconfig);
-    auto server = kube::read_kubeconfig(text, std::filesystem::path(options.kubeconfig).parent_path());
-    if (!server)
-        return std::unexpected("--kubeconfig: " + options.kubeconfig + ": " + server.error());
-    return server;
-}
-
 std::expected<std::unique_ptr<Source>, std::string> open_source(const Options& options) {
     if (options.directory.empty()) {
-        auto server = find_api_server(options);
+        auto server = kube::find_api_server(options.kubeconfig);
         if (!server)
             return std::unexpected(server.error());
         return std::make_unique<kube::KubeSource>(*std::move(server));

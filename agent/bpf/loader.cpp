@@ -15,6 +15,7 @@
 
 #include "agent/bpf/layout.hpp"
 #include "agent/bpf/pins.hpp"
+#include "agent/bpf/probe.hpp"
 #include "bpf/abi.h"
 #include "config/base/log.hpp"
 
@@ -139,8 +140,7 @@ std::expected<datapath_bpf*, std::string> load_datapath(const std::string& pin_d
     if (!*adopt)
         discard();
     skeleton->rodata->engine_timeout_ns = engine_timeout_ns;
-    skeleton->rodata->tasks_visible =
-        libbpf_probe_bpf_helper(BPF_PROG_TYPE_CGROUP_SOCK_ADDR, BPF_FUNC_get_current_task_btf, nullptr) == 1;
+    skeleton->rodata->tasks_visible = shows_tasks();
     if (datapath_bpf__load(skeleton.get()) != 0) {
         std::string reason = load_failure("BPF programs cannot be loaded");
         if (!*adopt)

@@ -5,11 +5,17 @@
 
 #include <array>
 #include <cstdint>
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <iterator>
 
 #include "agent/source/yaml.hpp"
 
 namespace weft::agent::kube {
 namespace {
+
+constexpr const char* service_account_folder = "/var/run/secrets/kubernetes.io/serviceaccount";
 
 std::optional<std::string> decode_base64(std::string_view text) {
     static constexpr std::string_view alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
@@ -164,6 +170,30 @@ std::expected<ApiServer, std::string> read_kubeconfig(std::string_view text, con
     if (const auto why = take_user(user, folder, out))
         return std::unexpected(*why);
     return out;
+}
+
+std::expected<ApiServer, std::string> find_api_server(const std::string& kubeconfig) {
+    if (kubeconfig.empty()) {
+        const auto environment = [](const char* name) {
+            const char* value = std::getenv(name);
+            return value == nullptr ? std::nullopt : std::optional<std::string>(value);
+        };
+        return in_cluster(environment, service_account_folder);
+    }
+    std::ifstream file(kubeconfig);
+    const std::string text{std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>()};
+    if (!file)
+        return std::unexpected("--kubeconfig: cannot read " + kubeconfig);
+    auto server = read_kubeconfig(text, std::filesystem::path(kubeconfig).parent_path());
+    if (!server)
+        return std::unexpected("--kubeconfig: " + kubeconfig + ": " + server.error());
+    return server;
+}
+
+std::optional<std::string> own_namespace() {
+    std::ifstream file(std::string(service_account_folder) + "/namespace");
+    std::string name;
+    return std::getline(file, name) && !name.empty() ? std::optional(name) : std::nullopt;
 }
 
 } // namespace weft::agent::kube
