@@ -3,6 +3,7 @@
 #include <cstdio>
 #include <iterator>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "agent/check/api.hpp"
@@ -69,16 +70,33 @@ int synchronise(const Options& options) {
     return options.strict && warnings != 0 ? 1 : 0;
 }
 
-std::string check_text(const std::vector<weft::agent::check::Finding>& findings) {
-    using namespace weft::agent::check;
-    std::vector<std::vector<std::string>> rows;
-    std::string remedies;
-    for (const Finding& finding : findings) {
-        rows.push_back({finding.check, name(finding.level), finding.detail});
-        if (!finding.remedy.empty())
-            remedies += "  " + ctl::printable(finding.check) + ": " + ctl::printable(finding.remedy) + "\n";
+/// A remedy once, for all findings that it is for.
+std::string remedies_text(const std::vector<weft::agent::check::Finding>& findings) {
+    std::vector<std::pair<std::string, std::vector<std::string>>> remedies;
+    for (const weft::agent::check::Finding& finding : findings) {
+        if (finding.remedy.empty())
+            continue;
+        auto known = std::ranges::find(remedies, finding.remedy, [](const auto& each) { return each.first; });
+        if (known == remedies.end())
+            known = remedies.insert(remedies.end(), {finding.remedy, {}});
+        if (std::ranges::find(known->second, finding.check) == known->second.end())
+            known->second.push_back(finding.check);
     }
-    // The same remedy may answer several findings.
+    std::string text;
+    for (const auto& [remedy, checks] : remedies) {
+        std::string names;
+        for (const std::string& check : checks)
+            names += (names.empty() ? "" : ", ") + check;
+        text += "  " + ctl::printable(names) + ":\n    " + ctl::printable(remedy) + "\n";
+    }
+    return text;
+}
+
+std::string check_text(const std::vector<weft::agent::check::Finding>& findings) {
+    std::vector<std::vector<std::string>> rows;
+    for (const weft::agent::check::Finding& finding : findings)
+        rows.push_back({finding.check, weft::agent::check::name(finding.level), finding.detail});
+    const std::string remedies = remedies_text(findings);
     return ctl::table({"CHECK", "STATUS", "DETAIL"}, rows) + (remedies.empty() ? "" : "\nWhat to do:\n" + remedies);
 }
 

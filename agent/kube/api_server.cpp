@@ -184,7 +184,7 @@ std::expected<ApiServer, std::string> find_api_server(const std::string& kubecon
     const std::string text{std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>()};
     if (!file)
         return std::unexpected("--kubeconfig: cannot read " + kubeconfig);
-    auto server = read_kubeconfig(text, std::filesystem::path(kubeconfig).parent_path());
+    auto server = read_kubeconfig(text, std::filesystem::absolute(kubeconfig).parent_path());
     if (!server)
         return std::unexpected("--kubeconfig: " + kubeconfig + ": " + server.error());
     return server;

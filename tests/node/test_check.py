@@ -97,7 +97,7 @@ def test_text_says_what_to_do(node):
     assert done.returncode == 1
     assert "API server            failed   not in a cluster: KUBERNETES_SERVICE_HOST" in done.stdout
     assert "\nWhat to do:\n" in done.stdout
-    assert "  API server: --kubeconfig PATH, or --no-api to leave the cluster out\n" in done.stdout
+    assert "  API server:\n    --kubeconfig PATH, or --no-api to leave the cluster out\n" in done.stdout
 
 
 # ---- the cluster
