@@ -84,7 +84,7 @@ Finding kubelet(uint16_t port) {
         finding.remedy = "--kubelet-port, if it listens elsewhere; in a pod: hostPID: true, hostNetwork: true";
     } else {
         finding.level = Level::ok;
-        finding.detail = finder.found()->name + ", pid " + std::to_string(finder.found()->pid) + ": its probes pass";
+        finding.detail = finder.found()->name + ", pid " + std::to_string(finder.found()->pid) + ": its probes will pass";
         return finding;
     }
     finding.detail += ": its probes would be judged like any connection";
