@@ -61,8 +61,8 @@ KubeletWatch::View KubeletWatch::view() const {
     view.fault = finder_->fault();
     if (view.fault.empty())
         view.fault = tell_fault_;
-    if (!datapath_.recognises_kubelet())
-        view.fault = "this kernel does not show BPF connect hooks who connects (bpf_get_current_task_btf)";
+    if (!datapath_.kubelet_fault().empty())
+        view.fault = datapath_.kubelet_fault();
     return view;
 }
 

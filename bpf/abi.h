@@ -90,7 +90,7 @@ WEFT_ENUM(weft_port_action){
 struct weft_kubelet {
     __u64 netns_cookie;  /* the host's: it dials from there */
     __u64 started_ticks; /* as in /proc/PID/stat: of WEFT_TICK_NS, since boot */
-    __u32 process;       /* in the kernel's first pid namespace; 0: not known, every probe is judged */
+    __u32 process;       /* id in the agent's pid namespace; 0: not known, every probe is judged */
     __u32 pad;
 };
 static_assert(sizeof(struct weft_kubelet) == 24, "kubelet");

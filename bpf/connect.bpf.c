@@ -7,6 +7,12 @@
 
 enum verdict { PASS, REWRITE, REFUSE };
 
+/* Set by the agent before load: this kernel lets a connect hook see the task. Without, nobody is the kubelet. */
+const volatile bool tasks_visible = false;
+/* The agent's pid namespace, where that is not the kernel's first one (a node in a container); 0: it is. */
+const volatile __u64 pid_namespace_device = 0;
+const volatile __u64 pid_namespace_inode = 0;
+
 static __always_inline bool backend_pick(const struct weft_service* service, struct weft_service_key* to) {
     struct weft_backend_key key = {.backend_set = service->backend_set};
     const struct weft_backend* backend;
@@ -81,13 +87,24 @@ static __always_inline enum verdict redirect(struct bpf_sock_addr* ctx, struct b
     return REWRITE;
 }
 
+/* By the ids that the agent sees; 0: a task of another pid namespace. */
+static __always_inline __u32 current_process(void) {
+    struct bpf_pidns_info ids = {};
+
+    if (!pid_namespace_inode)
+        return bpf_get_current_pid_tgid() >> 32;
+    if (bpf_get_ns_current_pid_tgid(pid_namespace_device, pid_namespace_inode, &ids, sizeof(ids)))
+        return 0;
+    return ids.tgid;
+}
+
 /* This very process: not its name, its address or its port, which others can have too. */
 static __always_inline bool is_kubelet(__u64 netns_cookie) {
     __u32 key = 0;
     const struct weft_kubelet* kubelet = bpf_map_lookup_elem(&kubelets, &key);
 
-    if (!tasks_visible || !kubelet || !kubelet->process || kubelet->process != bpf_get_current_pid_tgid() >> 32 ||
-        kubelet->netns_cookie != netns_cookie)
+    if (!tasks_visible || !kubelet || !kubelet->process || kubelet->netns_cookie != netns_cookie ||
+        kubelet->process != current_process())
         return false;
     return bpf_get_current_task_btf()->group_leader->start_boottime / WEFT_TICK_NS == kubelet->started_ticks;
 }

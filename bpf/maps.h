@@ -167,9 +167,6 @@ struct {
     __uint(pinning, LIBBPF_PIN_BY_NAME);
 } pod_refusals __weak SEC(".maps");
 
-/* Set by the agent before load: this kernel lets a connect hook see the task. Without, nobody is the kubelet. */
-const volatile bool tasks_visible __weak = false;
-
 /* Set by the agent before load: an engine that was silent for longer counts as dead. */
 const volatile __u64 engine_timeout_ns __weak = 0;
 

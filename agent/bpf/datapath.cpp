@@ -17,6 +17,7 @@
 #include "agent/bpf/links.hpp"
 #include "agent/bpf/loader.hpp"
 #include "agent/bpf/pins.hpp"
+#include "agent/bpf/probe.hpp"
 #include "config/base/log.hpp"
 
 namespace weft::agent::bpf {
@@ -86,7 +87,7 @@ Datapath::~Datapath() = default;
 
 Datapath::Datapath(DatapathSettings settings, UniqueFd lock, Skeleton skeleton)
     : settings_(std::move(settings)), lock_(std::move(lock)), skeleton_(std::move(skeleton)),
-      tables_(descriptors(*skeleton_)) {}
+      tables_(descriptors(*skeleton_)), kubelet_fault_(probe_tasks().fault) {}
 
 std::expected<Datapath, std::string> Datapath::open(const DatapathSettings& settings) {
     if (settings.engine_timeout_ns == 0)
@@ -315,10 +316,6 @@ Result<void> Datapath::set_kubelet(const abi::weft_kubelet& kubelet) {
     if (bpf_map_update_elem(fd_of(skeleton_->maps.kubelets), &key, &kubelet, BPF_ANY) == 0)
         return {};
     return std::unexpected(from_errno(errno, "set_kubelet: map kubelets"));
-}
-
-bool Datapath::recognises_kubelet() const {
-    return skeleton_->rodata->tasks_visible;
 }
 
 int Datapath::inbound_marks_fd() const {

@@ -82,8 +82,8 @@ public:
 
     /// Whose connects to pods of this node are probes, and pass whatever the policies say. All zero: nobody's.
     Result<void> set_kubelet(const abi::weft_kubelet& kubelet);
-    /// False: this kernel does not show the connect hook who connects, so probes are judged.
-    [[nodiscard]] bool recognises_kubelet() const;
+    /// Why the connect hook cannot recognise it, so that probes are judged; empty: it can.
+    [[nodiscard]] const std::string& kubelet_fault() const { return kubelet_fault_; }
 
     /// The SK_STORAGE map of set_listener()'s marks; borrowed.
     [[nodiscard]] int inbound_marks_fd() const;
@@ -116,6 +116,7 @@ private:
     UniqueFd lock_;
     Skeleton skeleton_;
     Tables tables_;
+    std::string kubelet_fault_;
     std::set<uint32_t> strict_; ///< pods whose link runs the strict program
 };
 

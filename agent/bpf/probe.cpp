@@ -9,6 +9,7 @@
 #include <sys/mount.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/sysmacros.h>
 #include <sys/vfs.h>
 #include <unistd.h>
 
@@ -33,6 +34,7 @@ namespace {
 using Outcome = std::expected<void, std::string>;
 
 constexpr const char* usual_bpffs = "/sys/fs/bpf";
+constexpr ino_t first_pid_namespace = 0xEFFFFFFCU; ///< PROC_PID_INIT_INO
 
 std::unexpected<std::string> missing(const std::string& what) {
     return std::unexpected("missing: " + what);
@@ -208,9 +210,27 @@ std::vector<Requirement> requirements(const ProbeSettings& settings) {
     return list;
 }
 
-bool shows_tasks() {
+TaskView probe_tasks() {
     const SilentLibrary silent;
-    return libbpf_probe_bpf_helper(BPF_PROG_TYPE_CGROUP_SOCK_ADDR, BPF_FUNC_get_current_task_btf, nullptr) == 1;
+    const auto has = [](bpf_func_id helper) {
+        return libbpf_probe_bpf_helper(BPF_PROG_TYPE_CGROUP_SOCK_ADDR, helper, nullptr) == 1;
+    };
+    TaskView view;
+    struct stat pids{};
+    if (!has(BPF_FUNC_get_current_task_btf))
+        view.fault = "this kernel does not show BPF connect hooks who connects (Linux 5.15)";
+    else if (stat("/proc/self/ns/pid", &pids) != 0)
+        view.fault = "no /proc/self/ns/pid";
+    else if (pids.st_ino == first_pid_namespace)
+        return view;
+    else if (!has(BPF_FUNC_get_ns_current_pid_tgid))
+        view.fault =
+            "the agent is in a pid namespace, whose ids this kernel does not show BPF connect hooks (Linux 6.10)";
+    // The kernel's own encoding of a device number, which is not that of stat(2).
+    constexpr unsigned kernel_minor_bits = 20;
+    view.device = uint64_t{major(pids.st_dev)} << kernel_minor_bits | minor(pids.st_dev);
+    view.inode = pids.st_ino;
+    return view;
 }
 
 std::expected<void, std::string> probe(const ProbeSettings& settings) {

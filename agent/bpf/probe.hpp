@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <cstdint>
 #include <expected>
 #include <string>
 #include <vector>
@@ -22,8 +23,13 @@ struct Requirement {
 /// not in the list.
 [[nodiscard]] std::vector<Requirement> requirements(const ProbeSettings& settings);
 
-/// Does this kernel show a connect hook the task that connects? Without, the kubelet is not recognised.
-[[nodiscard]] bool shows_tasks();
+/// How a connect hook can tell which process connects, by the ids of the pid namespace that we are in.
+struct TaskView {
+    std::string fault;   ///< why it cannot, one line; then the kubelet is not recognised
+    uint64_t device = 0; ///< of that namespace, as the kernel numbers it
+    uint64_t inode = 0;  ///< 0: it is the kernel's first one
+};
+[[nodiscard]] TaskView probe_tasks();
 
 /// Is everything there that the datapath needs? Nothing is assumed from the kernel's version: each feature is tried.
 /// Mounts a bpffs at /sys/fs/bpf if pins shall go there and none is mounted. The error is one line naming what is

@@ -76,15 +76,16 @@ Finding kubelet(uint16_t port) {
     Finding finding{.check = "kubelet", .level = Level::warning, .detail = {}, .remedy = {}};
     KubeletFinder finder({.port = port});
     finder.look(0);
-    if (!bpf::shows_tasks()) {
-        finding.detail = "this kernel does not show BPF connect hooks who connects";
-        finding.remedy = "Linux 5.15 or newer";
+    if (const bpf::TaskView tasks = bpf::probe_tasks(); !tasks.fault.empty()) {
+        finding.detail = tasks.fault;
+        finding.remedy = "in a pod: hostPID: true; else a newer kernel";
     } else if (!finder.found()) {
         finding.detail = finder.fault();
         finding.remedy = "--kubelet-port, if it listens elsewhere; in a pod: hostPID: true, hostNetwork: true";
     } else {
         finding.level = Level::ok;
-        finding.detail = finder.found()->name + ", pid " + std::to_string(finder.found()->pid) + ": its probes will pass";
+        finding.detail =
+            finder.found()->name + ", pid " + std::to_string(finder.found()->pid) + ": its probes will pass";
         return finding;
     }
     finding.detail += ": its probes would be judged like any connection";

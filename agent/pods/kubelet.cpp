@@ -24,8 +24,6 @@ namespace fs = std::filesystem;
 
 constexpr size_t status_bytes_max = 16'384;
 constexpr size_t cgroup_bytes_max = 65'536;
-/// PROC_PID_INIT_INO: the process ids that BPF programs see are those of this namespace.
-constexpr ino_t first_pid_namespace = 0xEFFFFFFCU;
 
 /// Of the namespace that the calling thread is in.
 Result<std::set<uint32_t>> listening_inodes(uint16_t port) {
@@ -127,9 +125,6 @@ bool KubeletFinder::look(uint64_t now_ms) {
 
 std::expected<void, std::string> KubeletFinder::search() {
     listening_ = false;
-    const Result<NetnsId> pids = NetnsId::of(settings_.proc + "/self/ns/pid");
-    if (!pids || pids->inode != first_pid_namespace)
-        return std::unexpected("the agent is not in the host's pid namespace (hostPID)");
     const Result<std::set<uint32_t>> inodes = listening_inodes(settings_.port);
     if (!inodes)
         return std::unexpected(to_string(inodes.error()));

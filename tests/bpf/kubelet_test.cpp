@@ -64,7 +64,7 @@ protected:
     void put_governed(KernelState::PortAction action) {
         put_right(true);
         set_action(port, action);
-        ASSERT_TRUE(datapath_->recognises_kubelet());
+        ASSERT_EQ(datapath_->kubelet_fault(), "");
     }
     [[nodiscard]] static size_t flows() { return entries("flows", sizeof(abi::weft_flow_key)); }
 };

@@ -20,8 +20,8 @@ FAMILIES = pytest.mark.parametrize("family", [4, 6])
 
 
 class Kubelet:
-    def __init__(self, node, *arguments):
-        self.process = node.launch(sys.executable, SCRIPT, *arguments, KUBELET_PORT, stdin=subprocess.PIPE)
+    def __init__(self, node, *arguments, prefix=()):
+        self.process = node.launch(*prefix, sys.executable, SCRIPT, *arguments, KUBELET_PORT, stdin=subprocess.PIPE)
         self.pid = self.process.pid
 
     def probe(self, kind, address, port):
@@ -80,13 +80,13 @@ def test_probe_is_a_connection_not_an_address(world, family):
     assert request(world.node, address(world.a, family), PORT).status == 403
 
 
-def test_kubelet_that_restarts_is_found_within_a_second(world):
+def test_kubelet_that_restarts_is_found_again_at_once(world):
     world.kubelet.end()
     wait_until(lambda: "nobody listens at TCP port 10250" in kubelet_of(world)["fault"], "its end is noticed")
     assert world.agent.metrics().total("weft_agent_kubelet_found") == 0
     assert "its probes are judged like any connection: nobody listens" in world.agent.ctl("status").stdout
     again = Kubelet(world.node)
-    wait_until(lambda: known(world, again), lambda: f"the new one is found: {kubelet_of(world)}", 1.5)
+    wait_until(lambda: known(world, again), lambda: f"the new one is found: {kubelet_of(world)}", 3)
     assert world.agent.metrics().total("weft_agent_kubelet_found") == 1
     assert again.probe("http", world.a.ip4, PORT) == "200"
 
@@ -127,3 +127,35 @@ def test_probes_pass_while_no_engine_lives(world):
     with pytest.raises(OSError):
         request(world.node, world.a.ip4, PORT, timeout=1)
     assert agent.cleanup().returncode == 0
+
+
+# ---- a node that is a container: its process ids are not those that BPF sees first
+
+@pytest.fixture
+def contained(own_lab):
+    """As `world`; kubelet and agent are in a pid namespace and see only that in /proc."""
+    node = own_lab.pod("node", namespace="plain")
+    holder = node.start("unshare", "--pid", "--fork", "--kill-child", "--propagation", "slave", "--mount-proc",
+                        "sleep", "1000")
+    first = wait_until(lambda: children(holder.pid), "the namespace's first process")[0]
+    wait_until(lambda: pathlib.Path(f"/proc/{first}/comm").read_text() == "sleep\n", "its /proc is mounted")
+    enter = ("nsenter", "--target", first, "--pid", "--mount", "--wd")
+    kubelet = Kubelet(node, prefix=enter)
+    made = World(own_lab, host=node, prefix=enter, arguments=("--kubelet-port", KUBELET_PORT))
+    made.node, made.kubelet = node, kubelet
+    made.policy("DENY", [{}])
+    return made
+
+
+def children(pid):
+    return [int(each) for each in pathlib.Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+def test_kubelet_of_a_node_in_a_pid_namespace_is_recognised(contained):
+    inside = children(contained.kubelet.pid)[0]  # nsenter forks
+    *_, own = pathlib.Path(f"/proc/{inside}/status").read_text().split("NSpid:")[1].splitlines()[0].split()
+    assert int(own) != inside
+    assert kubelet_of(contained) == {"port": KUBELET_PORT, "pid": int(own), "name": "python3", "fault": ""}
+    assert contained.kubelet.probe("http", contained.a.ip4, PORT) == "200"
+    assert contained.kubelet.probe("http", contained.a.ip6, PORT) == "200"
+    assert request(contained.node, contained.a.ip4, PORT).status == 403
