@@ -109,8 +109,8 @@ static __always_inline bool is_kubelet(__u64 netns_cookie) {
     return bpf_get_current_task_btf()->group_leader->start_boottime / WEFT_TICK_NS == kubelet->started_ticks;
 }
 
-/* What the kubelet dials in a pod of this node is a probe (or a hook of its life cycle). steer learns it by the 4-tuple,
- * which flows.bpf.c records for marked sockets. */
+/* What the kubelet dials in a pod of this node is a probe (or a hook of its life cycle). steer learns it by the
+ * 4-tuple, which flows.bpf.c records for marked sockets. */
 static __always_inline void host_connect(struct bpf_sock* sk, __u64 netns_cookie, const struct weft_service_key* to) {
     if (!is_kubelet(netns_cookie) || !bpf_map_lookup_elem(&pod_addresses, &to->address))
         return;

@@ -106,7 +106,8 @@ std::expected<KubeletCandidate, std::string> choose_kubelet(const std::vector<Ku
     }
     if (chosen != nullptr)
         return *chosen;
-    return std::unexpected(reasons.empty() ? "no process that is visible here holds the socket (hostPID?)" : reasons);
+    return std::unexpected(
+        reasons.empty() ? "no process that is visible here holds the socket (hostPID, CAP_SYS_PTRACE?)" : reasons);
 }
 
 bool KubeletFinder::look(uint64_t now_ms) {

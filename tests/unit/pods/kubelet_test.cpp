@@ -67,7 +67,8 @@ TEST(Kubelet, IsTheOldestThatCanBeOne) {
     other.pid = 4;
     EXPECT_EQ(choose_kubelet({user, other}).error(), "process 3 (kubelet) runs as user 1000, not as root; process 4 "
                                                      "(kubelet) runs as user 1000, not as root");
-    EXPECT_EQ(choose_kubelet({}).error(), "no process that is visible here holds the socket (hostPID?)");
+    EXPECT_EQ(choose_kubelet({}).error(),
+              "no process that is visible here holds the socket (hostPID, CAP_SYS_PTRACE?)");
 }
 
 /// A child of the test that listens; its port.
