@@ -6,6 +6,10 @@
 
 #include <chrono>
 #include <cstdio>
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <iterator>
 #include <thread>
 
 #include "agent/bpf/datapath.hpp"
@@ -26,6 +30,7 @@ namespace weft::agent {
 namespace {
 
 constexpr uint32_t scrape_wait_ms = 1000;
+constexpr const char* service_account_folder = "/var/run/secrets/kubernetes.io/serviceaccount";
 /// After nothing is redirected any more, before the engine stops accepting: what already is in its backlog is accepted.
 constexpr auto backlog_wait = std::chrono::milliseconds(100);
 
@@ -197,9 +202,13 @@ int wait_for_signal() {
     return number;
 }
 
+std::expected<kube::ApiServer, std::string> find_api_server(const Options& options) {
+    return kube::find_api_server(options.kubeconfig, service_account_folder);
+}
+
 std::expected<std::unique_ptr<Source>, std::string> open_source(const Options& options) {
     if (options.directory.empty()) {
-        auto server = kube::find_api_server(options.kubeconfig);
+        auto server = find_api_server(options);
         if (!server)
             return std::unexpected(server.error());
         return std::make_unique<kube::KubeSource>(*std::move(server));

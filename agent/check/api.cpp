@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <expected>
+#include <fstream>
 #include <iterator>
 #include <map>
 #include <set>
@@ -17,6 +18,7 @@ namespace {
 
 using kube::Requests;
 
+constexpr const char* service_account_folder = "/var/run/secrets/kubernetes.io/serviceaccount";
 constexpr const char* usual_namespace = "weft-system";
 /// Only the metadata: the schema of a CRD is some hundred KiB.
 constexpr const char* metadata_only = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1";
@@ -133,6 +135,13 @@ Allowed ask(Requests& requests, const kube::Access& access, const std::string& a
     return {.access = access, .yes = allowed.is_boolean() && allowed.get<bool>(), .error = {}};
 }
 
+/// Of the pod that we run in.
+std::string own_namespace() {
+    std::ifstream file(std::string(service_account_folder) + "/namespace");
+    std::string name;
+    return std::getline(file, name) && !name.empty() ? name : usual_namespace;
+}
+
 std::vector<Finding> rights(Requests& requests, const ApiOptions& options) {
     Subject subject;
     std::string ns = options.agent_namespace;
@@ -142,7 +151,7 @@ std::vector<Finding> rights(Requests& requests, const ApiOptions& options) {
             ns = subject.ns;
     }
     if (ns.empty())
-        ns = kube::own_namespace().value_or(usual_namespace);
+        ns = own_namespace();
     std::vector<Allowed> answers;
     for (const kube::Access& access : kube::access_needed())
         answers.push_back(ask(requests, access, ns, subject));
@@ -171,7 +180,7 @@ std::vector<Finding> skip_api(const std::string& why) {
 }
 
 std::vector<Finding> check_api(const ApiOptions& options) {
-    auto server = kube::find_api_server(options.kubeconfig);
+    auto server = kube::find_api_server(options.kubeconfig, service_account_folder);
     if (!server)
         return without_server(server_fault(server.error(), "--kubeconfig PATH, or --no-api to leave the cluster out"));
     const std::string url = server->url;

@@ -15,8 +15,6 @@
 namespace weft::agent::kube {
 namespace {
 
-constexpr const char* service_account_folder = "/var/run/secrets/kubernetes.io/serviceaccount";
-
 std::optional<std::string> decode_base64(std::string_view text) {
     static constexpr std::string_view alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     std::string out;
@@ -172,13 +170,13 @@ std::expected<ApiServer, std::string> read_kubeconfig(std::string_view text, con
     return out;
 }
 
-std::expected<ApiServer, std::string> find_api_server(const std::string& kubeconfig) {
+std::expected<ApiServer, std::string> find_api_server(const std::string& kubeconfig, const std::string& folder) {
     if (kubeconfig.empty()) {
         const auto environment = [](const char* name) {
             const char* value = std::getenv(name);
             return value == nullptr ? std::nullopt : std::optional<std::string>(value);
         };
-        return in_cluster(environment, service_account_folder);
+        return in_cluster(environment, folder);
     }
     std::ifstream file(kubeconfig);
     const std::string text{std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>()};
@@ -188,12 +186,6 @@ std::expected<ApiServer, std::string> find_api_server(const std::string& kubecon
     if (!server)
         return std::unexpected("--kubeconfig: " + kubeconfig + ": " + server.error());
     return server;
-}
-
-std::optional<std::string> own_namespace() {
-    std::ifstream file(std::string(service_account_folder) + "/namespace");
-    std::string name;
-    return std::getline(file, name) && !name.empty() ? std::optional(name) : std::nullopt;
 }
 
 } // namespace weft::agent::kube
