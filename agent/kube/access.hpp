@@ -23,10 +23,10 @@ struct Access {
     bool operator==(const Access&) const = default;
 };
 
-/// All of them: list and watch of kinds_read(), then what is written.
+/// All of them: list and watch of kinds_read(), then what is for writing. One per verb.
 [[nodiscard]] std::vector<Access> access_needed();
 
-/// "patch httproutes/status.gateway.networking.k8s.io", as kubectl auth can-i takes it.
+/// "update httproutes/status.gateway.networking.k8s.io", as kubectl auth can-i takes it.
 [[nodiscard]] std::string to_string(const Access& access);
 
 } // namespace weft::agent::kube

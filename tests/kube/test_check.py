@@ -79,7 +79,7 @@ def test_service_account_without_rights_is_told_which(nodes, namespace, tmp_path
     who = f"system:serviceaccount:{namespace}:none"
     said = [detail.split(" (")[0] for detail in failed(found)["RBAC"]]
     assert {f"{who} may not list, watch pods", f"{who} may not list, watch httproutes.gateway.networking.k8s.io",
-            f"{who} may not patch gateways/status.gateway.networking.k8s.io"} <= set(said)
+            f"{who} may not update gateways/status.gateway.networking.k8s.io"} <= set(said)
 
 
 def test_rights_that_were_granted_are_not_named(nodes, namespace, tmp_path):

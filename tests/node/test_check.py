@@ -112,7 +112,7 @@ def test_cluster_that_has_all_passes(node, lab):
     assert found["RBAC"][0][1].startswith("system:serviceaccount:weft-system:weft has all ")
     lease = [each["spec"]["resourceAttributes"] for each in api.reviews
              if each["spec"]["resourceAttributes"]["resource"] == "leases"]
-    assert {each["namespace"] for each in lease} == {"weft-system"} and len(lease) == 3
+    assert {each["namespace"] for each in lease} == {"weft-system"} and len(lease) == 5
 
 
 def test_missing_crds_are_named(node, lab):
@@ -135,13 +135,13 @@ def test_crd_of_versions_that_are_not_read_is_named(node, lab):
 
 
 def test_missing_rights_are_named(node, lab):
-    denied = {("list", "pods", ""), ("watch", "pods", ""), ("patch", "httproutes", "status")}
+    denied = {("list", "pods", ""), ("watch", "pods", ""), ("update", "httproutes", "status")}
     with fake_api(denied=denied) as api:
         code, found = check(*node, "--kubeconfig", api.kubeconfig(lab.folder))
     assert code == 1
     who = "system:serviceaccount:weft-system:weft"
     assert [detail.split(" (")[0] for _, detail, _ in found["RBAC"]] == [
-        f"{who} may not list, watch pods", f"{who} may not patch httproutes/status.{GATEWAY}"]
+        f"{who} may not list, watch pods", f"{who} may not update httproutes/status.{GATEWAY}"]
     assert 'apiGroups: [""], resources: [pods], verbs: [list, watch]' in found["RBAC"][0][2]
 
 

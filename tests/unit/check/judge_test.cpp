@@ -181,7 +181,7 @@ TEST(Access, IsNeededForEveryKindThatIsRead) {
     }
     for (const char* one :
          {"list pods", "watch endpointslices.discovery.k8s.io", "list authorizationpolicies.security.istio.io",
-          "patch httproutes/status.gateway.networking.k8s.io", "update leases.coordination.k8s.io", "create events"})
+          "update httproutes/status.gateway.networking.k8s.io", "delete leases.coordination.k8s.io", "create events"})
         EXPECT_TRUE(texts.contains(one)) << one;
 }
 
