@@ -34,9 +34,9 @@ uint32_t any_pod_id() {
 Loop::Loop(Settings settings, std::unique_ptr<Source> source, bpf::Datapath& datapath, Inbox& inbox,
            engine::Control& control, metrics::Counters& counters)
     : settings_(std::move(settings)), source_(std::move(source)), inbox_(inbox), control_(control), counters_(counters),
-      kernel_(datapath, counters), pods_(Discovery({.root = settings_.kubepods_root})),
-      former_objects_(read_record(settings_.objects_file)), service_ids_(datapath.service_ids()),
-      last_turn_ms_(monotonic_ms()) {
+      kernel_(datapath, counters), kubelet_(settings_.kubelet_port, datapath),
+      pods_(Discovery({.root = settings_.kubepods_root})), former_objects_(read_record(settings_.objects_file)),
+      service_ids_(datapath.service_ids()), last_turn_ms_(monotonic_ms()) {
     std::vector<Pods::Former> former;
     for (const auto& [cookie, pod] : kernel_.now().pods)
         former.push_back({.pod = {.id = pod.id, .netns_cookie = cookie},
@@ -141,6 +141,7 @@ void Loop::on(const engine::CtlAsked& event) {
 
 void Loop::tick() {
     const uint64_t now = monotonic_ms();
+    kubelet_.tick(now);
     if (!begun_) {
         if (held() && now >= held_reload_at_ms_ && !source_->unsettled())
             load_source();

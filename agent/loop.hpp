@@ -16,6 +16,7 @@
 #include "agent/hold.hpp"
 #include "agent/inbox.hpp"
 #include "agent/kernel.hpp"
+#include "agent/kubelet_watch.hpp"
 #include "agent/metrics/counters.hpp"
 #include "agent/metrics/report.hpp"
 #include "agent/pods/registry.hpp"
@@ -50,6 +51,7 @@ public:
         std::string cgroup;
         std::string pin_dir;
         std::string kubepods_root{}; ///< empty: looked for
+        uint16_t kubelet_port = 0;   ///< 0: there is no kubelet
         std::string objects_file;    ///< the record of hold.hpp
         bool adopted = false;        ///< pins of a former run are in force: an engine may come back with its listeners
         bool runs_engine = false;
@@ -115,6 +117,7 @@ private:
     engine::Control& control_;
     metrics::Counters& counters_;
     Kernel kernel_;
+    KubeletWatch kubelet_;
     Pods pods_;
 
     ObjectStore store_;

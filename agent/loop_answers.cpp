@@ -98,6 +98,7 @@ std::string Loop::status() const {
                             .maps = kernel_.usage(),
                             .kernel_faults = kernel_.faults(),
                             .cut_fault = kernel_.cut_fault(),
+                            .kubelet = kubelet_.view(),
                             .statuses = compiled_.statuses,
                             .diagnostics = compiled_.diagnostics,
                             .pods = pods_.views()};
@@ -113,7 +114,8 @@ void Loop::publish_readiness() {
                                 .generation_wanted = generation_wanted_,
                                 .generation_applied = generation_applied_,
                                 .pods_captured = pods_.captured().size(),
-                                .pods_missing = pods_.missing().size()};
+                                .pods_missing = pods_.missing().size(),
+                                .kubelet_found = kubelet_.view().pid != 0 && kubelet_.view().fault.empty()};
     const std::lock_guard lock(mutex_);
     ready_ = {.good = lacking.empty(), .text = lacking.empty() ? "ready" : lacking.front()};
     report_ = report;

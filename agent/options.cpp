@@ -3,6 +3,7 @@
 
 #include <cstdio>
 
+#include "agent/pods/kubelet.hpp"
 #include "agent/source/names.hpp"
 #include "config/base/net.hpp"
 #include "config/settings/flags.hpp"
@@ -27,6 +28,8 @@ void bind(config::Flags& flags, Options& options) {
                "this node's; the namespaces of its pods are found by their cgroups (default: by annotation only)");
     flags.text("--kubepods-root", options.kubepods_root, "PATH",
                "the cgroup folder to look for pods in (default: below every cgroup mount)");
+    flags.number("--kubelet-port", options.kubelet_port, 0, 65'535,
+                 "where this node's kubelet listens, whose probes pass (0: 10250 with --source kube, else none)");
     flags.text("--cluster-id", options.cluster_id, "NAME", "the cluster's name in metrics");
     flags.text("--cluster-domain", options.cluster_domain, "NAME", "of service host names");
     flags.text("--root-namespace", options.root_namespace, "NAME", "whose policies may hold everywhere");
@@ -90,6 +93,8 @@ std::optional<int> parse_options(int argc, const char* const* argv, Options& opt
         return refuse("--node-name: missing (--source kube: which pods are this node's?)");
     if (!SocketAddress::parse(options.metrics_address))
         return refuse("--metrics-address: not ADDRESS:PORT (IPv6 in brackets): " + options.metrics_address);
+    if (kube && options.kubelet_port == 0)
+        options.kubelet_port = kubelet_port_default;
     if (!kube)
         options.directory = options.source.substr(4);
     return std::nullopt;

@@ -25,6 +25,7 @@ struct Options {
     std::string trust_domain = "cluster.local";
     std::string node_name;     ///< empty: pods of this node are those with an annotation that names their namespace
     std::string kubepods_root; ///< empty: looked for below every cgroup mount
+    uint64_t kubelet_port = 0; ///< 0: kubelet_port_default with --source kube, else there is none
     std::string cluster_id = "Kubernetes";
     std::string cluster_domain = "cluster.local";
     std::string root_namespace = "istio-system";

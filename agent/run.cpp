@@ -155,6 +155,7 @@ private:
             .cgroup = cgroup_,
             .pin_dir = options_.pin_dir,
             .kubepods_root = options_.kubepods_root,
+            .kubelet_port = static_cast<uint16_t>(options_.kubelet_port),
             .objects_file = options_.objects_file(),
             .adopted = adopted_,
             .runs_engine = !options_.engine.empty(),
@@ -211,21 +212,7 @@ int wait_for_signal() {
 }
 
 std::expected<kube::ApiServer, std::string> find_api_server(const Options& options) {
-    if (options.kubeconfig.empty()) {
-        const auto environment = [](const char* name) {
-            const char* value = std::getenv(name);
-            return value == nullptr ? std::nullopt : std::optional<std::string>(value);
-        };
-        return kube::in_cluster(environment, service_account_folder);
-    }
-    std::ifstream file(options.kubeconfig);
-    const std::string text{std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>()};
-    if (!file)
-        return std::unexpected("--kubeconfig: cannot read " + options.kubeconfig);
-    auto server = kube::read_kubeconfig(text, std::filesystem::path(options.kubeconfig).parent_path());
-    if (!server)
-        return std::unexpected("--kubeconfig: " + options.kubeconfig + ": " + server.error());
-    return server;
+    return kube::find_api_server(options.kubeconfig, service_account_folder);
 }
 
 std::expected<std::unique_ptr<Source>, std::string> open_source(const Options& options) {

@@ -134,6 +134,12 @@ Json datapath_json(const StatusFacts& facts) {
             {"maps", maps_json(facts.maps)}, {"cut_fault", facts.cut_fault}, {"faults", facts.kernel_faults}};
 }
 
+Json kubelet_json(const KubeletWatch::View& kubelet) {
+    if (kubelet.port == 0)
+        return nullptr;
+    return {{"port", kubelet.port}, {"pid", kubelet.pid}, {"name", kubelet.name}, {"fault", kubelet.fault}};
+}
+
 Json parts_json(const std::vector<SourcePart>& parts) {
     Json out = Json::array();
     for (const SourcePart& part : parts)
@@ -164,6 +170,7 @@ Json status_json(const StatusFacts& facts) {
              {{"wanted", facts.generation_wanted}, {"applied", facts.generation_applied}, {"missing", facts.missing}}},
             {"engine", engine_json(facts)},
             {"datapath", datapath_json(facts)},
+            {"kubelet", kubelet_json(facts.kubelet)},
             {"objects", objects_json(facts.statuses, facts.diagnostics)},
             {"pods", pods_json(facts.pods)}};
 }

@@ -7,6 +7,7 @@
 
 #include "agent/bpf/datapath.hpp"
 #include "agent/engine/control.hpp"
+#include "agent/kubelet_watch.hpp"
 #include "agent/pods/registry.hpp"
 #include "agent/reconcile/state.hpp"
 #include "agent/source/object_store.hpp"
@@ -34,6 +35,7 @@ struct StatusFacts {
     std::vector<bpf::MapUsage> maps;
     const std::vector<std::string>& kernel_faults;
     const std::string& cut_fault; ///< why connections older than a policy go on; empty: they are reset
+    KubeletWatch::View kubelet;
     const std::vector<ObjectStatus>& statuses;
     const std::vector<Diagnostic>& diagnostics;
     std::vector<Pods::View> pods;

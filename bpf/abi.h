@@ -14,7 +14,7 @@ namespace weft::abi {
 #endif
 
 /* The layout's version: pinned maps of another version are not adopted. Raise it with any change below. */
-#define WEFT_ABI_VERSION 2
+#define WEFT_ABI_VERSION 3
 
 /* Ports of the engine's listeners inside a pod's network namespace (the same numbers as Istio reserves). */
 #define WEFT_OUTBOUND_PORT 15001
@@ -85,6 +85,17 @@ WEFT_ENUM(weft_port_action){
     WEFT_PORT_REFUSE = 2, /* governed by more policies than are judged */
 };
 
+/* kubelets: ARRAY of one, the process whose connects to pods of this node are probes. Writer: agent. Reader: connect. A
+ * process id comes back, but never with the start time that it had. */
+struct weft_kubelet {
+    __u64 netns_cookie;  /* the host's: it dials from there */
+    __u64 started_ticks; /* as in /proc/PID/stat: of WEFT_TICK_NS, since boot */
+    __u32 process;       /* id in the agent's pid namespace; 0: not known, every probe is judged */
+    __u32 pad;
+};
+static_assert(sizeof(struct weft_kubelet) == 24, "kubelet");
+#define WEFT_TICK_NS 10000000 /* USER_HZ is 100 on every architecture that Weft runs on */
+
 /* services: (service address, port) -> service. Writer: agent (backends before services). Reader: connect. */
 struct weft_service_key {
     struct weft_address address;
@@ -138,6 +149,7 @@ WEFT_ENUM(weft_socket_kind){
     WEFT_SOCKET_ENGINE_INBOUND = 4, /* the same after a dial through a slot; address:port = the real client */
     WEFT_SOCKET_ACCEPTED_OUT = 5,   /* accepted by the engine on OUTBOUND6; address:port = what the client dialled */
     WEFT_SOCKET_ACCEPTED_APP = 6,   /* accepted by an application from the engine; address:port = the real client */
+    WEFT_SOCKET_PROBE = 7,          /* the kubelet's, on its way to a pod of this node; address:port = what it dials */
 };
 struct weft_socket {
     struct weft_address address;
@@ -147,16 +159,17 @@ struct weft_socket {
 };
 static_assert(sizeof(struct weft_socket) == 20, "socket");
 
-/* flows: LRU, 4-tuples of the engine's upstream connections, written by sockops before the SYN leaves and deleted when
- * the socket closes or when any other socket connects with the same 4-tuple. sk_lookup passes them: already judged.
- * An evicted entry costs a second judgement, never a wrong one. `pass` for JUDGED only. */
+/* flows: LRU, 4-tuples of the engine's upstream connections and of the kubelet's probes, written by sockops before the
+ * SYN leaves and deleted when the socket closes or when any other socket connects with the same 4-tuple. sk_lookup
+ * passes them: already judged, or not to be. An evicted entry costs a (second) judgement, never a wrong one. */
 struct weft_flow_key {
     struct weft_address source;
     struct weft_address destination;
     __be16 source_port;
     __be16 destination_port;
 };
-#define WEFT_FLOW_JUDGED 1 /* the value; there is no other yet */
+#define WEFT_FLOW_JUDGED 1 /* the values */
+#define WEFT_FLOW_PROBE 2
 static_assert(sizeof(struct weft_flow_key) == 36, "flow_key");
 
 /* handovers: LRU, from the connecting socket (TCP_CONNECT_CB) to the accepted one (PASSIVE_ESTABLISHED_CB), inside one
@@ -223,7 +236,10 @@ static_assert(sizeof(struct weft_engine_state) == 8, "engine_state");
     X(inbound_refused_protocol, "connections refused: more governed services lead to the port than are judged")        \
     X(flow_recorded, "judged flows recorded")                                                                          \
     X(flow_record_failed, "judged flows that could not be recorded: they are judged again")                            \
-    X(handover_failed, "connections whose original address could not be handed over")
+    X(handover_failed, "connections whose original address could not be handed over")                                  \
+    X(inbound_passed_probe, "probes of this node's kubelet")                                                           \
+    X(probe_recorded, "connects of the kubelet to pods of this node, recorded as probes")                              \
+    X(probe_record_failed, "probes that could not be recorded: they are judged")
 
 enum weft_counter {
 #define WEFT_COUNTER_ENUM(name, help) WEFT_COUNTER_##name,

@@ -7,6 +7,12 @@
 
 enum verdict { PASS, REWRITE, REFUSE };
 
+/* Set by the agent before load: this kernel lets a connect hook see the task. Without, nobody is the kubelet. */
+const volatile bool tasks_visible = false;
+/* The agent's pid namespace, where that is not the kernel's first one (a node in a container); 0: it is. */
+const volatile __u64 pid_namespace_device = 0;
+const volatile __u64 pid_namespace_inode = 0;
+
 static __always_inline bool backend_pick(const struct weft_service* service, struct weft_service_key* to) {
     struct weft_backend_key key = {.backend_set = service->backend_set};
     const struct weft_backend* backend;
@@ -81,14 +87,47 @@ static __always_inline enum verdict redirect(struct bpf_sock_addr* ctx, struct b
     return REWRITE;
 }
 
+/* By the ids that the agent sees; 0: a task of another pid namespace. */
+static __always_inline __u32 current_process(void) {
+    struct bpf_pidns_info ids = {};
+
+    if (!pid_namespace_inode)
+        return bpf_get_current_pid_tgid() >> 32;
+    if (bpf_get_ns_current_pid_tgid(pid_namespace_device, pid_namespace_inode, &ids, sizeof(ids)))
+        return 0;
+    return ids.tgid;
+}
+
+/* This very process: not its name, its address or its port, which others can have too. */
+static __always_inline bool is_kubelet(__u64 netns_cookie) {
+    __u32 key = 0;
+    const struct weft_kubelet* kubelet = bpf_map_lookup_elem(&kubelets, &key);
+
+    if (!tasks_visible || !kubelet || !kubelet->process || kubelet->netns_cookie != netns_cookie ||
+        kubelet->process != current_process())
+        return false;
+    return bpf_get_current_task_btf()->group_leader->start_boottime / WEFT_TICK_NS == kubelet->started_ticks;
+}
+
+/* What the kubelet dials in a pod of this node is a probe (or a hook of its life cycle). steer learns it by the
+ * 4-tuple, which flows.bpf.c records for marked sockets. */
+static __always_inline void host_connect(struct bpf_sock* sk, __u64 netns_cookie, const struct weft_service_key* to) {
+    if (!is_kubelet(netns_cookie) || !bpf_map_lookup_elem(&pod_addresses, &to->address))
+        return;
+    if (!remember(sk, to, WEFT_SOCKET_PROBE))
+        count(WEFT_COUNTER_probe_record_failed);
+}
+
 static __always_inline enum verdict pod_connect(struct bpf_sock_addr* ctx, struct bpf_sock* sk,
                                                 struct weft_service_key* to) {
     __u64 cookie = bpf_get_netns_cookie(ctx);
     const struct weft_pod* pod = bpf_map_lookup_elem(&pods, &cookie);
     const struct weft_service* service;
 
-    if (!pod)
+    if (!pod) {
+        host_connect(sk, cookie, to);
         return PASS;
+    }
     service = bpf_map_lookup_elem(&services, to);
     if (!service) {
         count(WEFT_COUNTER_connect_untouched);

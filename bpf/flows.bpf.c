@@ -3,6 +3,7 @@
  * and the SYN is not yet sent; when a socket is accepted, the application has not seen it yet.
  *
  *   engine's socket connects ──▶ flows ─────▶ sk_lookup of the server's pod passes it (judged)
+ *   kubelet's probe connects ──▶ flows ─────▶ the same (a probe)
  *   redirected v6, inbound dial ─▶ handovers ─▶ storage of the accepted socket (destination, client)
  *
  * sockops runs some nine times per connection of every task below the cgroup, so the operation is tested first. */
@@ -67,26 +68,40 @@ static __always_inline void forget(struct bpf_sock_ops* ctx, const struct weft_f
         bpf_map_delete_elem(&handovers, &key);
 }
 
-static __always_inline bool is_engine(const struct weft_socket* socket) {
-    return socket && (socket->kind == WEFT_SOCKET_ENGINE || socket->kind == WEFT_SOCKET_ENGINE_INBOUND);
+/* What `flows` shall hold of this socket's connection; 0: nothing. */
+static __always_inline __u8 flow_of(const struct weft_socket* socket) {
+    if (!socket)
+        return 0;
+    switch (socket->kind) {
+    case WEFT_SOCKET_ENGINE:
+    case WEFT_SOCKET_ENGINE_INBOUND: return WEFT_FLOW_JUDGED;
+    case WEFT_SOCKET_PROBE: return WEFT_FLOW_PROBE;
+    default: return 0;
+    }
+}
+
+static __always_inline void record(struct bpf_sock_ops* ctx, const struct weft_flow_key* flow, __u8 value) {
+    bool judged = value == WEFT_FLOW_JUDGED;
+
+    /* Told when it closes, so that the 4-tuple can be forgotten; otherwise the record would outlive it. */
+    if (bpf_sock_ops_cb_flags_set(ctx, ctx->bpf_sock_ops_cb_flags | BPF_SOCK_OPS_STATE_CB_FLAG) ||
+        bpf_map_update_elem(&flows, flow, &value, BPF_ANY))
+        count(judged ? WEFT_COUNTER_flow_record_failed : WEFT_COUNTER_probe_record_failed);
+    else
+        count(judged ? WEFT_COUNTER_flow_recorded : WEFT_COUNTER_probe_recorded);
 }
 
 static __always_inline void connecting(struct bpf_sock_ops* ctx, struct bpf_sock* sk) {
     const struct weft_socket* socket = bpf_sk_storage_get(&sockets, sk, 0, 0);
     struct weft_flow_key flow = {};
-    __u8 judged = WEFT_FLOW_JUDGED;
+    __u8 value = flow_of(socket);
 
     flow_read(ctx, &flow);
     forget(ctx, &flow);
     if (!socket)
         return;
-    if (is_engine(socket)) {
-        /* Told when it closes, so that the 4-tuple can be forgotten; otherwise the record would outlive it. */
-        if (bpf_sock_ops_cb_flags_set(ctx, ctx->bpf_sock_ops_cb_flags | BPF_SOCK_OPS_STATE_CB_FLAG) ||
-            bpf_map_update_elem(&flows, &flow, &judged, BPF_ANY))
-            count(WEFT_COUNTER_flow_record_failed);
-        else
-            count(WEFT_COUNTER_flow_recorded);
+    if (value) {
+        record(ctx, &flow, value);
         if (socket->kind == WEFT_SOCKET_ENGINE_INBOUND)
             hand_over(ctx, &flow, socket, WEFT_SOCKET_ACCEPTED_APP);
     } else if (socket->kind == WEFT_SOCKET_REDIRECTED && !address_is_v4(&socket->address)) {
@@ -131,7 +146,7 @@ static __always_inline void changed_state(struct bpf_sock_ops* ctx, struct bpf_s
     struct weft_flow_key flow = {};
 
     /* Another program may have asked for this call on a socket that is not ours. */
-    if (ctx->args[1] != BPF_TCP_CLOSE || !is_engine(bpf_sk_storage_get(&sockets, sk, 0, 0)))
+    if (ctx->args[1] != BPF_TCP_CLOSE || !flow_of(bpf_sk_storage_get(&sockets, sk, 0, 0)))
         return;
     flow_read(ctx, &flow);
     forget(ctx, &flow);

@@ -45,6 +45,15 @@ struct {
     __uint(pinning, LIBBPF_PIN_BY_NAME);
 } inbound_ports __weak SEC(".maps");
 
+/* Writer: agent. Reader: connect. One entry, never full. */
+struct {
+    __uint(type, BPF_MAP_TYPE_ARRAY);
+    __uint(max_entries, 1);
+    __type(key, __u32);
+    __type(value, struct weft_kubelet);
+    __uint(pinning, LIBBPF_PIN_BY_NAME);
+} kubelets __weak SEC(".maps");
+
 /* Writer: agent. Reader: connect. Full: the agent reports it; the service is reached as without Weft, and judged at
  * the server's side. */
 struct {
@@ -104,7 +113,7 @@ struct {
     __uint(type, BPF_MAP_TYPE_LRU_HASH);
     __uint(max_entries, WEFT_FLOWS_MAX);
     __type(key, struct weft_flow_key);
-    __type(value, __u8); /* WEFT_FLOW_JUDGED */
+    __type(value, __u8); /* WEFT_FLOW_JUDGED, WEFT_FLOW_PROBE */
     __uint(pinning, LIBBPF_PIN_BY_NAME);
 } flows __weak SEC(".maps");
 

@@ -104,7 +104,7 @@ static __always_inline bool is_own_port(const struct weft_flow_key* flow, bool l
 static __always_inline int judge(struct bpf_sk_lookup* ctx, bool strict) {
     struct weft_flow_key flow = {};
     const struct weft_pod_ref* pod;
-    const __u8* judged;
+    const __u8* recorded;
     __u8 action;
     bool local;
 
@@ -125,13 +125,18 @@ static __always_inline int judge(struct bpf_sk_lookup* ctx, bool strict) {
         count(WEFT_COUNTER_inbound_passed_unknown_address);
         return SK_PASS;
     }
+    recorded = bpf_map_lookup_elem(&flows, &flow);
+    /* Whatever the policies say: without its probes the kubelet would restart the pod. */
+    if (recorded && *recorded == WEFT_FLOW_PROBE) {
+        count(WEFT_COUNTER_inbound_passed_probe);
+        return SK_PASS;
+    }
     action = action_of(pod->pod_id, flow.destination_port);
     /* REFUSE, and whatever a newer agent may write. Also for the engine: it has judged by another service's policies
      * than by those that it cannot judge. */
     if (action != WEFT_PORT_PASS && action != WEFT_PORT_STEER)
         return drop(pod->pod_id, WEFT_COUNTER_inbound_refused_protocol);
-    judged = bpf_map_lookup_elem(&flows, &flow);
-    if (judged && *judged == WEFT_FLOW_JUDGED) {
+    if (recorded && *recorded == WEFT_FLOW_JUDGED) {
         count(WEFT_COUNTER_inbound_passed_judged);
         return SK_PASS;
     }

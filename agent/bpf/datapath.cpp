@@ -17,6 +17,7 @@
 #include "agent/bpf/links.hpp"
 #include "agent/bpf/loader.hpp"
 #include "agent/bpf/pins.hpp"
+#include "agent/bpf/probe.hpp"
 #include "config/base/log.hpp"
 
 namespace weft::agent::bpf {
@@ -86,7 +87,7 @@ Datapath::~Datapath() = default;
 
 Datapath::Datapath(DatapathSettings settings, UniqueFd lock, Skeleton skeleton)
     : settings_(std::move(settings)), lock_(std::move(lock)), skeleton_(std::move(skeleton)),
-      tables_(descriptors(*skeleton_)) {}
+      tables_(descriptors(*skeleton_)), kubelet_fault_(probe_tasks().fault) {}
 
 std::expected<Datapath, std::string> Datapath::open(const DatapathSettings& settings) {
     if (settings.engine_timeout_ns == 0)
@@ -310,6 +311,13 @@ Result<void> Datapath::mark_engine_socket(int fd) {
     return std::unexpected(from_errno(errno, "mark_engine_socket: map sockets"));
 }
 
+Result<void> Datapath::set_kubelet(const abi::weft_kubelet& kubelet) {
+    const uint32_t key = 0;
+    if (bpf_map_update_elem(fd_of(skeleton_->maps.kubelets), &key, &kubelet, BPF_ANY) == 0)
+        return {};
+    return std::unexpected(from_errno(errno, "set_kubelet: map kubelets"));
+}
+
 int Datapath::inbound_marks_fd() const {
     return fd_of(skeleton_->maps.inbound_marks);
 }
@@ -320,8 +328,9 @@ bool Datapath::is_judged(const SocketAddress& client, const SocketAddress& serve
     std::memcpy(key.destination.bytes, server.address.bytes.data(), sizeof(key.destination.bytes));
     key.source_port = htons(client.port);
     key.destination_port = htons(server.port);
-    uint8_t judged = 0;
-    return bpf_map_lookup_elem(fd_of(skeleton_->maps.flows), &key, &judged) == 0 && judged == WEFT_FLOW_JUDGED;
+    uint8_t recorded = 0;
+    return bpf_map_lookup_elem(fd_of(skeleton_->maps.flows), &key, &recorded) == 0 &&
+           (recorded == WEFT_FLOW_JUDGED || recorded == WEFT_FLOW_PROBE);
 }
 
 int Datapath::engine_state_fd() const {

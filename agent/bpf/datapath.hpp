@@ -80,9 +80,14 @@ public:
     /// The socket's connects are never redirected and its flows count as judged.
     Result<void> mark_engine_socket(int fd);
 
+    /// Whose connects to pods of this node are probes, and pass whatever the policies say. All zero: nobody's.
+    Result<void> set_kubelet(const abi::weft_kubelet& kubelet);
+    /// Why the connect hook cannot recognise it, so that probes are judged; empty: it can.
+    [[nodiscard]] const std::string& kubelet_fault() const { return kubelet_fault_; }
+
     /// The SK_STORAGE map of set_listener()'s marks; borrowed.
     [[nodiscard]] int inbound_marks_fd() const;
-    /// Whether steer would pass this connection because the engine made it.
+    /// Whether steer would pass this connection because the engine made it, or as a probe of the kubelet.
     [[nodiscard]] bool is_judged(const SocketAddress& client, const SocketAddress& server) const;
 
     /// For the engine to mmap; borrowed.
@@ -111,6 +116,7 @@ private:
     UniqueFd lock_;
     Skeleton skeleton_;
     Tables tables_;
+    std::string kubelet_fault_;
     std::set<uint32_t> strict_; ///< pods whose link runs the strict program
 };
 

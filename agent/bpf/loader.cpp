@@ -15,6 +15,7 @@
 
 #include "agent/bpf/layout.hpp"
 #include "agent/bpf/pins.hpp"
+#include "agent/bpf/probe.hpp"
 #include "bpf/abi.h"
 #include "config/base/log.hpp"
 
@@ -139,6 +140,12 @@ std::expected<datapath_bpf*, std::string> load_datapath(const std::string& pin_d
     if (!*adopt)
         discard();
     skeleton->rodata->engine_timeout_ns = engine_timeout_ns;
+    const TaskView tasks = probe_tasks();
+    skeleton->rodata->tasks_visible = tasks.fault.empty();
+    if (tasks.fault.empty()) {
+        skeleton->rodata->pid_namespace_device = tasks.device;
+        skeleton->rodata->pid_namespace_inode = tasks.inode;
+    }
     if (datapath_bpf__load(skeleton.get()) != 0) {
         std::string reason = load_failure("BPF programs cannot be loaded");
         if (!*adopt)

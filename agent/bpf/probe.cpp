@@ -9,6 +9,7 @@
 #include <sys/mount.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/sysmacros.h>
 #include <sys/vfs.h>
 #include <unistd.h>
 
@@ -33,12 +34,13 @@ namespace {
 using Outcome = std::expected<void, std::string>;
 
 constexpr const char* usual_bpffs = "/sys/fs/bpf";
+constexpr ino_t first_pid_namespace = 0xEFFFFFFCU; ///< PROC_PID_INIT_INO
 
 std::unexpected<std::string> missing(const std::string& what) {
     return std::unexpected("missing: " + what);
 }
 
-Outcome probe_capabilities() {
+Outcome probe_capabilities(const ProbeSettings&) {
     std::ifstream status("/proc/self/status");
     std::string line;
     uint64_t effective = 0;
@@ -65,17 +67,22 @@ std::string parent_of(const std::string& path) {
     return slash == std::string::npos || slash == 0 ? "/" : path.substr(0, slash);
 }
 
-Outcome probe_bpffs(const std::string& pin_dir) {
-    const std::string parent = parent_of(pin_dir);
+void mount_bpffs(const std::string& pin_dir) {
+    if (parent_of(pin_dir) == usual_bpffs && !is_bpffs(usual_bpffs) && access(usual_bpffs, F_OK) == 0)
+        static_cast<void>(mount("bpf", usual_bpffs, "bpf", 0, "mode=0700")); // probe_bpffs() tells
+}
+
+Outcome probe_bpffs(const ProbeSettings& settings) {
+    const std::string parent = parent_of(settings.pin_dir);
     if (is_bpffs(parent))
-        return {};
-    if (parent == usual_bpffs && access(usual_bpffs, F_OK) == 0 &&
-        mount("bpf", usual_bpffs, "bpf", 0, "mode=0700") == 0)
         return {};
     return missing("a bpffs mounted at " + parent + " (mount -t bpf bpf " + parent + ")");
 }
 
-Outcome probe_cgroup(const std::string& cgroup) {
+Outcome probe_cgroup(const ProbeSettings& settings) {
+    const std::string& cgroup = settings.cgroup;
+    if (cgroup.empty())
+        return missing("a mounted cgroup2");
     struct statfs info{};
     if (statfs(cgroup.c_str(), &info) != 0)
         return missing("cgroup2 folder " + cgroup + ": " + std::strerror(errno));
@@ -84,7 +91,7 @@ Outcome probe_cgroup(const std::string& cgroup) {
     return {};
 }
 
-Outcome probe_btf() {
+Outcome probe_btf(const ProbeSettings&) {
     if (access("/sys/kernel/btf/vmlinux", R_OK) != 0)
         return missing("kernel BTF at /sys/kernel/btf/vmlinux (CONFIG_DEBUG_INFO_BTF)");
     return {};
@@ -102,7 +109,7 @@ bool can_load(bpf_prog_type type, bpf_attach_type attach_type) {
     return UniqueFd(bpf_prog_load(type, nullptr, "Dual BSD/GPL", program.data(), program.size(), &options)).get() >= 0;
 }
 
-Outcome probe_programs() {
+Outcome probe_programs(const ProbeSettings&) {
     struct Needed {
         bpf_prog_type type;
         bpf_attach_type attach_type;
@@ -123,7 +130,7 @@ Outcome probe_programs() {
     return {};
 }
 
-Outcome probe_maps_and_helpers() {
+Outcome probe_maps_and_helpers(const ProbeSettings&) {
     if (libbpf_probe_bpf_map_type(BPF_MAP_TYPE_SK_STORAGE, nullptr) != 1)
         return missing("BPF socket storage maps");
     if (libbpf_probe_bpf_map_type(BPF_MAP_TYPE_SOCKHASH, nullptr) != 1)
@@ -147,7 +154,7 @@ Outcome probe_maps_and_helpers() {
     return {};
 }
 
-Outcome probe_netns_cookie() {
+Outcome probe_netns_cookie(const ProbeSettings&) {
     const UniqueFd socket(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
     uint64_t cookie = 0;
     socklen_t bytes = sizeof(cookie);
@@ -156,26 +163,84 @@ Outcome probe_netns_cookie() {
     return {};
 }
 
+struct Step {
+    const char* name;
+    const char* remedy;
+    Outcome (*run)(const ProbeSettings& settings);
+    bool loads; ///< tries to load BPF: says nothing without the capabilities
+};
+constexpr std::array steps = {
+    Step{"capabilities",
+         "run it as root; in a pod: securityContext.capabilities.add BPF, NET_ADMIN, SYS_ADMIN (and SYS_PTRACE)",
+         probe_capabilities, false},
+    Step{"bpffs", "mount -t bpf bpf /sys/fs/bpf, at boot; in a pod: a hostPath volume of /sys/fs/bpf", probe_bpffs,
+         false},
+    Step{"cgroup2",
+         "mount -t cgroup2 none /sys/fs/cgroup (systemd.unified_cgroup_hierarchy=1 at boot); in a pod: a hostPath "
+         "volume of the host's mount, and --cgroup if it is elsewhere",
+         probe_cgroup, false},
+    Step{"kernel BTF", "a kernel with CONFIG_DEBUG_INFO_BTF=y", probe_btf, false},
+    Step{"BPF programs", "Linux 5.15 or newer with CONFIG_CGROUP_BPF=y and CONFIG_BPF_SYSCALL=y", probe_programs, true},
+    Step{"BPF maps and helpers", "Linux 5.15 or newer with CONFIG_BPF_STREAM_PARSER=y or CONFIG_NET_SOCK_MSG=y",
+         probe_maps_and_helpers, true},
+    Step{"netns cookie", "Linux 5.15 or newer", probe_netns_cookie, false},
+};
+
+/// Trying features that are missing is noisy otherwise; the one line is ours.
+class SilentLibrary {
+public:
+    SilentLibrary() : printer_(libbpf_set_print(nullptr)) {}
+    SilentLibrary(const SilentLibrary&) = delete;
+    SilentLibrary& operator=(const SilentLibrary&) = delete;
+    ~SilentLibrary() { libbpf_set_print(printer_); }
+
+private:
+    libbpf_print_fn_t printer_;
+};
+
 } // namespace
 
+std::vector<Requirement> requirements(const ProbeSettings& settings) {
+    const SilentLibrary silent;
+    const bool capable = probe_capabilities(settings).has_value();
+    std::vector<Requirement> list;
+    for (const Step& step : steps)
+        if (capable || !step.loads)
+            list.push_back({.name = step.name, .remedy = step.remedy, .there = step.run(settings)});
+    return list;
+}
+
+TaskView probe_tasks() {
+    const SilentLibrary silent;
+    const auto has = [](bpf_func_id helper) {
+        return libbpf_probe_bpf_helper(BPF_PROG_TYPE_CGROUP_SOCK_ADDR, helper, nullptr) == 1;
+    };
+    TaskView view;
+    struct stat pids{};
+    if (!has(BPF_FUNC_get_current_task_btf))
+        view.fault = "this kernel does not show BPF connect hooks who connects (Linux 5.15)";
+    else if (stat("/proc/self/ns/pid", &pids) != 0)
+        view.fault = "no /proc/self/ns/pid";
+    else if (pids.st_ino == first_pid_namespace)
+        return view;
+    else if (!has(BPF_FUNC_get_ns_current_pid_tgid))
+        view.fault =
+            "the agent is in a pid namespace, whose ids this kernel does not show BPF connect hooks (Linux 6.10)";
+    // The kernel's own encoding of a device number, which is not that of stat(2).
+    constexpr unsigned kernel_minor_bits = 20;
+    view.device = uint64_t{major(pids.st_dev)} << kernel_minor_bits | minor(pids.st_dev);
+    view.inode = pids.st_ino;
+    return view;
+}
+
 std::expected<void, std::string> probe(const ProbeSettings& settings) {
-    // Trying features that are missing is noisy otherwise; the one line is ours.
-    const libbpf_print_fn_t printer = libbpf_set_print(nullptr);
-    Outcome outcome = probe_capabilities();
-    if (outcome)
-        outcome = probe_bpffs(settings.pin_dir);
-    if (outcome)
-        outcome = probe_cgroup(settings.cgroup);
-    if (outcome)
-        outcome = probe_btf();
-    if (outcome)
-        outcome = probe_programs();
-    if (outcome)
-        outcome = probe_maps_and_helpers();
-    if (outcome)
-        outcome = probe_netns_cookie();
-    libbpf_set_print(printer);
-    return outcome;
+    const SilentLibrary silent;
+    if (probe_capabilities(settings))
+        mount_bpffs(settings.pin_dir);
+    for (const Step& step : steps)
+        if (Outcome outcome = step.run(settings); !outcome)
+            return outcome;
+    return {};
 }
 
 std::expected<std::string, std::string> find_cgroup2_mount() {

@@ -1,7 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <algorithm>
 #include <cstdio>
+#include <iterator>
 #include <string>
+#include <utility>
+#include <vector>
 
+#include "agent/check/api.hpp"
+#include "agent/check/node.hpp"
 #include "agent/ctl/client.hpp"
 #include "agent/ctl/table.hpp"
 #include "config/settings/flags.hpp"
@@ -16,7 +22,19 @@ struct Options {
     uint64_t timeout_s = 10;
     std::string output = "table";
     bool strict = false;
+
+    // of check
+    std::string cgroup;
+    std::string pin_dir = "/sys/fs/bpf/weft";
+    uint64_t kubelet_port = 10'250;
+    std::string kubeconfig;
+    std::string agent_namespace;
+    std::string service_account;
+    bool no_api = false;
+    bool json = false;
 };
+
+constexpr int exit_usage = 2; ///< of check, whose 1 means that something is wrong with the node or the cluster
 
 int complain(const std::string& why) {
     std::fprintf(stderr, "weftctl: %s\n", ctl::printable(why).c_str());
@@ -52,6 +70,58 @@ int synchronise(const Options& options) {
     return options.strict && warnings != 0 ? 1 : 0;
 }
 
+/// A remedy once, for all findings that it is for.
+std::string remedies_text(const std::vector<weft::agent::check::Finding>& findings) {
+    std::vector<std::pair<std::string, std::vector<std::string>>> remedies;
+    for (const weft::agent::check::Finding& finding : findings) {
+        if (finding.remedy.empty())
+            continue;
+        auto known = std::ranges::find(remedies, finding.remedy, [](const auto& each) { return each.first; });
+        if (known == remedies.end())
+            known = remedies.insert(remedies.end(), {finding.remedy, {}});
+        if (std::ranges::find(known->second, finding.check) == known->second.end())
+            known->second.push_back(finding.check);
+    }
+    std::string text;
+    for (const auto& [remedy, checks] : remedies) {
+        std::string names;
+        for (const std::string& check : checks)
+            names += (names.empty() ? "" : ", ") + check;
+        text += "  " + ctl::printable(names) + ":\n    " + ctl::printable(remedy) + "\n";
+    }
+    return text;
+}
+
+std::string check_text(const std::vector<weft::agent::check::Finding>& findings) {
+    std::vector<std::vector<std::string>> rows;
+    for (const weft::agent::check::Finding& finding : findings)
+        rows.push_back({finding.check, weft::agent::check::name(finding.level), finding.detail});
+    const std::string remedies = remedies_text(findings);
+    return ctl::table({"CHECK", "STATUS", "DETAIL"}, rows) + (remedies.empty() ? "" : "\nWhat to do:\n" + remedies);
+}
+
+int check(const Options& options) {
+    using namespace weft::agent::check;
+    if (!options.service_account.empty() && std::ranges::count(options.service_account, '/') != 1) {
+        complain("--service-account: not NAMESPACE/NAME: " + options.service_account);
+        return exit_usage;
+    }
+    std::vector<Finding> findings = check_node({.cgroup = options.cgroup,
+                                                .pin_dir = options.pin_dir,
+                                                .kubelet_port = static_cast<uint16_t>(options.kubelet_port)});
+    std::ranges::move(options.no_api ? skip_api("--no-api")
+                                     : check_api({.kubeconfig = options.kubeconfig,
+                                                  .agent_namespace = options.agent_namespace,
+                                                  .service_account = options.service_account,
+                                                  .timeout_ms = static_cast<uint32_t>(options.timeout_s * 1000)}),
+                      std::back_inserter(findings));
+    // Texts of the API server may hold any bytes: replaced, not thrown on.
+    const std::string text = options.json ? to_json(findings).dump(2, ' ', false, Json::error_handler_t::replace) + "\n"
+                                          : check_text(findings);
+    std::fputs(text.c_str(), stdout);
+    return has_failed(findings) ? 1 : 0;
+}
+
 } // namespace
 
 int main(int argc, char** argv) {
@@ -64,7 +134,24 @@ int main(int argc, char** argv) {
     weft::config::Flags& sync =
         flags.command("sync", "waits until all that the source holds now is in force; fails if it cannot be read");
     sync.toggle("--strict", options.strict, "exit 1 also for refused objects and pods whose namespace is not there");
-    if (const std::optional<int> done = flags.parse(argc, argv))
-        return *done;
+    weft::config::Flags& preflight =
+        flags.command("check", "what node and cluster lack for Weft, and what to do about it; needs no agent");
+    preflight.text("--cgroup", options.cgroup, "PATH", "as of weft-agent");
+    preflight.text("--pin-dir", options.pin_dir, "PATH", "as of weft-agent");
+    preflight.number("--kubelet-port", options.kubelet_port, 1, 65'535, "as of weft-agent");
+    preflight.text("--kubeconfig", options.kubeconfig, "PATH",
+                   "server and credentials (default: the pod's service account)");
+    preflight.text("--service-account", options.service_account, "NAMESPACE/NAME",
+                   "whose rights are looked at (default: those of the credentials)");
+    preflight.text("--namespace", options.agent_namespace, "NAME",
+                   "the agent's (default: the service account's, the pod's, weft-system)");
+    preflight.toggle("--no-api", options.no_api, "leave the cluster out");
+    preflight.toggle("--json", options.json, "one JSON object");
+    if (const std::optional<weft::config::Flags::Ended> ended = flags.read(argc, argv)) {
+        const int code = ended->say();
+        return code != 0 && preflight.given() ? exit_usage : code;
+    }
+    if (preflight.given())
+        return check(options);
     return status.given() ? show_status(options) : synchronise(options);
 }

@@ -87,10 +87,19 @@ Rows node_rows(const Json& status) {
     for (const Json& part : list(source, "parts"))
         if (!text(part, "fault").empty())
             stale = ", not heard of for " + text(part, "silent_ms") + " ms: the last version seen is in force";
+    const Json& kubelet = member(status, "kubelet");
+    std::string kubelet_line = text(kubelet, "fault");
+    if (kubelet.empty())
+        kubelet_line = "not looked for";
+    else if (kubelet_line.empty())
+        kubelet_line = "pid " + text(kubelet, "pid") + " (" + text(kubelet, "name") + "), its probes pass";
+    else
+        kubelet_line = "its probes are judged like any connection: " + kubelet_line;
     return {{"agent", text(status, "version") + ", source " + text(source, "path") + others + stale},
             {"generation", text(generation, "applied") + " in force, " + text(generation, "wanted") + " wanted"},
             {"engine", engine_line},
             {"heartbeat", age.empty() ? "never" : age + " ms ago"},
+            {"kubelet", kubelet_line},
             {"cgroup", text(datapath, "cgroup")}};
 }
 

@@ -5,6 +5,10 @@
 
 #include <array>
 #include <cstdint>
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <iterator>
 
 #include "agent/source/yaml.hpp"
 
@@ -164,6 +168,24 @@ std::expected<ApiServer, std::string> read_kubeconfig(std::string_view text, con
     if (const auto why = take_user(user, folder, out))
         return std::unexpected(*why);
     return out;
+}
+
+std::expected<ApiServer, std::string> find_api_server(const std::string& kubeconfig, const std::string& folder) {
+    if (kubeconfig.empty()) {
+        const auto environment = [](const char* name) {
+            const char* value = std::getenv(name);
+            return value == nullptr ? std::nullopt : std::optional<std::string>(value);
+        };
+        return in_cluster(environment, folder);
+    }
+    std::ifstream file(kubeconfig);
+    const std::string text{std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>()};
+    if (!file)
+        return std::unexpected("--kubeconfig: cannot read " + kubeconfig);
+    auto server = read_kubeconfig(text, std::filesystem::absolute(kubeconfig).parent_path());
+    if (!server)
+        return std::unexpected("--kubeconfig: " + kubeconfig + ": " + server.error());
+    return server;
 }
 
 } // namespace weft::agent::kube

@@ -35,5 +35,8 @@ using Environment = std::function<std::optional<std::string>(const char*)>;
 /// The current context of a kubeconfig. `folder`: of that file, which its own relative paths start from. Error: one
 /// line with the field; what this agent cannot do (exec and auth-provider plugins, user and password, proxies) is one.
 [[nodiscard]] std::expected<ApiServer, std::string> read_kubeconfig(std::string_view text, const std::string& folder);
+/// By that kubeconfig file; empty: by the service account in `folder` and this process's environment. Error: one line.
+[[nodiscard]] std::expected<ApiServer, std::string> find_api_server(const std::string& kubeconfig,
+                                                                    const std::string& folder);
 
 } // namespace weft::agent::kube

@@ -206,6 +206,8 @@ void add_agent(const AgentReport& agent, std::vector<MetricFamily>& out) {
     add_gauge("weft_agent_pods_captured", "Pods captured.", static_cast<double>(agent.pods_captured), out);
     add_gauge("weft_agent_pods_missing", "Pods that should be captured and are not.",
               static_cast<double>(agent.pods_missing), out);
+    add_gauge("weft_agent_kubelet_found", "1 while this node's kubelet is known, so that its probes pass.",
+              agent.kubelet_found ? 1 : 0, out);
 }
 
 } // namespace

@@ -128,6 +128,7 @@ struct AgentReport {
     uint64_t generation_applied = 0;
     uint64_t pods_captured = 0;
     uint64_t pods_missing = 0; ///< wanted and not captured, or without a listener
+    bool kubelet_found = false;
 };
 
 } // namespace weft::agent::metrics

@@ -17,7 +17,7 @@ namespace weft::agent {
 struct CutRules {
     std::map<uint16_t, KernelState::PortAction> actions; ///< port 0: all without an entry of their own
     std::vector<IpAddress> addresses;
-    /// Whether the connection that this client opened to this server is the engine's, and judged.
+    /// Whether the connection that this client opened to this server is the engine's, and judged, or a probe's.
     std::function<bool(const SocketAddress& client, const SocketAddress& server)> is_judged;
 };
 

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "agent/pods/discovery.hpp"
 
-#include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -15,14 +14,14 @@
 #include <tuple>
 #include <utility>
 
+#include "agent/pods/process.hpp"
+
 namespace weft::agent {
 namespace {
 
 namespace fs = std::filesystem;
 
 constexpr size_t container_id_digits = 64;
-constexpr size_t stat_bytes_max = 1024;
-constexpr int start_time_field = 19; ///< of /proc/PID/stat, behind the name, from 0
 
 bool is_letter_or_digit(char c) {
     return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
@@ -110,24 +109,6 @@ std::string name_of(const std::string& path) {
     return path.substr(path.rfind('/') + 1);
 }
 
-/// Whatever can be read of it: it may go while it is read (ENODEV), or be a threaded cgroup, which has none
-/// (EOPNOTSUPP).
-std::string read_start(const std::string& path, size_t most) {
-    const UniqueFd file(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
-    std::string text(file ? most : 0, '\0');
-    size_t length = 0;
-    while (length < text.size()) {
-        const ssize_t got = read(file.get(), text.data() + length, text.size() - length);
-        if (got < 0 && errno == EINTR)
-            continue;
-        if (got <= 0)
-            break;
-        length += static_cast<size_t>(got);
-    }
-    text.resize(length);
-    return text;
-}
-
 /// The first ones, which on v1 are those with the lowest ids and on v2, mostly, the oldest.
 std::vector<pid_t> processes_in(const std::string& folder) {
     std::vector<pid_t> pids;
@@ -135,19 +116,6 @@ std::vector<pid_t> processes_in(const std::string& folder) {
     for (pid_t pid = 0; pids.size() < folder_processes_max && text >> pid;)
         pids.push_back(pid);
     return pids;
-}
-
-std::optional<uint64_t> start_time(const std::string& proc, pid_t pid) {
-    const std::string text = read_start(proc + "/" + std::to_string(pid) + "/stat", stat_bytes_max);
-    const size_t name_end = text.rfind(')'); // the name may hold anything
-    if (name_end == std::string::npos)
-        return std::nullopt;
-    std::istringstream fields(text.substr(name_end + 1));
-    std::string skipped;
-    for (int i = 0; i < start_time_field; ++i)
-        fields >> skipped;
-    uint64_t ticks = 0;
-    return fields >> ticks ? std::optional(ticks) : std::nullopt;
 }
 
 /// As in fstab(5): what would part the fields is written in octal.
@@ -292,7 +260,7 @@ void Discovery::add_processes(const std::string& folder, std::vector<Process>& o
             hidden_processes_ = true;
             continue;
         }
-        const std::optional<uint64_t> started = start_time(settings_.proc, pid);
+        const std::optional<uint64_t> started = start_ticks(settings_.proc, pid);
         const Result<NetnsId> netns = NetnsId::of(netns_path(pid));
         if (started && netns) // else it is gone, or a zombie, which is in no namespace
             out.push_back({.started = *started, .pid = pid, .netns = *netns, .folder = folder});

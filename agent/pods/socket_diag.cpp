@@ -79,6 +79,7 @@ DiagSocket socket_of(const inet_diag_msg& message, std::span<const char> attribu
             .state = message.idiag_state,
             .marked = has_storage(attributes),
             .family = message.idiag_family,
+            .inode = message.idiag_inode,
             .id = message.id};
 }
 

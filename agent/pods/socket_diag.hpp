@@ -21,6 +21,7 @@ struct DiagSocket {
     uint8_t state = 0;   ///< TCP_ESTABLISHED and so on
     bool marked = false; ///< it has an entry in the storage map asked for
     uint8_t family = 0;  ///< the socket's, for destroy()
+    uint32_t inode = 0;  ///< as /proc/PID/fd names it; 0: nobody holds it
     inet_diag_sockid id{};
 };
 

@@ -217,6 +217,7 @@ const std::map<std::string, Size> sizes = {
     {"pods", {8, sizeof(abi::weft_pod), WEFT_PODS_MAX}},
     {"pod_addresses", {sizeof(abi::weft_address), sizeof(abi::weft_pod_ref), WEFT_ADDRESSES_MAX}},
     {"inbound_ports", {sizeof(abi::weft_port_key), sizeof(abi::weft_port_action), WEFT_INBOUND_PORTS_MAX}},
+    {"kubelets", {4, sizeof(abi::weft_kubelet), 1}},
     {"services", {sizeof(abi::weft_service_key), sizeof(abi::weft_service), WEFT_SERVICES_MAX}},
     {"backends", {sizeof(abi::weft_backend_key), sizeof(abi::weft_backend), WEFT_BACKENDS_MAX}},
     {"listeners", {sizeof(abi::weft_listener_key), 8, WEFT_LISTENERS_MAX}},

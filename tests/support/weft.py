@@ -19,18 +19,22 @@ ENGINE_USER = 64123
 
 
 class Agent:
-    """weft-agent with a socket, pins and metrics address of its own. Restartable: kill(), then start() again."""
+    """weft-agent with a socket, pins and metrics address of its own. Restartable: kill(), then start() again.
+
+    `host`: a pod that is no pod but the host: its network namespace is the one that the agent lives in.
+    """
 
     def __init__(self, lab, *, source=None, cgroup=None, engine=True, workers=1, arguments=(), engine_arguments=(),
-                 environment=None, prefix=(), pin_dir=None, wrapper_log=None):
-        self.lab = lab
+                 environment=None, prefix=(), pin_dir=None, wrapper_log=None, host=None):
+        self.lab, self.host = lab, host
         self.socket_path = lab.folder / "agent.sock"
         self.pin_dir = pin_dir or lab.bpffs / "weft"
         self.metrics_port = free_port()
         self.log_path = lab.folder / (wrapper_log or "weft.log")
         self.process = None
         self.environment = environment or {}
-        self.command = [*prefix, binary("weft-agent"), "--source", f"dir:{source or lab.source}",
+        enter = ["nsenter", f"--net={netns.NETNS_FOLDER / host.netns}"] if host else []
+        self.command = [*enter, *prefix, binary("weft-agent"), "--source", f"dir:{source or lab.source}",
                         "--socket", self.socket_path, "--cgroup", cgroup or lab.cgroup, "--pin-dir", self.pin_dir,
                         "--metrics-address", f"127.0.0.1:{self.metrics_port}"]
         if engine:
@@ -136,7 +140,8 @@ class Agent:
     def http(self, path):
         """(status, text) of the agent's metrics address; (0, reason) if it does not answer."""
         try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{self.metrics_port}{path}", timeout=5) as reply:
+            with netns.inside(self.host.netns) if self.host else contextlib.nullcontext(), \
+                    urllib.request.urlopen(f"http://127.0.0.1:{self.metrics_port}{path}", timeout=5) as reply:
                 return reply.status, reply.read().decode()
         except urllib.error.HTTPError as error:
             return error.code, error.read().decode()

@@ -26,7 +26,8 @@ OURS = {
     "agent/pods/": ["config/base/", "config/model/", "agent/reconcile/state.hpp", "bpf/abi.h"],
     "agent/engine/": ["config/", "bpf/abi.h", "agent/metrics/", "agent/pods/"],
     "agent/metrics/": ["config/base/", "bpf/abi.h"],
-    "agent/ctl/": ["config/"],
+    "agent/check/": ["config/base/", "agent/source/", "agent/kube/", "agent/bpf/", "agent/pods/"],
+    "agent/ctl/": ["config/", "agent/check/"],
     "agent/": ["config/", "bpf/abi.h", "agent/"],
 }
 
