@@ -3,6 +3,7 @@
 
 #include <atomic>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -10,6 +11,9 @@
 #include <string>
 #include <vector>
 
+#include "agent/cni/judge.hpp"
+#include "agent/cni/sandboxes.hpp"
+#include "agent/cni/server.hpp"
 #include "agent/engine/control.hpp"
 #include "agent/engine_state.hpp"
 #include "agent/hold.hpp"
@@ -20,6 +24,7 @@
 #include "agent/pods/registry.hpp"
 #include "agent/reconcile/compile.hpp"
 #include "agent/source/source.hpp"
+#include "config/base/json.hpp"
 
 namespace weft::agent {
 
@@ -53,6 +58,8 @@ public:
         bool adopted = false;        ///< pins of a former run are in force: an engine may come back with its listeners
         bool runs_engine = false;
         std::optional<engine::ProcessId> former_engine;
+        std::function<void(uint64_t, const cni::Answer&)> cni_reply{}; ///< from any thread; must not wait
+        std::function<Json()> cni_status{};                            ///< of the installer; empty: it is off
     };
 
     Loop(Settings settings, std::unique_ptr<Source> source, bpf::Datapath& datapath, Inbox& inbox,
@@ -77,12 +84,29 @@ private:
         bool read = false; ///< the source, since it asked
     };
 
+    /// A pod that weft-cni holds until it is captured.
+    struct Starting {
+        uint64_t token = 0;
+        cni::Request request;
+        uint64_t deadline_ms = 0;
+        uint64_t generation = 0; ///< the first that holds the pod as asked; 0: none does yet
+        std::string lacking;     ///< at the last look
+    };
+
     void turn();
     void take(LoopEvent event);
     void on(engine::EngineArrived event);
     void on(const engine::EngineApplied& event);
     void on(const engine::EngineGone& event);
     void on(const engine::CtlAsked& event);
+    void on(cni::Asked event);
+    void on(const cni::Left& event);
+    void start_pod(cni::Asked event);
+    void stop_pod(const cni::Asked& event);
+    [[nodiscard]] cni::StartFacts start_facts(Starting& starting) const;
+    void answer_starting();
+    void close_named();
+    [[nodiscard]] Json cni_status() const;
     void tick();
     void begin();
     [[nodiscard]] bool held() const { return !hold_.empty(); }
@@ -129,7 +153,11 @@ private:
     uint64_t generation_applied_ = 0;
     std::vector<CapturePtr> new_captures_; ///< listeners not given to the engine yet
     EngineState engine_;
+    uint64_t engine_acknowledged_ = 0; ///< the newest generation that the engine at work had in force; 0: none
     std::vector<Waiter> waiters_;
+    cni::Sandboxes sandboxes_;
+    std::vector<Starting> starting_;
+    std::vector<std::string> named_; ///< pods found by their processes since the last tick
     std::set<std::string> faults_said_;
     bool engine_wanted_ = false; ///< an engine process is kept running
     bool begun_ = false;

@@ -100,7 +100,8 @@ std::string Loop::status() const {
                             .cut_fault = kernel_.cut_fault(),
                             .statuses = compiled_.statuses,
                             .diagnostics = compiled_.diagnostics,
-                            .pods = pods_.views()};
+                            .pods = pods_.views(),
+                            .cni = cni_status()};
     return text_of(status_json(facts));
 }
 

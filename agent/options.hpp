@@ -31,6 +31,13 @@ struct Options {
     uint64_t engine_timeout_ms = 5000;
     log::Level log_level = log::Level::info;
     bool log_json = false;
+    std::string cni_socket; ///< empty: pods are not held at their start
+    std::string cni_conf_dir;
+    std::string cni_bin_dir;
+    std::string cni_plugin; ///< empty: beside this program
+    bool cni_fail_open = false;
+    uint64_t cni_timeout_s = 10;
+    std::vector<std::string> cni_exclude_namespaces;
     bool keep = false;
     bool cleanup = false;
 

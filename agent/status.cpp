@@ -165,7 +165,8 @@ Json status_json(const StatusFacts& facts) {
             {"engine", engine_json(facts)},
             {"datapath", datapath_json(facts)},
             {"objects", objects_json(facts.statuses, facts.diagnostics)},
-            {"pods", pods_json(facts.pods)}};
+            {"pods", pods_json(facts.pods)},
+            {"cni", facts.cni}};
 }
 
 std::string line_of(const Diagnostic& diagnostic) {

@@ -7,12 +7,11 @@
 
 #include "config/cni/json.hpp"
 #include "config/cni/messages.hpp"
+#include "config/cni/version.hpp"
 
 namespace weft::cni {
 namespace {
 
-/// 0.1.0 and 0.2.0 have no prevResult, hence no chain.
-constexpr std::array<std::string_view, 5> versions = {"0.3.0", "0.3.1", "0.4.0", "1.0.0", "1.1.0"};
 constexpr std::string_view latest_version = versions.back();
 
 std::unexpected<Failure> failed(ErrorCode code, std::string message, std::string details = "") {
@@ -62,10 +61,6 @@ bool is_on(const Json& address, const Json* interfaces, std::string_view interfa
 }
 
 } // namespace
-
-bool supports(std::string_view version) {
-    return std::ranges::find(versions, version) != versions.end();
-}
 
 std::expected<Settings, Failure> read_settings(std::string_view input) {
     const std::optional<Json> json = parse(input);

@@ -65,7 +65,6 @@ struct PodName {
     bool operator==(const PodName&) const = default;
 };
 
-[[nodiscard]] bool supports(std::string_view version);
 /// The version is taken from any JSON object that has one, so that a failure can be told in it.
 [[nodiscard]] std::expected<Settings, Failure> read_settings(std::string_view text);
 /// "K8S_POD_NAMESPACE=default;K8S_POD_NAME=a;...": keys that are not known are left out.
