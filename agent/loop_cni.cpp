@@ -51,7 +51,7 @@ void Loop::start_pod(cni::Asked event) {
     if (const CapturePtr capture = pods_.find(pod)) {
         if (told && capture->netns.id() != *told)
             lose_pod(*capture); // of the sandbox before this one
-        else
+        else if (!cni::is_told(capture->netns.path()))
             named_.push_back(pod);
     }
     const uint64_t deadline_ms = monotonic_ms() + event.request.wait_ms;

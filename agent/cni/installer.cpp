@@ -205,11 +205,13 @@ std::expected<void, std::string> uninstall(const Folders& folders) {
         if (!done && first_fault)
             first_fault = done;
     };
-    if (const auto contents = read_conf_folder(folders.conf))
+    if (access(folders.conf.c_str(), F_OK) == 0) {
+        const auto contents = read_conf_folder(folders.conf);
+        if (!contents)
+            return std::unexpected(contents.error());
         for (const ConfEdit& edit : plan_removal(contents->files, contents->saved))
             note(apply(folders.conf, edit, text_before(*contents, edit.name)));
-    else if (errno != ENOENT)
-        note(std::unexpected(contents.error()));
+    }
     // While an entry is left, the runtime needs the program.
     if (first_fault && ::unlink(program_of(folders).c_str()) != 0 && errno != ENOENT)
         note(std::unexpected(program_of(folders) + ": remove: " + std::strerror(errno)));

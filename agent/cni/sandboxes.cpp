@@ -7,6 +7,7 @@
 #include <array>
 #include <iterator>
 #include <memory>
+#include <string_view>
 #include <utility>
 
 #include "agent/reconcile/pod_index.hpp"
@@ -14,8 +15,10 @@
 namespace weft::agent::cni {
 namespace {
 
+constexpr std::string_view told_folder = "/proc/self/fd/";
+
 std::string path_of(const UniqueFd& netns) {
-    return "/proc/self/fd/" + std::to_string(netns.get());
+    return std::string(told_folder) + std::to_string(netns.get());
 }
 
 ObjectName name_of(const std::string& pod) {
@@ -45,6 +48,10 @@ std::string list_of(const std::vector<IpAddress>& addresses) {
 }
 
 } // namespace
+
+bool is_told(const std::string& path) {
+    return path.starts_with(told_folder);
+}
 
 std::string pod_of(const Request& request) {
     return request.ns + "/" + request.pod;
@@ -97,12 +104,17 @@ bool Sandboxes::up(const Request& request, std::vector<IpAddress> addresses, Uni
                    uint64_t now_ms) {
     if (sandboxes_.size() >= sandboxes_max && !sandboxes_.contains(cni::pod_of(request)))
         return false;
+    std::optional<NetnsId> netns_id;
+    struct stat status{};
+    if (netns && fstat(netns.get(), &status) == 0)
+        netns_id = NetnsId{.device = status.st_dev, .inode = status.st_ino};
+    const auto before = sandboxes_.find(cni::pod_of(request));
+    if (netns_id && before != sandboxes_.end() && before->second.netns && before->second.netns_id == netns_id)
+        netns = std::move(before->second.netns); // asked again: the pod may be captured by that descriptor
     Sandbox& sandbox = renew(request, store, now_ms);
     sandbox.is_up = true;
     sandbox.addresses = std::move(addresses);
-    struct stat status{};
-    if (netns && fstat(netns.get(), &status) == 0)
-        sandbox.netns_id = NetnsId{.device = status.st_dev, .inode = status.st_ino};
+    sandbox.netns_id = netns_id;
     sandbox.netns = std::move(netns);
     return true;
 }

@@ -86,6 +86,8 @@ private:
     Table sandboxes_;
 };
 
+/// The path of a namespace is one that place() gave: it means something as long as the descriptor is open.
+[[nodiscard]] bool is_told(const std::string& path);
 /// "namespace/name", as PodToCapture::uid.
 [[nodiscard]] std::string pod_of(const Request& request);
 /// The request's pod, if the store has it under the uid of the request; a manifest without a uid is known by its name.
