@@ -125,6 +125,15 @@ std::string add_to(const ConfFile& file, Json json, const Json& entry, const std
     return "";
 }
 
+/// A list of ours whose original was written anew, by the CNI's own daemon: that one counts, wherever it stands.
+bool is_outdated(const ConfFile& file, const Json& json, const std::set<std::string>& saved,
+                 const std::vector<ConfFile>& files) {
+    const auto original = is_list(file.name) && has_entry(json) ? original_of(file.name, saved) : std::nullopt;
+    return original && std::ranges::any_of(files, [&](const ConfFile& each) {
+               return each.name == *original && each.fault.empty() && load(each);
+           });
+}
+
 void in_order(std::vector<ConfFile>& files) {
     std::ranges::sort(files, {}, &ConfFile::name);
 }
@@ -159,6 +168,8 @@ ConfPlan plan_install(std::vector<ConfFile> files, const std::set<std::string>& 
             plan.skipped.push_back(file.name + " " + json.error());
             continue;
         }
+        if (file.fault.empty() && is_outdated(file, *json, saved, files))
+            continue;
         plan.active = file.name;
         plan.fault = file.fault.empty() ? why_not(file, *json) : file.fault;
         if (plan.fault.empty())

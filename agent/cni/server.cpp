@@ -219,7 +219,6 @@ void Server::take(Connection& connection, const std::string& bytes, UniqueFd net
 
 void Server::refuse(Connection& connection, const char* cause) {
     counters_.add(CountedEvent::cni_refusal, cause);
-    log::warn("cni_connection_refused", log::kv("reason", cause));
     connection.closed = true;
 }
 
