@@ -1,12 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
 """weft-cni: a starting pod is held until its policies hold, and let go of when the container runtime says so."""
 import json
+import contextlib
+import json
 import time
 import uuid
 
+import netns
 import pytest
 from cni import Runtime, end
 from http1 import request
+from lab import binary
 from manifests import namespace, policy, service, waypoint_gateway
 from waiting import wait_until
 from world import PORT
@@ -307,3 +311,78 @@ def test_hostile_stdin_is_refused_in_words_and_del_is_not_held_up(lab, stdin, co
     assert said["msg"].startswith("weft-cni: ")
     assert runtime.call("DEL", pod, stdin=stdin)[:2] == (0, None)
     assert runtime.call("VERSION", pod, stdin=stdin[:1000])[1]["supportedVersions"][-1] == "1.1.0"
+
+
+CONFLIST = {"cniVersion": "0.4.0", "name": "pods", "plugins": [{"type": "ptp", "ipam": {"type": "host-local"}}]}
+SINGLE = {"cniVersion": "1.0.0", "name": "pods", "type": "bridge"}
+
+
+class CniFolders:
+    def __init__(self, lab):
+        self.conf, self.bin = lab.folder / "net.d", lab.folder / "cni-bin"
+        self.conf.mkdir()
+        self.bin.mkdir()
+        self.arguments = ("--cni-conf-dir", self.conf, "--cni-bin-dir", self.bin, "--cni-socket",
+                          lab.folder / "cni.sock", "--cni-exclude-namespace", "weft-system")
+
+    def write(self, name, content):
+        (self.conf / name).write_text(content if isinstance(content, str) else json.dumps(content))
+
+    def types(self, name):
+        with contextlib.suppress(OSError, ValueError):
+            return [plugin["type"] for plugin in json.loads((self.conf / name).read_text())["plugins"]]
+        return []
+
+    def names(self):
+        return sorted(path.name for path in [*self.conf.iterdir(), *self.bin.iterdir()])
+
+
+def test_plugin_is_installed_kept_in_place_and_removed(own_lab):
+    lab, folders = own_lab, CniFolders(own_lab)
+    lab.apply("base.yaml", namespace("default"))
+    agent = lab.agent(arguments=folders.arguments)  # ready, although there is no configuration: no pod can start either
+    wait_until(lambda: agent.status()["cni"]["installed"]["state"] == "waiting for a CNI configuration", "it waits")
+    assert "waiting for a CNI configuration" in agent.ctl("status").stdout
+    folders.write("10-pods.conflist", CONFLIST)
+    wait_until(lambda: folders.types("10-pods.conflist") == ["ptp", "weft-cni"], "it is chained")
+    entry = json.loads((folders.conf / "10-pods.conflist").read_text())["plugins"][-1]
+    assert entry == {"type": "weft-cni", "socket": str(lab.folder / "cni.sock"), "timeoutSeconds": 10,
+                     "failurePolicy": "failClosed", "excludeNamespaces": ["kube-system", "istio-system", "weft-system"]}
+    assert (folders.bin / "weft-cni").read_bytes() == binary("weft-cni").read_bytes()
+    wait_until(lambda: agent.http("/readyz")[0] == 200, "it is ready")
+    # The CNI's own daemon writes its file anew; then one that comes before it.
+    folders.write("10-pods.conflist", CONFLIST)
+    wait_until(lambda: folders.types("10-pods.conflist") == ["ptp", "weft-cni"], "it is chained again")
+    folders.write("05-first.conf", SINGLE)
+    wait_until(lambda: folders.types("05-first.conflist") == ["bridge", "weft-cni"], "it is wrapped and chained")
+    wait_until(lambda: folders.types("10-pods.conflist") == ["ptp"], "the other is as it was")
+    # What cannot be chained is a reason not to be ready: pods start without being held.
+    folders.write("01-old.conflist", {**CONFLIST, "cniVersion": "0.2.0"})
+    wait_until(lambda: agent.http("/readyz")[0] == 503, "it is not ready")
+    assert "0.2.0" in agent.http("/readyz")[1]
+    (folders.conf / "01-old.conflist").unlink()
+    wait_until(lambda: agent.http("/readyz")[0] == 200, "it is ready again")
+    # An agent that dies leaves it; one that ends for good takes it along.
+    agent.kill_agent()
+    assert folders.types("05-first.conflist") == ["bridge", "weft-cni"]
+    agent.start()
+    assert agent.stop() == 0
+    assert folders.names() == ["05-first.conf", "10-pods.conflist"]
+    assert json.loads((folders.conf / "05-first.conf").read_text()) == SINGLE
+    assert json.loads((folders.conf / "10-pods.conflist").read_text()) == CONFLIST
+    assert not (lab.folder / "cni.sock").exists()
+
+
+def test_agent_that_is_kept_leaves_the_plugin_and_cleanup_takes_it(own_lab):
+    lab, folders = own_lab, CniFolders(own_lab)
+    lab.apply("base.yaml", namespace("default"))
+    folders.write("10-pods.conflist", CONFLIST)
+    agent = lab.agent(arguments=(*folders.arguments, "--keep"))
+    wait_until(lambda: folders.types("10-pods.conflist") == ["ptp", "weft-cni"], "it is chained")
+    assert agent.stop() == 0
+    assert folders.types("10-pods.conflist") == ["ptp", "weft-cni"]
+    done = netns.run(binary("weft-agent"), "--cleanup", "--socket", agent.socket_path, "--pin-dir", agent.pin_dir,
+                     *folders.arguments, check=False)
+    assert done.returncode == 0, done.stderr
+    assert folders.names() == ["10-pods.conflist"]
+    assert json.loads((folders.conf / "10-pods.conflist").read_text()) == CONFLIST
