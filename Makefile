@@ -36,7 +36,7 @@ endef
 
 build: setup
 	$(call configure,release)
-	@ninja -C build/release -j $(JOBS) --quiet weft-agent weft-l7engine weftctl
+	@ninja -C build/release -j $(JOBS) --quiet weft-agent weft-l7engine weftctl weft-cni
 	@echo "programs: build/release/bin"
 
 build/tools/.built: $(wildcard tests/interop/go/*.* tests/interop/go/*/*.go) | setup

@@ -220,7 +220,7 @@ bool Loop::sweep_pods() {
         for (const CapturePtr& capture : pods_.held()) {
             if (capture->uid != uid)
                 continue;
-            lose_pod(*capture);
+            lose_pod(*capture, "its network namespace has no name any more");
             break;
         }
         counters_.add(Event::pod_vanished, "");
@@ -246,18 +246,18 @@ bool Loop::sweep_pods() {
            !changes.vanished.empty();
 }
 
-/// The path went. Whoever is left in the namespace is no less governed for it.
-void Loop::lose_pod(const Capture& capture) {
+/// The path went, or will. Whoever is left in the namespace is no less governed for it.
+void Loop::lose_pod(const Capture& capture, const char* why) {
     const std::string uid = capture.uid;
     const uint32_t id = capture.id;
     kernel_.drop_listeners(id);
     control_.remove_pod(id);
     std::erase_if(new_captures_, [&](const CapturePtr& captured) { return captured->uid == uid; });
     if (pods_.lose(uid, kernel_.attached(id))) {
-        log::info("pod_lost", log::kv("pod", uid), log::kv("reason", "its network namespace has no name any more"));
+        log::info("pod_lost", log::kv("pod", uid), log::kv("reason", why));
     } else {
         kernel_.forget(id);
-        log::info("pod_released", log::kv("pod", uid), log::kv("reason", "its network namespace has no name any more"));
+        log::info("pod_released", log::kv("pod", uid), log::kv("reason", why));
     }
 }
 

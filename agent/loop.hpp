@@ -114,7 +114,7 @@ private:
     void load_source();
     void reload();
     bool sweep_pods();
-    void lose_pod(const Capture& capture);
+    void lose_pod(const Capture& capture, const char* why);
     bool prune_severed();
     void record_objects();
     void recompile();

@@ -50,7 +50,7 @@ void Loop::start_pod(cni::Asked event) {
         return refuse("full", "the agent knows the most sandboxes that it can");
     if (const CapturePtr capture = pods_.find(pod)) {
         if (told && capture->netns.id() != *told)
-            lose_pod(*capture); // of the sandbox before this one
+            lose_pod(*capture, "it has a new sandbox");
         else if (!cni::is_told(capture->netns.path()))
             named_.push_back(pod);
     }
@@ -76,7 +76,7 @@ void Loop::stop_pod(const cni::Asked& event) {
             return true;
         });
         if (capture && (same || (known && capture->netns.id() == *known)))
-            lose_pod(*capture);
+            lose_pod(*capture, "its sandbox is deleted");
         recompile();
     }
     settings_.cni_reply(event.token, {.outcome = Outcome::released, .reason = ""});
@@ -92,12 +92,12 @@ cni::StartFacts Loop::start_facts(Starting& starting) const {
                           .namespace_known = node.trusts_annotation ||
                                              store_.find<Namespace>({.ns = {}, .name = starting.request.ns}) != nullptr,
                           .not_captured = pods_.lacking(uid)};
-    facts.enrolled = pod != nullptr && is_enrolled(store_, *pod) && is_local(*pod, node) && !pod->finished;
-    const CapturedPods captured = pods_.captured();
-    const auto found = captured.find(uid);
-    if (!begun_ || !facts.not_captured.empty() || found == captured.end())
+    facts.enrolled = pod != nullptr && is_enrolled(store_, *pod) && !pod->finished;
+    facts.local = pod != nullptr && is_local(*pod, node);
+    const CapturePtr capture = pods_.find(uid);
+    if (!begun_ || !capture || !facts.not_captured.empty())
         return facts;
-    const CapturedPod& here = found->second;
+    const CapturedPod here{.id = capture->id, .netns_cookie = capture->netns.cookie()};
     const std::vector<IpAddress>* const told = sandboxes_.addresses(uid);
     facts.compiled = cni::has_pod(compiled_.kernel, here, told == nullptr ? std::vector<IpAddress>() : *told);
     if (facts.compiled && starting.generation == 0)

@@ -54,6 +54,11 @@ cni::Folders cni_folders(const Options& options) {
     return {.conf = options.cni_conf_dir, .bin = options.cni_bin_dir};
 }
 
+/// What socket and plugin leave in the folder of the socket.
+std::vector<std::string> cni_files(const Options& options) {
+    return {options.cni_socket, options.cni_socket + std::string(weft::cni::fail_open_suffix)};
+}
+
 std::string cni_program(const Options& options) {
     if (!options.cni_plugin.empty())
         return options.cni_plugin;
@@ -111,7 +116,8 @@ public:
         if (const auto removed = bpf::remove_pins(options_.pin_dir, bpf::datapath_map_names()); !removed)
             log::error("cleanup_failed", log::kv("reason", removed.error()));
         if (cni_server_)
-            ::unlink(options_.cni_socket.c_str());
+            for (const std::string& path : cni_files(options_))
+                ::unlink(path.c_str());
     }
 
 private:
@@ -374,7 +380,8 @@ int clean_up(const Options& options) {
          {options.engine_state_file(), options.objects_file(), options.socket, options.lock_file()})
         ::unlink(path.c_str());
     if (!options.cni_socket.empty())
-        ::unlink(options.cni_socket.c_str());
+        for (const std::string& path : cni_files(options))
+            ::unlink(path.c_str());
     if (!unchained)
         return complain(unchained.error(), exit_failure);
     return removed ? 0 : complain(removed.error(), exit_failure);

@@ -104,7 +104,7 @@ std::expected<Answer, std::string> ask(const std::string& socket, const Request&
 
 void record_fail_open(const std::string& socket, const Request& request) {
     static_cast<void>(mkdir(socket.substr(0, socket.rfind('/')).c_str(), 0755)); // /run may be new since the last agent
-    const UniqueFd file(open((socket + ".failed-open").c_str(),
+    const UniqueFd file(open((socket + std::string(fail_open_suffix)).c_str(),
                              O_WRONLY | O_CREAT | O_APPEND | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK, 0600));
     struct stat status{};
     if (!file || fstat(file.get(), &status) != 0 || !S_ISREG(status.st_mode) || status.st_size >= record_bytes_max)

@@ -28,6 +28,8 @@ StartVerdict judge(const StartFacts& facts) {
         return wait_for("the agent has not seen the pod's Namespace object yet");
     if (!facts.enrolled)
         return {.outcome = Outcome::not_enrolled, .lacking = ""};
+    if (!facts.local)
+        return wait_for("the Pod object is not bound to this node (yet)");
     if (!facts.not_captured.empty())
         return wait_for(facts.not_captured);
     if (!facts.compiled)

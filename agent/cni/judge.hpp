@@ -17,7 +17,8 @@ struct StartFacts {
     bool uid_needed = false;      ///< pods are known by their uid, and the request has none
     bool pod_known = false;       ///< the Pod object was seen, under the request's uid
     bool namespace_known = false; ///< its Namespace object was seen, or manifests need none
-    bool enrolled = false;        ///< by labels, of this node and not finished
+    bool enrolled = false;        ///< by labels, and not finished
+    bool local = false;           ///< the object says that it is of this node; an older version of it may not
     std::string not_captured;     ///< why the registry has not captured it whole; empty: it has
     bool compiled = false;        ///< the snapshot and the wanted kernel state hold it with its addresses
     bool in_kernel = false;       ///< its entries are as strict as the wanted ones, and its link is attached

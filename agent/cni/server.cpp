@@ -247,7 +247,7 @@ void Server::send_replies() {
 
 /// The plugin appends lines. Taken away first: what it writes later is in a new file.
 void Server::count_fail_opens() {
-    const std::string path = settings_.socket_path + ".failed-open";
+    const std::string path = settings_.socket_path + std::string(weft::cni::fail_open_suffix);
     const std::string taken = path + ".counted";
     if (std::rename(path.c_str(), taken.c_str()) != 0)
         return;

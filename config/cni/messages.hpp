@@ -18,6 +18,8 @@ inline constexpr size_t text_bytes_max = 512;          ///< of one text of a req
 inline constexpr size_t reason_bytes_max = 2048;       ///< of an answer's reason; a longer one is cut
 inline constexpr size_t addresses_max = 16;            ///< of one request
 inline constexpr uint32_t wait_ms_max = 120'000;
+/// Of the file beside the socket in which the plugin writes a line for each pod that it let start uncaptured.
+inline constexpr std::string_view fail_open_suffix = ".failed-open";
 
 enum class Verb : uint8_t {
     add,   ///< the pod is starting: answer when it is captured
