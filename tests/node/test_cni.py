@@ -3,6 +3,7 @@
 import json
 import contextlib
 import json
+import sys
 import time
 import uuid
 
@@ -13,6 +14,7 @@ from http1 import request
 from lab import binary
 from manifests import namespace, policy, service, waypoint_gateway
 from waiting import wait_until
+from weft import ENGINE_USER, Agent
 from world import PORT
 
 NODE = "node-a"
@@ -151,7 +153,6 @@ def test_pod_that_nobody_knows_is_refused_in_time(node):
 def test_without_an_engine_a_pod_does_not_start(own_lab):
     lab = own_lab
     lab.apply("base.yaml", namespace("default"))
-    from weft import Agent
     agent = Agent(lab, engine=False, arguments=("--node-name", NODE, "--kubepods-root", lab.cgroup,
                                                 "--cni-socket", lab.folder / "cni.sock"))
     lab.agents.append(agent)
@@ -295,6 +296,21 @@ def test_un_enrolling_by_label_cuts_no_connection_and_needs_no_restart(node):
     with node.outsider.connect(plain.ip4, PORT + 1) as opened:
         opened.sendall(b"new")
         assert opened.recv(100)
+
+
+def test_only_root_may_ask(node):
+    code = ("import socket, sys; s = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET); s.settimeout(5)\n"
+            "try: s.connect(sys.argv[1]); s.send(b'{}'); print(s.recv(100))\n"
+            "except OSError as error: print(type(error).__name__)\n")
+    path = node.folder / "cni.sock"
+
+    def ask():
+        return netns.run("setpriv", "--reuid", ENGINE_USER, "--clear-groups", sys.executable, "-c", code, path).stdout
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert ask() == "PermissionError\n"
+    path.chmod(0o666)  # whatever somebody does to its file
+    with node.node_agent.rises("weft_agent_cni_refusals_total", reason="user"):
+        assert ask() in ("b''\n", "BrokenPipeError\n", "ConnectionResetError\n")
 
 
 @pytest.mark.parametrize("stdin, code", [
