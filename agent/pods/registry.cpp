@@ -361,16 +361,22 @@ std::string Pods::lacking(const std::string& uid) const {
     return found->second.reason;
 }
 
+std::string Pods::place_of(const Entry& entry) {
+    if (!entry.wanted.netns.empty() || !entry.capture)
+        return entry.wanted.netns;
+    const std::string& path = entry.capture->netns.path();
+    return path == entry.wanted.told_netns ? "given by the container runtime" : path;
+}
+
 std::vector<Pods::View> Pods::views() const {
     std::vector<View> views;
     for (const auto& [uid, entry] : entries_)
-        views.push_back(
-            {.uid = uid,
-             .netns = entry.wanted.netns.empty() && entry.capture ? entry.capture->netns.path() : entry.wanted.netns,
-             .addresses = entry.wanted.addresses,
-             .state = entry.state,
-             .reason = entry.reason,
-             .id = entry.capture ? entry.capture->id : 0});
+        views.push_back({.uid = uid,
+                         .netns = place_of(entry),
+                         .addresses = entry.wanted.addresses,
+                         .state = entry.state,
+                         .reason = entry.reason,
+                         .id = entry.capture ? entry.capture->id : 0});
     return views;
 }
 

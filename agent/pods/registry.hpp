@@ -151,6 +151,7 @@ private:
     Result<Capture> capture(const PodToCapture& pod, std::optional<Error>& fault);
     void try_capture(Entry& entry, uint64_t now_ms, Changes& changes);
     void complete(Entry& entry, uint64_t now_ms, Changes& changes);
+    [[nodiscard]] static std::string place_of(const Entry& entry); ///< for views()
     static void failed(Entry& entry, const Error& error, uint64_t now_ms, Changes& changes);
     [[nodiscard]] std::optional<std::string> holder_of(uint64_t cookie) const;
     [[nodiscard]] const Former* kept_of(const Entry& entry) const;

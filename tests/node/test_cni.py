@@ -3,6 +3,7 @@
 import json
 import contextlib
 import json
+import pathlib
 import sys
 import time
 import uuid
@@ -51,6 +52,20 @@ def left_of(lab, agent, pod):
     left = [] if state(agent, pod) is None or state(agent, pod)["state"] in ("waiting",) else ["the registry's entry"]
     left += [name for name in lab.pins() if name.startswith("weft/link_pod_")]
     return left
+
+
+def namespace_of(pod):
+    status = (netns.NETNS_FOLDER / pod.netns).stat()
+    return status.st_dev, status.st_ino
+
+
+def open_files(agent):
+    """Device and inode of each of the agent's descriptors."""
+    found = set()
+    for link in pathlib.Path(f"/proc/{agent.process.pid}/fd").iterdir():
+        with contextlib.suppress(OSError):
+            found.add((link.stat().st_dev, link.stat().st_ino))
+    return found
 
 
 @pytest.fixture
@@ -223,8 +238,12 @@ def test_end_of_a_pod_that_a_former_agent_was_told_of_is_known_by_its_namespace(
     server.cgroup.mkdir(parents=True)
     node.apply("server.yaml", manifest(server))
     assert runtime.call("ADD", server)[0] == 0
+    assert state(agent, server)["netns"] == "given by the container runtime"
+    inside = namespace_of(server)
+    assert inside in open_files(agent)
     sandbox = server.start("sleep", "1000")
     wait_until(lambda: state(agent, server)["netns"] == f"/proc/{sandbox.pid}/ns/net", "it is found by its process")
+    wait_until(lambda: inside not in open_files(agent), "no descriptor keeps the namespace")
     agent.kill_agent()
     agent.start()
     agent.sync()
@@ -236,6 +255,30 @@ def test_end_of_a_pod_that_a_former_agent_was_told_of_is_known_by_its_namespace(
     server.delete()
     wait_until(server.link_gone, "nothing of ours keeps its namespace", 1)
     assert state(agent, server) is None
+
+
+def test_fifty_pods_that_start_and_go_at_once_leave_nothing(node):
+    agent, runtime = node.node_agent, node.runtime
+    pods = [new_pod(node, f"pod-{number}", labels={"app": "web"}) for number in range(50)]
+    adding = [runtime.begin("ADD", pod, f"c-{pod.name}", timeoutSeconds=30) for pod in pods]
+    node.apply("pods.yaml", *[manifest(pod) for pod in pods])
+    assert [end(process, 60)[0] for process in adding] == [0] * 50
+    assert {entry["state"] for entry in agent.status()["pods"]} == {"captured"}
+    assert len(agent.status()["pods"]) == 50
+    namespaces = {namespace_of(pod) for pod in pods}
+    going = [runtime.begin("DEL", pod, f"c-{pod.name}") for pod in pods]
+    assert [end(process)[0] for process in going] == [0] * 50
+    for pod in pods:
+        pod.delete()
+    wait_until(lambda: not {pod.link for pod in pods} & node.links(), "nothing of ours keeps a namespace", 2)
+    node.remove("pods.yaml")
+    agent.sync()
+    status = agent.status()
+    assert (status["pods"], status["cni"]["sandboxes"]) == ([], 0)
+    assert not [name for name in node.pins() if name.startswith("weft/link_pod_")]
+    entries = {table["name"]: table["entries"] for table in status["datapath"]["maps"]}
+    assert (entries["pods"], entries["pod_addresses"], entries["inbound_ports"], entries["listeners"]) == (0, 0, 0, 0)
+    assert not namespaces & open_files(agent)
 
 
 def test_deleted_object_releases_everything_within_a_second(node):
