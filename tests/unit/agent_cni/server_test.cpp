@@ -48,6 +48,7 @@ protected:
                                    .post = [this](Event event) { return take(std::move(event)); }},
                                   counters_);
         EXPECT_TRUE(made);
+        const std::lock_guard lock(mutex_); // its thread may have a request already
         server_ = *std::move(made);
     }
     [[nodiscard]] sockaddr_un address_of_socket() const {
