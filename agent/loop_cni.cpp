@@ -48,6 +48,7 @@ void Loop::start_pod(cni::Asked event) {
     const std::optional<NetnsId> told = id_of(event.netns);
     if (!sandboxes_.up(event.request, *std::move(addresses), std::move(event.netns), store_, monotonic_ms()))
         return refuse("full", "the agent knows the most sandboxes that it can");
+    std::erase(named_, pod); // that was said of its sandbox before
     if (const CapturePtr capture = pods_.find(pod)) {
         if (told && capture->netns.id() != *told)
             lose_pod(*capture, "it has a new sandbox");
@@ -115,11 +116,12 @@ void Loop::answer_starting() {
         if (!verdict.outcome && now < starting.deadline_ms)
             return false;
         const Outcome outcome = verdict.outcome.value_or(Outcome::refused);
+        const std::string pod = cni::pod_of(starting.request);
         if (outcome == Outcome::refused)
-            log::warn("pod_start_refused", log::kv("pod", cni::pod_of(starting.request)),
-                      log::kv("reason", verdict.lacking));
-        if (outcome == Outcome::not_enrolled)
-            named_.push_back(cni::pod_of(starting.request));
+            log::warn("pod_start_refused", log::kv("pod", pod), log::kv("reason", verdict.lacking));
+        const CapturePtr capture = pods_.find(pod);
+        if (outcome == Outcome::not_enrolled || (capture && !cni::is_told(capture->netns.path())))
+            named_.push_back(pod);
         settings_.cni_reply(starting.token, {.outcome = outcome, .reason = std::move(verdict.lacking)});
         return true;
     });

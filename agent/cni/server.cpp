@@ -211,10 +211,8 @@ void Server::take(Connection& connection, const std::string& bytes, UniqueFd net
         log::warn("cni_request_refused", log::kv("reason", request.error()));
         return answer_now(connection, {.outcome = Outcome::refused, .reason = request.error()});
     }
-    if (!settings_.post(Asked{.token = connection.token, .request = *std::move(request), .netns = std::move(netns)})) {
-        counters_.add(CountedEvent::cni_refusal, "busy");
-        answer_now(connection, {.outcome = Outcome::refused, .reason = "the agent has too much to do"});
-    }
+    if (!settings_.post(Asked{.token = connection.token, .request = *std::move(request), .netns = std::move(netns)}))
+        refuse(connection, "busy"); // the plugin tries again
 }
 
 void Server::refuse(Connection& connection, const char* cause) {

@@ -257,6 +257,20 @@ def test_end_of_a_pod_that_a_former_agent_was_told_of_is_known_by_its_namespace(
     assert state(agent, server) is None
 
 
+def test_pod_of_a_manifest_with_an_annotation_is_captured_where_that_says(node):
+    agent, runtime = node.node_agent, node.runtime
+    server = node.pod("server", labels={"app": "web"})
+    adding = runtime.begin("ADD", server)  # a runtime that gives no uid: the name tells
+    agent.apply("server.yaml", server.manifest())
+    assert end(adding)[0] == 0
+    assert state(agent, server)["netns"] == server.netns
+    wait_until(lambda: namespace_of(server) not in open_files(agent), "no descriptor keeps the namespace")
+    assert runtime.call("DEL", server)[0] == 0
+    server.delete()
+    wait_until(server.link_gone, "nothing of ours keeps its namespace", 1)
+    assert state(agent, server) is None
+
+
 def test_fifty_pods_that_start_and_go_at_once_leave_nothing(node):
     agent, runtime = node.node_agent, node.runtime
     pods = [new_pod(node, f"pod-{number}", labels={"app": "web"}) for number in range(50)]

@@ -168,7 +168,7 @@ TEST_F(CniServerTest, HostilePacketsAreRefusedAndCounted) {
     room_ = false;
     const UniqueFd busy = connected();
     ASSERT_GT(send(busy.get(), text.data(), text.size(), 0), 0);
-    EXPECT_NE(answer_on(busy).find("too much to do"), std::string::npos);
+    EXPECT_EQ(answer_on(busy), "");
     EXPECT_EQ(refusals("busy"), 1U);
 }
 
