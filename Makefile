@@ -13,7 +13,7 @@ PYTEST := $(PYTHON) -m pytest -p no:cacheprovider -q
 SOURCES = $(shell git ls-files --cached --others --exclude-standard 'agent/*' 'bpf/*' 'config/*' 'l7engine/*' 'tests/*' | \
 	grep -E '\.(c|h|cpp|hpp)$$')
 # The tests whose threads meet: base, the agent's loop, link and sources, the engine's workers and their hand-over.
-TSAN_TESTS := unit_base unit_io unit_source unit_pods unit_engine unit_metrics unit_agent unit_server
+TSAN_TESTS := unit_base unit_io unit_source unit_pods unit_agent_cni unit_engine unit_metrics unit_agent unit_server
 
 # Programs that the tests talk with, in Go, at the versions of go.sum: each by its package.
 GO_TOOLS := ./h1record ./h2client ./h2echo ./interop github.com/summerwind/h2spec/cmd/h2spec github.com/fullstorydev/grpcurl/cmd/grpcurl
@@ -36,7 +36,7 @@ endef
 
 build: setup
 	$(call configure,release)
-	@ninja -C build/release -j $(JOBS) --quiet weft-agent weft-l7engine weftctl
+	@ninja -C build/release -j $(JOBS) --quiet weft-agent weft-l7engine weftctl weft-cni
 	@echo "programs: build/release/bin"
 
 # What the chart runs: an OCI archive for podman, skopeo, ctr and docker. IMAGE=name:tag: another name.

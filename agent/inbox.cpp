@@ -12,6 +12,8 @@ namespace {
 bool is_question(const LoopEvent& event) {
     if (const auto* control = std::get_if<engine::ControlEvent>(&event))
         return std::holds_alternative<engine::CtlAsked>(*control);
+    if (const auto* plugin = std::get_if<cni::Event>(&event))
+        return std::holds_alternative<cni::Asked>(*plugin);
     return std::holds_alternative<ReportWanted>(event);
 }
 

@@ -8,6 +8,7 @@
 #include <mutex>
 #include <variant>
 
+#include "agent/cni/server.hpp"
 #include "agent/engine/control.hpp"
 #include "agent/metrics/report.hpp"
 #include "config/base/unique_fd.hpp"
@@ -19,7 +20,7 @@ struct ReportWanted {
     std::promise<metrics::DatapathReport> answer;
 };
 struct StopWanted {};
-using LoopEvent = std::variant<engine::ControlEvent, ReportWanted, StopWanted>;
+using LoopEvent = std::variant<engine::ControlEvent, cni::Event, ReportWanted, StopWanted>;
 
 /// The one queue of the loop. Any thread puts, the loop takes.
 class Inbox {

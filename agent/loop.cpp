@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <array>
 #include <ctime>
+#include <iterator>
 
 #include "agent/stage.hpp"
 #include "agent/status.hpp"
@@ -69,6 +70,7 @@ void Loop::turn() {
         tick();
     }
     answer_waiters();
+    answer_starting();
     publish_readiness();
     last_turn_ms_.store(monotonic_ms());
 }
@@ -76,6 +78,8 @@ void Loop::turn() {
 void Loop::take(LoopEvent event) {
     if (auto* control = std::get_if<engine::ControlEvent>(&event)) {
         std::visit([this](auto&& what) { on(std::forward<decltype(what)>(what)); }, std::move(*control));
+    } else if (auto* plugin = std::get_if<cni::Event>(&event)) {
+        std::visit([this](auto&& what) { on(std::forward<decltype(what)>(what)); }, std::move(*plugin));
     } else if (auto* wanted = std::get_if<ReportWanted>(&event)) {
         std::map<uint32_t, std::string> names;
         for (const CapturePtr& capture : pods_.held())
@@ -88,6 +92,7 @@ void Loop::take(LoopEvent event) {
 
 void Loop::on(engine::EngineArrived event) {
     engine_.arrived();
+    engine_acknowledged_ = 0;
     for (OfferedListener& offer : event.offers)
         static_cast<void>(pods_.offer(std::move(offer)));
     if (event.hello.applied_generation >= generation_wanted_) {
@@ -104,6 +109,8 @@ void Loop::on(engine::EngineArrived event) {
 }
 
 void Loop::on(const engine::EngineApplied& event) {
+    if (event.error.empty())
+        engine_acknowledged_ = std::max(engine_acknowledged_, event.generation);
     if (event.generation != generation_wanted_)
         return; // of a snapshot that is no longer the newest
     if (event.error.empty()) {
@@ -118,6 +125,7 @@ void Loop::on(const engine::EngineApplied& event) {
 
 void Loop::on(const engine::EngineGone&) {
     engine_.gone();
+    engine_acknowledged_ = 0;
     converge();
 }
 
@@ -142,6 +150,8 @@ void Loop::on(const engine::CtlAsked& event) {
 void Loop::tick() {
     const uint64_t now = monotonic_ms();
     kubelet_.tick(now);
+    close_named();
+    sandboxes_.note(store_, now);
     if (!begun_) {
         if (held() && now >= held_reload_at_ms_ && !source_->unsettled())
             load_source();
@@ -177,6 +187,7 @@ void Loop::load_source() {
     source_unread_ = source_->unsettled() ? loaded.unread : std::vector<std::string>();
     source_ignored_ = loaded.ignored;
     source_read_s_ = std::time(nullptr);
+    sandboxes_.note(store_, monotonic_ms());
     const KernelState& found = kernel_.now();
     if (begun_ || (found.pods.empty() && found.services.empty()))
         return;
@@ -216,7 +227,7 @@ bool Loop::sweep_pods() {
         for (const CapturePtr& capture : pods_.held()) {
             if (capture->uid != uid)
                 continue;
-            lose_pod(*capture);
+            lose_pod(*capture, "its network namespace has no name any more");
             break;
         }
         counters_.add(Event::pod_vanished, "");
@@ -231,6 +242,7 @@ bool Loop::sweep_pods() {
     }
     for (const CapturePtr& capture : changes.followed) {
         log::info("pod_followed", log::kv("pod", capture->uid), log::kv("netns", capture->netns.path()));
+        named_.push_back(capture->uid);
         new_captures_.push_back(capture);
     }
     for (const CapturePtr& capture : changes.completed) {
@@ -241,18 +253,18 @@ bool Loop::sweep_pods() {
            !changes.vanished.empty();
 }
 
-/// The path went. Whoever is left in the namespace is no less governed for it.
-void Loop::lose_pod(const Capture& capture) {
+/// The path went, or will. Whoever is left in the namespace is no less governed for it.
+void Loop::lose_pod(const Capture& capture, const char* why) {
     const std::string uid = capture.uid;
     const uint32_t id = capture.id;
     kernel_.drop_listeners(id);
     control_.remove_pod(id);
     std::erase_if(new_captures_, [&](const CapturePtr& captured) { return captured->uid == uid; });
     if (pods_.lose(uid, kernel_.attached(id))) {
-        log::info("pod_lost", log::kv("pod", uid), log::kv("reason", "its network namespace has no name any more"));
+        log::info("pod_lost", log::kv("pod", uid), log::kv("reason", why));
     } else {
         kernel_.forget(id);
-        log::info("pod_released", log::kv("pod", uid), log::kv("reason", "its network namespace has no name any more"));
+        log::info("pod_released", log::kv("pod", uid), log::kv("reason", why));
     }
 }
 
@@ -270,11 +282,18 @@ void Loop::recompile() {
     if (!begun_)
         return;
     record_objects();
+    std::optional<ObjectStore> completed;
+    if (sandboxes_.completes(store_))
+        completed = sandboxes_.completed(store_);
+    const ObjectStore& store = completed ? *completed : store_;
     std::vector<Diagnostic> repeated; // compile() gives them again
-    pods_.want(pods_to_capture(store_, settings_.compile.node, repeated));
+    std::vector<PodToCapture> wanted = pods_to_capture(store, settings_.compile.node, repeated);
+    sandboxes_.place(wanted);
+    pods_.want(std::move(wanted));
     sweep_pods();
     prune_severed();
-    Compiled next = compile(store_, settings_.compile, pods_.enforced(), service_ids_);
+    Compiled next = compile(store, settings_.compile, pods_.enforced(), service_ids_);
+    std::ranges::move(sandboxes_.contradictions(store_), std::back_inserter(next.diagnostics));
     service_ids_ = next.service_ids;
     next.snapshot.generation = compiled_.snapshot.generation;
     const bool same = generation_wanted_ != 0 && compiled_.snapshot.generation == generation_wanted_ &&

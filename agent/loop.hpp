@@ -11,6 +11,9 @@
 #include <string>
 #include <vector>
 
+#include "agent/cni/judge.hpp"
+#include "agent/cni/sandboxes.hpp"
+#include "agent/cni/server.hpp"
 #include "agent/engine/control.hpp"
 #include "agent/engine_state.hpp"
 #include "agent/hold.hpp"
@@ -22,6 +25,7 @@
 #include "agent/pods/registry.hpp"
 #include "agent/reconcile/compile.hpp"
 #include "agent/source/source.hpp"
+#include "config/base/json.hpp"
 
 namespace weft::agent {
 
@@ -58,6 +62,8 @@ public:
         std::optional<engine::ProcessId> former_engine;
         std::string group{};                ///< ready only with an engine of this group; empty: with any
         std::function<void()> step_aside{}; ///< another agent asked for this one's place; called on the loop's thread
+        std::function<void(uint64_t, const cni::Answer&)> cni_reply{}; ///< from any thread; must not wait
+        std::function<Json()> cni_status{};                            ///< of the installer; empty: it is off
     };
 
     Loop(Settings settings, std::unique_ptr<Source> source, bpf::Datapath& datapath, Inbox& inbox,
@@ -82,12 +88,29 @@ private:
         bool read = false; ///< the source, since it asked
     };
 
+    /// A pod that weft-cni holds until it is captured.
+    struct Starting {
+        uint64_t token = 0;
+        cni::Request request;
+        uint64_t deadline_ms = 0;
+        uint64_t generation = 0; ///< the first that holds the pod as asked; 0: none does yet
+        std::string lacking;     ///< at the last look
+    };
+
     void turn();
     void take(LoopEvent event);
     void on(engine::EngineArrived event);
     void on(const engine::EngineApplied& event);
     void on(const engine::EngineGone& event);
     void on(const engine::CtlAsked& event);
+    void on(cni::Asked event);
+    void on(const cni::Left& event);
+    void start_pod(cni::Asked event);
+    void stop_pod(const cni::Asked& event);
+    [[nodiscard]] cni::StartFacts start_facts(Starting& starting) const;
+    void answer_starting();
+    void close_named();
+    [[nodiscard]] Json cni_status() const;
     void tick();
     void begin();
     [[nodiscard]] bool held() const { return !hold_.empty(); }
@@ -95,7 +118,7 @@ private:
     void load_source();
     void reload();
     bool sweep_pods();
-    void lose_pod(const Capture& capture);
+    void lose_pod(const Capture& capture, const char* why);
     bool prune_severed();
     void record_objects();
     void recompile();
@@ -135,7 +158,11 @@ private:
     uint64_t generation_applied_ = 0;
     std::vector<CapturePtr> new_captures_; ///< listeners not given to the engine yet
     EngineState engine_;
+    uint64_t engine_acknowledged_ = 0; ///< the newest generation that the engine at work had in force; 0: none
     std::vector<Waiter> waiters_;
+    cni::Sandboxes sandboxes_;
+    std::vector<Starting> starting_;
+    std::vector<std::string> named_; ///< pods found by their processes since the last tick
     std::set<std::string> faults_said_;
     bool engine_wanted_ = false; ///< an engine process is kept running
     bool begun_ = false;

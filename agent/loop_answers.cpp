@@ -101,7 +101,8 @@ std::string Loop::status() const {
                             .kubelet = kubelet_.view(),
                             .statuses = compiled_.statuses,
                             .diagnostics = compiled_.diagnostics,
-                            .pods = pods_.views()};
+                            .pods = pods_.views(),
+                            .cni = cni_status()};
     return text_of(status_json(facts));
 }
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "agent/options.hpp"
 
+#include <array>
 #include <cstdio>
 
 #include "agent/pods/kubelet.hpp"
@@ -10,6 +11,27 @@
 
 namespace weft::agent {
 namespace {
+
+constexpr const char* cni_socket_default = "/run/weft/cni.sock";
+constexpr uint64_t cni_timeout_max_s = 60;
+/// Of pods that are never enrolled.
+constexpr std::array<const char*, 2> never_enrolled = {"kube-system", "istio-system"};
+
+void bind_cni(config::Flags& flags, Options& options) {
+    static constexpr std::array<config::Choice<bool>, 2> policies = {{{"failClosed", false}, {"failOpen", true}}};
+    flags.text("--cni-socket", options.cni_socket, "PATH",
+               "where weft-cni asks, the same on the host (with --cni-conf-dir: /run/weft/cni.sock; else: nowhere)");
+    flags.text("--cni-conf-dir", options.cni_conf_dir, "PATH",
+               "the node's CNI configurations: weft-cni is chained into the first (default: into none)");
+    flags.text("--cni-bin-dir", options.cni_bin_dir, "PATH", "the node's CNI plugins: weft-cni is copied there");
+    flags.text("--cni-plugin", options.cni_plugin, "PATH",
+               "the weft-cni to copy (default: the one beside this program)");
+    flags.choice<bool>("--cni-failure-policy", options.cni_fail_open, policies,
+                       "what becomes of a pod that is not captured in time");
+    flags.number("--cni-timeout", options.cni_timeout_s, 1, cni_timeout_max_s, "seconds that a starting pod is held");
+    flags.texts("--cni-exclude-namespace", options.cni_exclude_namespaces, "NAME",
+                "pods start without being held, beside those of kube-system and istio-system; repeatable");
+}
 
 void bind(config::Flags& flags, Options& options) {
     flags.text("--source", options.source, "kube|dir:PATH", "where the objects come from");
@@ -43,6 +65,7 @@ void bind(config::Flags& flags, Options& options) {
                  "take the place of an agent that runs on this socket, as soon as the source is read; it stands by");
     flags.text("--daemonset", options.daemonset, "NAMESPACE/NAME",
                "of --source kube: on exit keep what is in force, unless this DaemonSet is deleted (uninstalled)");
+    bind_cni(flags, options);
     flags.level("--log-level", options.log_level, "debug, info, warn or error");
     flags.toggle("--log-json", options.log_json, "one JSON object a line");
     flags.toggle("--keep", options.keep, "leave datapath and engine in force on exit (upgrades)");
@@ -73,6 +96,14 @@ std::optional<int> parse_options(int argc, const char* const* argv, Options& opt
         return done;
     if (options.socket.empty() || options.socket.front() != '/')
         return refuse("--socket: not an absolute path: " + options.socket);
+    if (options.cni_conf_dir.empty() != options.cni_bin_dir.empty())
+        return refuse("--cni-conf-dir and --cni-bin-dir: one without the other");
+    if (!options.cni_conf_dir.empty() && options.cni_socket.empty())
+        options.cni_socket = cni_socket_default;
+    if (!options.cni_socket.empty() && options.cni_socket.front() != '/')
+        return refuse("--cni-socket: not an absolute path: " + options.cni_socket);
+    options.cni_exclude_namespaces.insert(options.cni_exclude_namespaces.begin(), never_enrolled.begin(),
+                                          never_enrolled.end());
     if (options.cleanup)
         return std::nullopt;
     const bool kube = options.source == "kube";

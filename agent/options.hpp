@@ -36,6 +36,13 @@ struct Options {
     std::string daemonset; ///< NAMESPACE/NAME; empty: none
     uint64_t engine_drain_s = 5;
     bool take_over = false;
+    std::string cni_socket; ///< empty: pods are not held at their start
+    std::string cni_conf_dir;
+    std::string cni_bin_dir;
+    std::string cni_plugin; ///< empty: beside this program
+    bool cni_fail_open = false;
+    uint64_t cni_timeout_s = 10;
+    std::vector<std::string> cni_exclude_namespaces;
     bool keep = false;
     bool cleanup = false;
 

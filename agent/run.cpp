@@ -17,6 +17,8 @@
 #include "agent/bpf/loader.hpp"
 #include "agent/bpf/pins.hpp"
 #include "agent/bpf/probe.hpp"
+#include "agent/cni/installer.hpp"
+#include "agent/cni/server.hpp"
 #include "agent/engine/control.hpp"
 #include "agent/inbox.hpp"
 #include "agent/kube/daemonset.hpp"
@@ -51,6 +53,22 @@ std::optional<metrics::DatapathReport> datapath_report(Inbox& inbox) {
     return answer.get();
 }
 
+cni::Folders cni_folders(const Options& options) {
+    return {.conf = options.cni_conf_dir, .bin = options.cni_bin_dir};
+}
+
+/// What socket and plugin leave in the folder of the socket.
+std::vector<std::string> cni_files(const Options& options) {
+    return {options.cni_socket, options.cni_socket + std::string(weft::cni::fail_open_suffix)};
+}
+
+std::string cni_program(const Options& options) {
+    if (!options.cni_plugin.empty())
+        return options.cni_plugin;
+    std::error_code fault;
+    return std::filesystem::read_symlink("/proc/self/exe", fault).parent_path() / "weft-cni";
+}
+
 /// The parts of a running agent. They refer to each other in this order, and end in the reverse.
 class Agent {
 public:
@@ -65,6 +83,8 @@ public:
             return std::unexpected(control.error());
         control_ = *std::move(control);
         loop_ = std::make_unique<Loop>(loop_settings(), std::move(source_), datapath_, inbox_, *control_, counters_);
+        if (const auto served = start_cni(); !served)
+            return std::unexpected(served.error());
         auto server = metrics::HttpServer::start(options_.metrics_address, handlers());
         if (!server)
             return std::unexpected(server.error());
@@ -74,6 +94,7 @@ public:
     }
 
     void stop(bool keep) {
+        stop_cni_installer(keep); // first of all: no pod is held any more that nobody would let go
         // Beside the rest: the library takes up to two seconds to end its threads.
         const std::jthread server_stop([this] {
             if (server_)
@@ -83,6 +104,8 @@ public:
             inbox_.put(StopWanted{});
             thread_.join();
         }
+        if (cni_server_)
+            cni_server_->stop();
         if (keep) {
             if (control_)
                 control_->stop(engine::Control::Ending::keep_engine);
@@ -95,9 +118,64 @@ public:
             control_->stop(engine::Control::Ending::stop_engine);
         if (const auto removed = bpf::remove_pins(options_.pin_dir, bpf::datapath_map_names()); !removed)
             log::error("cleanup_failed", log::kv("reason", removed.error()));
+        if (cni_server_)
+            for (const std::string& path : cni_files(options_))
+                ::unlink(path.c_str());
     }
 
 private:
+    /// The socket, then the installer, which waits until the agent has been ready once.
+    std::expected<void, std::string> start_cni() {
+        if (options_.cni_socket.empty())
+            return {};
+        auto listener = engine::listen_at(options_.cni_socket, 0, SOCK_SEQPACKET);
+        if (!listener)
+            return std::unexpected("--cni-socket " + listener.error());
+        auto server = cni::Server::start({.listener = *std::move(listener),
+                                          .socket_path = options_.cni_socket,
+                                          .post = [this](cni::Event event) { return inbox_.put(std::move(event)); }},
+                                         counters_);
+        if (!server)
+            return std::unexpected(server.error());
+        cni_server_ = *std::move(server);
+        if (options_.cni_conf_dir.empty())
+            return {};
+        auto installer = cni::Installer::start({.folders = cni_folders(options_),
+                                                .program = cni_program(options_),
+                                                .plugin = {.socket = options_.cni_socket,
+                                                           .fail_open = options_.cni_fail_open,
+                                                           .timeout_s = static_cast<uint32_t>(options_.cni_timeout_s),
+                                                           .excluded = options_.cni_exclude_namespaces},
+                                                .may_install = [this] { return loop_->ready().good; }},
+                                               counters_);
+        if (!installer)
+            return std::unexpected(installer.error());
+        cni_installer_ = *std::move(installer);
+        return {};
+    }
+
+    void stop_cni_installer(bool keep) {
+        if (!cni_installer_)
+            return;
+        cni_installer_->stop();
+        if (keep)
+            return;
+        if (const auto removed = cni::uninstall(cni_folders(options_)); !removed)
+            log::error("cleanup_failed", log::kv("reason", removed.error()));
+    }
+
+    /// With a CNI configuration that lacks our entry pods start before they are captured. Without any, none can start.
+    Loop::Readiness ready() const {
+        Loop::Readiness said = loop_->ready();
+        if (!said.good || !cni_installer_)
+            return said;
+        const cni::Installer::View view = cni_installer_->view();
+        using enum cni::Installer::State;
+        if (view.state == none || view.state == installed)
+            return said;
+        return {.good = false, .text = "weft-cni is not installed: " + (view.reason.empty() ? "not yet" : view.reason)};
+    }
+
     void stop_redirecting() {
         const auto said = [](const Result<void>& done) {
             if (!done)
@@ -164,6 +242,11 @@ private:
             .step_aside = [] { kill(getpid(), step_aside_signal); }};
         if (!options_.engine.empty())
             settings.former_engine = engine::recorded_engine(options_.engine_state_file());
+        if (!options_.cni_socket.empty())
+            settings.cni_reply = [this](uint64_t token, const cni::Answer& answer) {
+                cni_server_->reply(token, answer);
+            };
+        settings.cni_status = [this] { return cni_installer_ ? cni_installer_->status() : Json(nullptr); };
         return settings;
     }
 
@@ -173,7 +256,7 @@ private:
         };
         return {.metrics = [this](std::ostream& out) { write_page(out); },
                 .busy = [this] { counters_.add(metrics::Event::scrape_failure, "busy"); },
-                .ready = [this, answer] { return answer(loop_->ready()); },
+                .ready = [this, answer] { return answer(ready()); },
                 .healthy = [this, answer] { return answer(loop_->healthy()); }};
     }
 
@@ -197,6 +280,8 @@ private:
     Inbox inbox_;
     std::unique_ptr<engine::Control> control_;
     std::unique_ptr<Loop> loop_;
+    std::unique_ptr<cni::Server> cni_server_;
+    std::unique_ptr<cni::Installer> cni_installer_;
     std::unique_ptr<metrics::HttpServer> server_;
     std::jthread thread_;
 };
@@ -326,13 +411,20 @@ int clean_up(const Options& options) {
     const auto lock = lock_socket(options.lock_file());
     if (!lock)
         return complain(lock.error(), exit_failure);
-    // The hooks first: while the engine ends, nobody is sent to it.
+    // No new pod may ask an agent that never comes; then the hooks: while the engine ends, nobody is sent to it.
+    const auto unchained =
+        options.cni_conf_dir.empty() ? std::expected<void, std::string>() : cni::uninstall(cni_folders(options));
     const auto removed = bpf::Datapath::cleanup(options.pin_dir);
     if (const auto left = engine::recorded_engine(options.engine_state_file()))
         engine::terminate(*left, engine::terminate_wait_ms);
     for (const std::string& path :
          {options.engine_state_file(), options.objects_file(), options.socket, options.lock_file()})
         ::unlink(path.c_str());
+    if (!options.cni_socket.empty())
+        for (const std::string& path : cni_files(options))
+            ::unlink(path.c_str());
+    if (!unchained)
+        return complain(unchained.error(), exit_failure);
     return removed ? 0 : complain(removed.error(), exit_failure);
 }
 

@@ -172,7 +172,8 @@ Json status_json(const StatusFacts& facts) {
             {"datapath", datapath_json(facts)},
             {"kubelet", kubelet_json(facts.kubelet)},
             {"objects", objects_json(facts.statuses, facts.diagnostics)},
-            {"pods", pods_json(facts.pods)}};
+            {"pods", pods_json(facts.pods)},
+            {"cni", facts.cni}};
 }
 
 std::string line_of(const Diagnostic& diagnostic) {

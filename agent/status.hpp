@@ -39,6 +39,7 @@ struct StatusFacts {
     const std::vector<ObjectStatus>& statuses;
     const std::vector<Diagnostic>& diagnostics;
     std::vector<Pods::View> pods;
+    Json cni{}; ///< null: pods are not held at their start
 };
 
 [[nodiscard]] Json status_json(const StatusFacts& facts);

@@ -16,7 +16,7 @@ import oci
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 BUILT = ROOT / "build/release/bin"
-PROGRAMS = ("weft-agent", "weft-l7engine", "weftctl")
+PROGRAMS = ("weft-agent", "weft-l7engine", "weftctl", "weft-cni")
 MIB_MAX = 60
 ENGINE_USER = 65532
 DOCUMENTS = pathlib.Path("/usr/share/doc")

@@ -66,6 +66,8 @@ Rows fault_rows(const Json& status) {
     for (const Json& pod : list(status, "pods"))
         if (const std::string state = text(pod, "state"); state == "failed" || state == "waiting")
             rows.push_back({"pod", joined({text(pod, "uid"), text(pod, "reason")})});
+    for (const Json& pod : list(member(status, "cni"), "starting"))
+        rows.push_back({"starting", joined({text(pod, "pod"), text(pod, "reason")})});
     rows.insert(rows.end(), warnings.begin(), warnings.end());
     return rows;
 }
@@ -95,12 +97,19 @@ Rows node_rows(const Json& status) {
         kubelet_line = "pid " + text(kubelet, "pid") + " (" + text(kubelet, "name") + "), its probes pass";
     else
         kubelet_line = "its probes are judged like any connection: " + kubelet_line;
-    return {{"agent", text(status, "version") + ", source " + text(source, "path") + others + stale},
-            {"generation", text(generation, "applied") + " in force, " + text(generation, "wanted") + " wanted"},
-            {"engine", engine_line},
-            {"heartbeat", age.empty() ? "never" : age + " ms ago"},
-            {"kubelet", kubelet_line},
-            {"cgroup", text(datapath, "cgroup")}};
+    const Json& installed = member(member(status, "cni"), "installed");
+    std::string cni = text(installed, "state");
+    for (const char* const key : {"file", "reason"})
+        cni += text(installed, key).empty() ? "" : ", " + text(installed, key);
+    Rows rows = {{"agent", text(status, "version") + ", source " + text(source, "path") + others + stale},
+                 {"generation", text(generation, "applied") + " in force, " + text(generation, "wanted") + " wanted"},
+                 {"engine", engine_line},
+                 {"heartbeat", age.empty() ? "never" : age + " ms ago"},
+                 {"kubelet", kubelet_line},
+                 {"cgroup", text(datapath, "cgroup")}};
+    if (!cni.empty())
+        rows.push_back({"cni", cni});
+    return rows;
 }
 
 Rows pod_rows(const Json& status) {

@@ -19,9 +19,9 @@ using metrics::Event;
 
 std::expected<std::unique_ptr<Control>, std::string> Control::start(Settings settings, metrics::Counters& counters,
                                                                     metrics::Collector& collector) {
-    auto listener = listen_at(settings.socket_path, settings.engine_user);
+    auto listener = listen_at(settings.socket_path, settings.engine_user, SOCK_STREAM);
     if (!listener)
-        return std::unexpected(listener.error());
+        return std::unexpected("--socket " + listener.error());
     UniqueFd wake(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
     if (!wake)
         return std::unexpected("eventfd: " + to_string(from_errno(errno, "eventfd")));

@@ -167,7 +167,7 @@ private:
 };
 
 /// Binds and listens at `path`, readable by root and `owner` only; takes the place of a socket that a former agent
-/// left.
-[[nodiscard]] std::expected<UniqueFd, std::string> listen_at(const std::string& path, uid_t owner);
+/// left. `type`: SOCK_STREAM or SOCK_SEQPACKET. The error begins with the path.
+[[nodiscard]] std::expected<UniqueFd, std::string> listen_at(const std::string& path, uid_t owner, int type);
 
 } // namespace weft::agent::engine

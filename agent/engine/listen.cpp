@@ -15,24 +15,24 @@ namespace {
 constexpr int control_backlog = 64;
 
 std::unexpected<std::string> failed(const std::string& path, const char* what) {
-    return std::unexpected("--socket " + path + ": " + what + ": " + std::strerror(errno));
+    return std::unexpected(path + ": " + what + ": " + std::strerror(errno));
 }
 
 } // namespace
 
-std::expected<UniqueFd, std::string> listen_at(const std::string& path, uid_t owner) {
+std::expected<UniqueFd, std::string> listen_at(const std::string& path, uid_t owner, int type) {
     sockaddr_un address{};
     address.sun_family = AF_UNIX;
     if (path.size() >= sizeof(address.sun_path))
-        return std::unexpected("--socket " + path + ": longer than a Unix socket's path can be");
+        return std::unexpected(path + ": longer than a Unix socket's path can be");
     std::memcpy(address.sun_path, path.c_str(), path.size() + 1);
     struct stat there{};
     if (lstat(path.c_str(), &there) == 0) {
         if (!S_ISSOCK(there.st_mode))
-            return std::unexpected("--socket " + path + ": something is there that is no socket");
+            return std::unexpected(path + ": something is there that is no socket");
         unlink(path.c_str());
     }
-    UniqueFd fd(socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
+    UniqueFd fd(socket(AF_UNIX, type | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
     if (!fd)
         return failed(path, "socket");
     // Mode of the file from the first moment; nobody can connect before listen() anyway.

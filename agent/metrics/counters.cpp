@@ -13,7 +13,7 @@ struct Meaning {
     const char* help;
 };
 
-constexpr std::array<Meaning, 16> meanings = {{
+constexpr std::array<Meaning, 21> meanings = {{
     {Event::source_fault, "weft_agent_source_faults_total",
      "Faults of the source: files that cannot be read or parsed."},
     {Event::object_refused, "weft_agent_refused_objects_total", "Objects refused whole because of a fault in them."},
@@ -36,6 +36,13 @@ constexpr std::array<Meaning, 16> meanings = {{
      "Connections of pods reset because they were older than the policy that governs their port."},
     {Event::connection_left, "weft_agent_connections_left_total",
      "Such connections that go on unjudged: the kernel is built without CONFIG_INET_DIAG_DESTROY."},
+    {Event::cni_answer, "weft_agent_cni_answers_total", "Answers to weft-cni about pods that start or go."},
+    {Event::cni_refusal, "weft_agent_cni_refusals_total", "Requests of weft-cni that were not taken, by cause."},
+    {Event::cni_fail_open, "weft_agent_cni_fail_opens_total",
+     "Pods that weft-cni let start without being captured, since its failurePolicy is failOpen."},
+    {Event::cni_install, "weft_agent_cni_installs_total", "Changes of the node's CNI folders, by what was done."},
+    {Event::cni_install_failure, "weft_agent_cni_install_failures_total",
+     "Changes of the node's CNI folders that failed; they are tried again."},
 }};
 
 const Meaning& meaning_of(Event event) {

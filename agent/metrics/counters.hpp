@@ -31,6 +31,11 @@ enum class Event : uint8_t {
     source_hold,
     connection_cut,
     connection_left,
+    cni_answer,
+    cni_refusal,
+    cni_fail_open,
+    cni_install,
+    cni_install_failure,
 };
 
 /// Counters of rare events, from any thread. Reasons are literals of ours, never a peer's text, so they stay few.

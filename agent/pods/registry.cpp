@@ -110,6 +110,7 @@ void Pods::want(std::vector<PodToCapture> pods) {
                           found->second.kubelet_uid == entry->second.wanted.kubelet_uid;
         if (same) {
             entry->second.wanted.addresses = found->second.addresses;
+            entry->second.wanted.told_netns = found->second.told_netns;
             if (entry->second.state == State::releasing)
                 entry->second.state = State::captured; // wanted again before the kernel let go of it
         } else if (entry->second.capture) {
@@ -137,7 +138,11 @@ Pods::Changes Pods::sweep(uint64_t now_ms) {
         const bool due = now_ms >= entry.retry_at_ms;
         if (entry.capture && !entry.capture->netns.exists() && !follow(entry, changes))
             changes.vanished.push_back(uid);
-        else if (!entry.capture && due)
+        else if (entry.capture && now_ms >= entry.find_at_ms &&
+                 entry.capture->netns.path() == entry.wanted.told_netns) {
+            entry.find_at_ms = now_ms + find_told_ms;
+            follow(entry, changes);
+        } else if (!entry.capture && due)
             try_capture(entry, now_ms, changes);
         else if (entry.state == State::captured && !entry.reason.empty() && due)
             complete(entry, now_ms, changes);
@@ -196,6 +201,8 @@ bool Pods::follow(Entry& entry, Changes& changes) {
 Result<Netns> Pods::open_netns(const PodToCapture& pod) {
     if (pod.kubelet_uid.empty())
         return Netns::open(pod.netns);
+    if (!pod.told_netns.empty())
+        return Netns::open(pod.told_netns);
     Result<Netns> found = discovery_.find(pod.kubelet_uid);
     if (found && lives_elsewhere(pod.kubelet_uid, found->cookie()))
         return fail(Code::unavailable,
@@ -340,16 +347,36 @@ std::vector<CapturePtr> Pods::releasing() const {
     return captures;
 }
 
+CapturePtr Pods::find(const std::string& uid) const {
+    const auto found = entries_.find(uid);
+    return found == entries_.end() ? nullptr : found->second.capture;
+}
+
+std::string Pods::lacking(const std::string& uid) const {
+    const auto found = entries_.find(uid);
+    if (found == entries_.end())
+        return "the pod cannot be captured (weftctl status says why)";
+    if (found->second.state == State::releasing)
+        return "another pod of this name is being released";
+    return found->second.reason;
+}
+
+std::string Pods::place_of(const Entry& entry) {
+    if (!entry.wanted.netns.empty() || !entry.capture)
+        return entry.wanted.netns;
+    const std::string& path = entry.capture->netns.path();
+    return path == entry.wanted.told_netns ? "given by the container runtime" : path;
+}
+
 std::vector<Pods::View> Pods::views() const {
     std::vector<View> views;
     for (const auto& [uid, entry] : entries_)
-        views.push_back(
-            {.uid = uid,
-             .netns = entry.wanted.netns.empty() && entry.capture ? entry.capture->netns.path() : entry.wanted.netns,
-             .addresses = entry.wanted.addresses,
-             .state = entry.state,
-             .reason = entry.reason,
-             .id = entry.capture ? entry.capture->id : 0});
+        views.push_back({.uid = uid,
+                         .netns = place_of(entry),
+                         .addresses = entry.wanted.addresses,
+                         .state = entry.state,
+                         .reason = entry.reason,
+                         .id = entry.capture ? entry.capture->id : 0});
     return views;
 }
 

@@ -18,6 +18,8 @@ namespace weft::agent {
 
 inline constexpr uint64_t capture_retry_min_ms = 250;
 inline constexpr uint64_t capture_retry_max_ms = 5000;
+/// A pod that was captured where the container runtime told is looked for by its processes this often.
+inline constexpr uint64_t find_told_ms = 1000;
 /// The first id of a datapath that was made anew lies anywhere below this: an engine that survived the one before still
 /// has listeners and connections under that one's ids.
 inline constexpr uint32_t first_id_max = 1U << 31U;
@@ -120,6 +122,10 @@ public:
     /// Captured or releasing.
     [[nodiscard]] std::vector<CapturePtr> held() const;
     [[nodiscard]] std::vector<CapturePtr> releasing() const;
+    /// Captured or releasing; null: neither.
+    [[nodiscard]] CapturePtr find(const std::string& uid) const;
+    /// Why that pod is not captured with all its listeners; empty: it is.
+    [[nodiscard]] std::string lacking(const std::string& uid) const;
     [[nodiscard]] std::vector<View> views() const;
     /// Wanted and not captured, or without a listener: what `sync` warns of.
     [[nodiscard]] std::vector<Failure> missing() const;
@@ -135,6 +141,7 @@ private:
         std::string reason = "not tried yet";
         uint64_t retry_at_ms = 0;
         uint64_t retry_after_ms = 0;
+        uint64_t find_at_ms = 0;
         CapturePtr capture;
     };
 
@@ -144,6 +151,7 @@ private:
     Result<Capture> capture(const PodToCapture& pod, std::optional<Error>& fault);
     void try_capture(Entry& entry, uint64_t now_ms, Changes& changes);
     void complete(Entry& entry, uint64_t now_ms, Changes& changes);
+    [[nodiscard]] static std::string place_of(const Entry& entry); ///< for views()
     static void failed(Entry& entry, const Error& error, uint64_t now_ms, Changes& changes);
     [[nodiscard]] std::optional<std::string> holder_of(uint64_t cookie) const;
     [[nodiscard]] const Former* kept_of(const Entry& entry) const;

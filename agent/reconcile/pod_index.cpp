@@ -45,16 +45,6 @@ std::optional<bool> mode_of(const Labels& labels) {
     return *value == "ambient";
 }
 
-bool is_enrolled(const ObjectStore& store, const Pod& pod) {
-    if (pod.host_network || pod.meta.annotations.contains(injected_annotation) ||
-        std::ranges::find(excluded_namespaces, pod.meta.ns) != excluded_namespaces.end())
-        return false;
-    if (const auto own = mode_of(pod.meta.labels))
-        return *own;
-    const auto* ns = store.find<Namespace>({.ns = {}, .name = pod.meta.ns});
-    return ns != nullptr && mode_of(ns->meta.labels).value_or(false);
-}
-
 /// The name or path as agent/pods opens it; nullopt if it is neither.
 std::optional<std::string> normal_netns(const std::string& text) {
     if (text.empty() || text.size() > netns_bytes_max || text == "." || text == ".." ||
@@ -72,13 +62,13 @@ std::optional<std::string> normal_netns(const std::string& text) {
     return text;
 }
 
-bool is_local(const Pod& pod, const NodeRules& node) {
-    const bool annotated = node.trusts_annotation && pod.meta.annotations.contains(netns_annotation);
-    return node.name.empty() || pod.node_name.empty() ? annotated : pod.node_name == node.name;
-}
-
 std::string annotation_field(const char* name) {
     return std::string("metadata.annotations[") + name + "]";
+}
+
+/// nullptr: it is not the mirror of a static pod.
+const std::string* mirrored_hash(const ObjectMeta& meta) {
+    return meta.annotations.contains(mirror_annotation) ? find_value(meta.annotations, hash_annotation) : nullptr;
 }
 
 /// How the namespace of a pod of this node is found: one of netns and kubelet_uid, or a fault.
@@ -100,17 +90,16 @@ Place place_of(const PodIndex& index, const PodIndex::Item& item) {
             out.fault = "is neither a network namespace's name nor an absolute path";
         return out;
     }
-    const auto* hash = find_value(meta.annotations, hash_annotation);
-    if (hash == nullptr || !meta.annotations.contains(mirror_annotation)) {
+    out.kubelet_uid = kubelet_uid_of(*item.pod);
+    const std::string* const hash = mirrored_hash(meta);
+    if (hash == nullptr) {
         out.field = "metadata.uid";
-        out.kubelet_uid = meta.uid;
         if (meta.uid.empty())
             out.fault = "is missing: the network namespace of a pod of this node is found by it";
         return out;
     }
     // Annotations are anybody's text: they must not make one pod out of another.
     out.field = annotation_field(hash_annotation);
-    out.kubelet_uid = *hash;
     if (!names::is_uid(*hash))
         out.fault = "is not a uid";
     else if (std::ranges::any_of(index.items(), [&](const auto& other) { return other.pod->meta.uid == *hash; }))
@@ -123,6 +112,26 @@ auto rank(const PodIndex::Item& item) {
 }
 
 } // namespace
+
+std::string kubelet_uid_of(const Pod& pod) {
+    const std::string* const hash = mirrored_hash(pod.meta);
+    return hash == nullptr ? pod.meta.uid : *hash;
+}
+
+bool is_enrolled(const ObjectStore& store, const Pod& pod) {
+    if (pod.host_network || pod.meta.annotations.contains(injected_annotation) ||
+        std::ranges::find(excluded_namespaces, pod.meta.ns) != excluded_namespaces.end())
+        return false;
+    if (const auto own = mode_of(pod.meta.labels))
+        return *own;
+    const auto* ns = store.find<Namespace>({.ns = {}, .name = pod.meta.ns});
+    return ns != nullptr && mode_of(ns->meta.labels).value_or(false);
+}
+
+bool is_local(const Pod& pod, const NodeRules& node) {
+    const bool annotated = node.trusts_annotation && pod.meta.annotations.contains(netns_annotation);
+    return node.name.empty() || pod.node_name.empty() ? annotated : pod.node_name == node.name;
+}
 
 const std::string* find_value(const Labels& labels, const std::string& key) {
     const auto found = labels.find(key);

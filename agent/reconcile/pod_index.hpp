@@ -53,6 +53,14 @@ private:
 /// As the one of compile.hpp, without what the index has reported already.
 [[nodiscard]] std::vector<PodToCapture> pods_to_capture(const PodIndex& index, std::vector<Diagnostic>& diagnostics);
 
+/// What the kubelet names the pod's cgroup and sandbox after: metadata.uid, for the mirror of a static pod the hash in
+/// its annotation. Empty: the object never was in an API server.
+[[nodiscard]] std::string kubelet_uid_of(const Pod& pod);
+/// By its labels, its namespace's and its own nature; not whether it has finished.
+[[nodiscard]] bool is_enrolled(const ObjectStore& store, const Pod& pod);
+/// It is a pod of this node.
+[[nodiscard]] bool is_local(const Pod& pod, const NodeRules& node);
+
 [[nodiscard]] const std::string* find_value(const Labels& labels, const std::string& key);
 
 } // namespace weft::agent

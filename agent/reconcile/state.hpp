@@ -27,6 +27,8 @@ struct PodToCapture {
     std::string netns;         ///< a name under /run/netns or an absolute path, as annotated; empty: to be found
     std::string kubelet_uid{}; ///< what the kubelet names the pod's cgroup after; empty: the annotation counts
     std::vector<IpAddress> addresses;
+    std::string
+        told_netns{}; ///< its path as the container runtime told; counts before what would be found; empty: none
 
     bool operator==(const PodToCapture&) const = default;
 };

@@ -110,4 +110,4 @@ def test_a_service_without_a_waypoint_is_left_alone(bookinfo, who):
 @pytest.mark.parametrize("node", settings.NODES)
 def test_the_clients_address_is_what_the_application_sees(bookinfo, node):
     answer = bookinfo[node].curl(f"http://reviews:{PORT}/")
-    assert answer.json()["peer"].startswith(bookinfo[node].address()), answer.body
+    assert answer.json()["accept"].startswith(f"{bookinfo[node].address()}:"), answer.body

@@ -7,6 +7,7 @@ import re
 OURS = {
     "bpf/": [],
     "config/base/": [],
+    "config/cni/": ["config/base/json.hpp"],
     "config/model/": ["config/base/"],
     "config/settings/": ["config/base/"],
     "config/wire/": ["config/base/", "config/model/", "config/proto/"],
@@ -19,6 +20,8 @@ OURS = {
                         "l7engine/tls/", "l7engine/io/", "bpf/abi.h"],
     "l7engine/server/": ["config/", "bpf/abi.h", "l7engine/"],
     "l7engine/": ["config/", "bpf/abi.h", "l7engine/"],
+    "cni/": ["config/base/json.hpp", "config/base/clock.hpp", "config/base/unique_fd.hpp", "config/cni/"],
+    "agent/cni/": ["config/base/", "config/cni/", "agent/metrics/", "agent/pods/netns.hpp", "agent/reconcile/", "agent/source/"],
     "agent/source/": ["config/base/", "config/model/"],
     "agent/kube/": ["config/base/", "agent/source/"],
     "agent/reconcile/": ["config/base/", "config/model/", "agent/source/", "bpf/abi.h"],
@@ -56,7 +59,7 @@ SYSTEM = re.compile(
     r"stddef|stdint|stdio|stdlib|string|strings|syscall|time|unistd)\.h$")
 
 INCLUDE = re.compile(r'^\s*#\s*include\s+([<"])([^>"]+)[>"]', re.MULTILINE)
-CODE = ("bpf/", "config/", "l7engine/", "agent/")
+CODE = ("bpf/", "config/", "l7engine/", "cni/", "agent/")
 COPYRIGHT = {"bpf/": "GPL-2.0-only OR BSD-2-Clause"}
 NO_SPDX = re.compile(r"^LICENSE$|\.(sum|json|md|golden|txt|crt|pem|key)$|^\.gitignore$|^tests/fuzz/(corpus|regressions)/")
 MACHINE_PATH = re.compile(r"(?<![\w.$}])/(?:work|home|root)/[\w.-]+")
