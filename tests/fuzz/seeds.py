@@ -54,6 +54,20 @@ PATHS = ["/a/../b", "/a/%2E./b", "/../../etc", "/a%2f%2e%2e%2fb", "//a", "/a//..
          "/a/%2F%2f/c#/../d", "*", "http://h/../a"]
 
 
+CNI = [
+    b'{"cniVersion":"1.0.0","name":"n","plugins":[{"type":"bridge","ipam":{"ranges":[[{}]]}},{"type":"portmap"}],"z":1}',
+    b'{"cniVersion":"0.4.0","name":"n","plugins":[{"type":"weft-cni"},{"type":"ptp"},{"type":"weft-cni","a":1}]}',
+    b'{"cniVersion":"0.2.0","name":"n","plugins":[{"type":"ptp"}]}', b'{"name":"n","plugins":[]}',
+    b'{"cniVersion":"1.1.0","name":"n","type":"ptp","ipam":{"type":"host-local"}}', b"[[[[[[[[", b'{"plugins":[{}]}',
+    b'{"cniVersion":"1.0.0","type":"weft-cni","timeoutSeconds":3,"failurePolicy":"failOpen","socket":"/s",'
+    b'"excludeNamespaces":["a"],"prevResult":{"interfaces":[{"name":"eth0","sandbox":"/n"}],'
+    b'"ips":[{"address":"10.0.0.1/24","interface":0},{"address":"fd00::1/64"}]}}',
+    b"IgnoreUnknown=1;K8S_POD_NAMESPACE=a;K8S_POD_NAME=b;K8S_POD_UID=c",
+    b'{"contract":1,"verb":"add","namespace":"a","pod":"b","uid":"c","container":"d","addresses":["10.0.0.1"],"waitMs":9}',
+    b'{"contract":1,"outcome":"refused","reason":"why"}',
+]
+
+
 def frame(kind, flags, stream, payload=b""):
     return struct.pack(">I", len(payload))[1:] + struct.pack(">BBI", kind, flags, stream) + payload
 
@@ -116,6 +130,7 @@ def main():
     for target, heads in (("h2_server", (GET, POST)), ("h2_client", (OK, OK))):
         write(target, [(1, text) for text in raw_frames(*heads)] + [(0, text) for text in CHOSEN_FRAMES])
     write("client_hello", hellos())
+    write("cni", [(0, text) for text in CNI])
     write("normalize", [(0, path.encode()) for path in PATHS])
     write("sniff", [(0, text) for text in (b"GET / HTTP/1.1\r\n", b"\r\n\r\nPOST /x HTTP/1.0\r\n", b"GET key\r\n",
                                            b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", b"EHLO a\r\n", b"*1\r\n$4\r\nPING\r\n")]
