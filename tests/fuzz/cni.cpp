@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "agent/cni/conflist.hpp"
-#include "cni/plugin.hpp"
+#include "agent/cni/plugin/plugin.hpp"
 #include "config/cni/json.hpp"
 #include "config/cni/messages.hpp"
 #include "config/cni/version.hpp"

@@ -38,7 +38,7 @@ def test_the_chart_has_no_lint():
 
 @pytest.mark.parametrize("name", VARIANTS)
 def test_what_is_rendered_is_what_was_looked_at(name):
-    path, text = GOLDEN / f"{name}.yaml", render(*VARIANTS[name]).stdout
+    path, text = GOLDEN / f"{name}.golden", render(*VARIANTS[name]).stdout
     if WRITE:
         path.write_text(text)
     assert text == path.read_text(), f"{path}: WEFT_GOLDEN=write takes the new one"

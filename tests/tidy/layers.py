@@ -20,7 +20,7 @@ OURS = {
                         "l7engine/tls/", "l7engine/io/", "bpf/abi.h"],
     "l7engine/server/": ["config/", "bpf/abi.h", "l7engine/"],
     "l7engine/": ["config/", "bpf/abi.h", "l7engine/"],
-    "cni/": ["config/base/json.hpp", "config/base/clock.hpp", "config/base/unique_fd.hpp", "config/cni/"],
+    "agent/cni/plugin/": ["config/base/json.hpp", "config/base/clock.hpp", "config/base/unique_fd.hpp", "config/cni/"],
     "agent/cni/": ["config/base/", "config/cni/", "agent/metrics/", "agent/pods/netns.hpp", "agent/reconcile/", "agent/source/"],
     "agent/source/": ["config/base/", "config/model/"],
     "agent/kube/": ["config/base/", "agent/source/"],
@@ -59,7 +59,7 @@ SYSTEM = re.compile(
     r"stddef|stdint|stdio|stdlib|string|strings|syscall|time|unistd)\.h$")
 
 INCLUDE = re.compile(r'^\s*#\s*include\s+([<"])([^>"]+)[>"]', re.MULTILINE)
-CODE = ("bpf/", "config/", "l7engine/", "cni/", "agent/")
+CODE = ("bpf/", "config/", "l7engine/", "agent/")
 COPYRIGHT = {"bpf/": "GPL-2.0-only OR BSD-2-Clause"}
 NO_SPDX = re.compile(r"^LICENSE$|\.(sum|json|md|golden|txt|crt|pem|key)$|^\.gitignore$|^tests/fuzz/(corpus|regressions)/")
 MACHINE_PATH = re.compile(r"(?<![\w.$}])/(?:work|home|root)/[\w.-]+")
@@ -102,7 +102,7 @@ def licence_faults(path, text):
     first = text.splitlines()[:2]
     line = next((l for l in first if "SPDX-License-Identifier:" in l), "")
     faults = []
-    if not re.search(rf"SPDX-License-Identifier: {re.escape(wanted)}( \*/| -->)?$", line):
+    if not re.search(rf"SPDX-License-Identifier: {re.escape(wanted)}( \*/( -}})?| -->)?$", line):
         faults.append(f"{path}: the first line is not `SPDX-License-Identifier: {wanted}`")
     elif line == first[-1] and len(first) == 2 and not first[0].startswith("#!"):
         faults.append(f"{path}: the licence line is not the first")

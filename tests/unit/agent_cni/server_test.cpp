@@ -16,7 +16,7 @@
 #include <optional>
 #include <string>
 
-#include "cni/ask.hpp"
+#include "agent/cni/plugin/ask.hpp"
 
 namespace weft::agent::cni {
 namespace {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "cni/ask.hpp"
+#include "agent/cni/plugin/ask.hpp"
 
 #include <fcntl.h>
 #include <poll.h>

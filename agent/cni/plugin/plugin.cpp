@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "cni/plugin.hpp"
+#include "agent/cni/plugin/plugin.hpp"
 
 #include <algorithm>
 #include <array>

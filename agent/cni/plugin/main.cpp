@@ -7,8 +7,8 @@
 #include <cstdlib>
 #include <string>
 
-#include "cni/ask.hpp"
-#include "cni/plugin.hpp"
+#include "agent/cni/plugin/ask.hpp"
+#include "agent/cni/plugin/plugin.hpp"
 
 namespace {
 
