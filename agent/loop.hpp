@@ -20,6 +20,7 @@
 #include "agent/pods/registry.hpp"
 #include "agent/reconcile/compile.hpp"
 #include "agent/source/source.hpp"
+#include "agent/status/writer.hpp"
 
 namespace weft::agent {
 
@@ -53,6 +54,7 @@ public:
         bool adopted = false;        ///< pins of a former run are in force: an engine may come back with its listeners
         bool runs_engine = false;
         std::optional<engine::ProcessId> former_engine;
+        status::Writer* writer = nullptr; ///< to the API; nullptr: nothing is written
     };
 
     Loop(Settings settings, std::unique_ptr<Source> source, bpf::Datapath& datapath, Inbox& inbox,
@@ -87,7 +89,7 @@ private:
     void begin();
     [[nodiscard]] bool held() const { return !hold_.empty(); }
 
-    void load_source();
+    bool load_source();
     void reload();
     bool sweep_pods();
     void lose_pod(const Capture& capture);
@@ -104,6 +106,7 @@ private:
     void answer_waiters();
     [[nodiscard]] std::string status() const;
     void publish_readiness();
+    void tell_writer();
     void log_faults();
 
     const Settings settings_;
@@ -118,6 +121,8 @@ private:
     std::vector<SourceFault> source_faults_;
     std::vector<std::string> source_unreadable_;
     std::vector<std::string> source_unread_;
+    std::vector<uint64_t> source_versions_;
+    uint64_t compile_serial_ = 0; ///< store_ and compiled_ belong together; another one: one of them is new
     size_t source_ignored_ = 0;
     int64_t source_read_s_ = 0;
     std::optional<ObjectIds> former_objects_;

@@ -23,7 +23,9 @@
 #include "agent/metrics/collector.hpp"
 #include "agent/metrics/server.hpp"
 #include "agent/requirements.hpp"
+#include "agent/source/names.hpp"
 #include "agent/source/watched_directory.hpp"
+#include "agent/status/writer.hpp"
 #include "config/base/log.hpp"
 
 namespace weft::agent {
@@ -31,6 +33,7 @@ namespace {
 
 constexpr uint32_t scrape_wait_ms = 1000;
 constexpr const char* service_account_folder = "/var/run/secrets/kubernetes.io/serviceaccount";
+constexpr const char* default_namespace = "weft-system";
 /// After nothing is redirected any more, before the engine stops accepting: what already is in its backlog is accepted.
 constexpr auto backlog_wait = std::chrono::milliseconds(100);
 
@@ -51,9 +54,12 @@ std::optional<metrics::DatapathReport> datapath_report(Inbox& inbox) {
 /// The parts of a running agent. They refer to each other in this order, and end in the reverse.
 class Agent {
 public:
-    Agent(const Options& options, bpf::Datapath datapath, std::unique_ptr<Source> source, std::string cgroup,
-          bool adopted)
-        : options_(options), datapath_(std::move(datapath)), source_(std::move(source)), cgroup_(std::move(cgroup)),
+    struct Parts {
+        std::unique_ptr<Source> source;
+        std::optional<status::Writer::Settings> writer; ///< nullopt: nothing is written to the API
+    };
+    Agent(const Options& options, bpf::Datapath datapath, Parts parts, std::string cgroup, bool adopted)
+        : options_(options), datapath_(std::move(datapath)), parts_(std::move(parts)), cgroup_(std::move(cgroup)),
           adopted_(adopted) {}
 
     std::expected<void, std::string> start() {
@@ -61,7 +67,10 @@ public:
         if (!control)
             return std::unexpected(control.error());
         control_ = *std::move(control);
-        loop_ = std::make_unique<Loop>(loop_settings(), std::move(source_), datapath_, inbox_, *control_, counters_);
+        if (parts_.writer)
+            writer_ = std::make_unique<status::Writer>(*std::move(parts_.writer), counters_);
+        loop_ =
+            std::make_unique<Loop>(loop_settings(), std::move(parts_.source), datapath_, inbox_, *control_, counters_);
         auto server = metrics::HttpServer::start(options_.metrics_address, handlers());
         if (!server)
             return std::unexpected(server.error());
@@ -80,6 +89,11 @@ public:
             inbox_.put(StopWanted{});
             thread_.join();
         }
+        // Beside the rest: an API server that does not answer holds nothing up.
+        const std::jthread writer_stop([this, keep] {
+            if (writer_)
+                writer_->stop(!keep);
+        });
         if (keep) {
             if (control_)
                 control_->stop(engine::Control::Ending::keep_engine);
@@ -152,7 +166,8 @@ private:
             .objects_file = options_.objects_file(),
             .adopted = adopted_,
             .runs_engine = !options_.engine.empty(),
-            .former_engine = std::nullopt};
+            .former_engine = std::nullopt,
+            .writer = writer_.get()};
         if (!options_.engine.empty())
             settings.former_engine = engine::recorded_engine(options_.engine_state_file());
         return settings;
@@ -179,13 +194,14 @@ private:
 
     const Options& options_;
     bpf::Datapath datapath_;
-    std::unique_ptr<Source> source_; ///< until the loop has it
+    Parts parts_; ///< until each has its owner
     const std::string cgroup_;
     const bool adopted_;
     metrics::Counters counters_;
     metrics::Collector collector_{counters_, agent_version()};
     Inbox inbox_;
     std::unique_ptr<engine::Control> control_;
+    std::unique_ptr<status::Writer> writer_;
     std::unique_ptr<Loop> loop_;
     std::unique_ptr<metrics::HttpServer> server_;
     std::jthread thread_;
@@ -219,17 +235,32 @@ std::expected<kube::ApiServer, std::string> find_api_server(const Options& optio
     return server;
 }
 
-std::expected<std::unique_ptr<Source>, std::string> open_source(const Options& options) {
+std::string own_namespace(const Options& options) {
+    if (!options.own_namespace.empty())
+        return options.own_namespace;
+    std::ifstream file(std::string(service_account_folder) + "/namespace");
+    std::string name;
+    std::getline(file, name);
+    return names::is_dns_label(name) ? name : default_namespace;
+}
+
+std::expected<Agent::Parts, std::string> open_source(const Options& options) {
+    Agent::Parts out;
     if (options.directory.empty()) {
         auto server = find_api_server(options);
         if (!server)
             return std::unexpected(server.error());
-        return std::make_unique<kube::KubeSource>(*std::move(server));
+        out.source = std::make_unique<kube::KubeSource>(*server);
+        if (options.writes_status())
+            out.writer = status::Writer::Settings{
+                .server = *std::move(server), .ns = own_namespace(options), .node = options.node_name};
+        return out;
     }
     Result<std::unique_ptr<Source>> directory = WatchedDirectory::open(options.directory);
     if (!directory)
         return std::unexpected(to_string(directory.error()));
-    return *std::move(directory);
+    out.source = *std::move(directory);
+    return out;
 }
 
 int run_locked(const Options& options) {
@@ -245,7 +276,7 @@ int run_locked(const Options& options) {
     if (const auto inside = require_inside(cgroup); !inside)
         return complain(inside.error(), exit_missing_requirement);
     raise_descriptor_limit();
-    std::expected<std::unique_ptr<Source>, std::string> source = open_source(options);
+    std::expected<Agent::Parts, std::string> source = open_source(options);
     if (!source)
         return complain("--source " + options.source + ": " + source.error(), exit_failure);
     const bool adopted = !bpf::list_pins(options.pin_dir).empty();

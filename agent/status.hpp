@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -11,6 +12,7 @@
 #include "agent/reconcile/state.hpp"
 #include "agent/source/object_store.hpp"
 #include "agent/source/source.hpp"
+#include "agent/status/writer.hpp"
 #include "config/base/json.hpp"
 
 namespace weft::agent {
@@ -37,6 +39,7 @@ struct StatusFacts {
     const std::vector<ObjectStatus>& statuses;
     const std::vector<Diagnostic>& diagnostics;
     std::vector<Pods::View> pods;
+    std::optional<status::WriterReport> writer; ///< to the API; nullopt: nothing is written
 };
 
 [[nodiscard]] Json status_json(const StatusFacts& facts);

@@ -60,7 +60,7 @@ public:
 
     void ask_if_due() {
         if (const std::optional<Reflector::Ask> ask = reflector_.next(monotonic_ms()))
-            http_.get(ask->path, ask->watch, *this);
+            http_.begin({.path = ask->path, .endless = ask->watch}, *this);
     }
     void began(int status) override { reflector_.began(status, monotonic_ms()); }
     [[nodiscard]] bool take_piece(int status, std::string_view piece) override {

@@ -13,7 +13,7 @@ struct Meaning {
     const char* help;
 };
 
-constexpr std::array<Meaning, 16> meanings = {{
+constexpr std::array<Meaning, 19> meanings = {{
     {Event::source_fault, "weft_agent_source_faults_total",
      "Faults of the source: files that cannot be read or parsed."},
     {Event::object_refused, "weft_agent_refused_objects_total", "Objects refused whole because of a fault in them."},
@@ -36,6 +36,11 @@ constexpr std::array<Meaning, 16> meanings = {{
      "Connections of pods reset because they were older than the policy that governs their port."},
     {Event::connection_left, "weft_agent_connections_left_total",
      "Such connections that go on unjudged: the kernel is built without CONFIG_INET_DIAG_DESTROY."},
+    {Event::api_write, "weft_agent_api_writes_total", "Writes to the Kubernetes API that succeeded, by resource."},
+    {Event::api_write_failure, "weft_agent_api_write_failures_total",
+     "Requests for writing to the Kubernetes API that failed, by cause; they are tried again."},
+    {Event::leader_change, "weft_agent_leader_changes_total",
+     "This agent became or ceased to be the one that writes status."},
 }};
 
 const Meaning& meaning_of(Event event) {

@@ -31,6 +31,9 @@ enum class Event : uint8_t {
     source_hold,
     connection_cut,
     connection_left,
+    api_write,
+    api_write_failure,
+    leader_change,
 };
 
 /// Counters of rare events, from any thread. Reasons are literals of ours, never a peer's text, so they stay few.

@@ -151,7 +151,9 @@ template <class T>
 template <class T>
 [[nodiscard]] bool is_foreign(const Build& build, const ObjectName& name, const Entry<T>& entry) {
     const Concerns& of = entry.refused;
-    if (entry.good || (of.parents.empty() && of.targets.empty()))
+    if (entry.good || (of.parents.empty() && of.targets.empty() && of.gateway_class.empty()))
+        return false;
+    if (!of.gateway_class.empty() && build.is_our_class(of.gateway_class))
         return false;
     return std::ranges::all_of(of.parents, [&](const auto& parent) { return is_foreign(build, parent); }) &&
            std::ranges::all_of(of.targets, [&](const auto& target) { return is_foreign(build, name.ns, target); });

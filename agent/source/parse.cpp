@@ -168,6 +168,8 @@ Concerns concerns_of(const AnyObject& object) {
                 out.parents = typed->parents;
             else if constexpr (requires { typed->targets; })
                 out.targets = typed->targets;
+            else if constexpr (requires { typed->class_name; })
+                out.gateway_class = typed->class_name;
         },
         object);
     return out;

@@ -31,6 +31,7 @@ using AnyObject = std::variant<
 struct Concerns {
     std::vector<HttpRoute::Parent> parents{};           ///< of a route
     std::vector<AuthorizationPolicy::Target> targets{}; ///< of a policy
+    std::string gateway_class{};                        ///< of a Gateway
     bool operator==(const Concerns&) const = default;
 };
 

@@ -26,6 +26,7 @@ OURS = {
     "agent/pods/": ["config/base/", "config/model/", "agent/reconcile/state.hpp", "bpf/abi.h"],
     "agent/engine/": ["config/", "bpf/abi.h", "agent/metrics/", "agent/pods/"],
     "agent/metrics/": ["config/base/", "bpf/abi.h"],
+    "agent/status/": ["config/base/", "agent/source/", "agent/reconcile/state.hpp", "agent/kube/", "agent/metrics/"],
     "agent/ctl/": ["config/"],
     "agent/": ["config/", "bpf/abi.h", "agent/"],
 }
