@@ -5,6 +5,12 @@
 #include <utility>
 
 namespace weft::agent::status {
+namespace {
+
+/// Not everybody tries to take a Lease in the moment in which it runs out.
+constexpr uint64_t expired_spread_ms = 250;
+
+} // namespace
 
 Elector::Step Elector::next(uint64_t now_ms, int64_t unix_us) {
     if (under_way_ || now_ms < due_ms_)
@@ -31,10 +37,14 @@ void Elector::read(std::optional<Lease> live, uint64_t now_ms) {
     under_way_ = false;
     observe(std::move(live), now_ms);
     current_ = may_be_taken(now_ms);
-    if (current_)
+    if (current_) {
         due_ms_ = now_ms;
-    else
-        wait(now_ms, election_follow_ms);
+        return;
+    }
+    const uint64_t runs_out_ms = runs_out_at_ms();
+    wait(now_ms, election_follow_ms);
+    if (runs_out_ms < due_ms_)
+        wait(runs_out_ms, expired_spread_ms);
 }
 
 void Elector::written(Lease live, uint64_t now_ms) {
@@ -83,8 +93,13 @@ void Elector::observe(std::optional<Lease> live, uint64_t now_ms) {
 bool Elector::may_be_taken(uint64_t now_ms) const {
     if (!observed_ || observed_->record.holder.empty() || observed_->record.holder == identity_)
         return true;
+    return now_ms >= runs_out_at_ms();
+}
+
+/// Of the foreign Lease that was observed.
+uint64_t Elector::runs_out_at_ms() const {
     const int32_t seconds = std::max(observed_->record.duration_s, 1);
-    return now_ms >= observed_at_ms_ + static_cast<uint64_t>(seconds) * 1000;
+    return observed_at_ms_ + static_cast<uint64_t>(seconds) * 1000;
 }
 
 void Elector::wait(uint64_t now_ms, uint64_t least_ms) {

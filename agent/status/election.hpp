@@ -59,6 +59,7 @@ private:
     }
     void observe(std::optional<Lease> live, uint64_t now_ms);
     [[nodiscard]] bool may_be_taken(uint64_t now_ms) const;
+    [[nodiscard]] uint64_t runs_out_at_ms() const;
     void wait(uint64_t now_ms, uint64_t least_ms);
 
     const std::string identity_;
