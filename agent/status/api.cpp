@@ -82,7 +82,7 @@ void Api::note(bool write, const Permission& permission, Verdict verdict, const 
     ++failures_;
     counters_.add(Event::api_write_failure, cause_of(verdict, answer));
     if (verdict == Verdict::forbidden)
-        faults_[name] = "permission missing: " + name + " (" + message_of(answer) + ")";
+        faults_[name] = "permission missing: " + name + ": add it to the agent's Role or ClusterRole";
     else if (verdict == Verdict::failed)
         faults_[name] = name + ": " + message_of(answer);
 }

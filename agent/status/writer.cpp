@@ -24,6 +24,8 @@ namespace {
 using metrics::Event;
 
 constexpr uint64_t turn_max_ms = 1'000;
+/// At the end, for what was begun before.
+constexpr uint64_t under_way_max_ms = 1'000;
 
 uint64_t any_seed() {
     uint64_t seed = 0;
@@ -164,8 +166,9 @@ void Writer::State::say_faults() {
 
 void Writer::State::release() {
     const bool ending = unmark.load();
-    leases.release(ending);
     const uint64_t start = monotonic_ms();
+    finish(start + under_way_max_ms); // a renewal that arrives later would keep the Lease
+    leases.release(ending);
     finish(start + release_max_ms);
     if (!ending)
         return;
