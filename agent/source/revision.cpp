@@ -24,7 +24,8 @@ Revision read_revision(const Value& object, const KindInfo& kind) {
         return value != nullptr && value->type == Value::Type::text ? value->text : std::string();
     };
     out.uid = text("uid");
-    out.version = parse_version(text("resourceVersion"));
+    out.newest = parse_version(text("resourceVersion"));
+    out.version = out.newest;
     if (const Value* generation = meta->find("generation");
         generation != nullptr && generation->type == Value::Type::integer)
         out.generation = generation->integer;

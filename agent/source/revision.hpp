@@ -17,6 +17,7 @@ struct Revision {
     int64_t generation = 0; ///< 0: the kind has none
     /// The resourceVersion with which this agent first saw what the object now means, at this generation. 0: no number.
     uint64_t version = 0;
+    uint64_t newest = 0;     ///< the resourceVersion now, whatever has changed with it
     uint64_t own_status = 0; ///< digest() of what of its status is Weft's; 0: nothing
     bool programmed = false; ///< ... which says, of this generation, that it is in force on every node
 

@@ -67,6 +67,11 @@ void Api::call(const kube::Request& request, Permission permission, Done done) {
 
 void Api::note(bool write, const Permission& permission, Verdict verdict, const kube::Answer& answer) {
     const std::string name = name_of(permission);
+    const bool answered = !is_passing(answer);
+    if (answered)
+        unreachable_.clear();
+    else
+        unreachable_ = message_of(answer);
     if (verdict == Verdict::done) {
         faults_.erase(name);
         if (!write)
@@ -83,12 +88,14 @@ void Api::note(bool write, const Permission& permission, Verdict verdict, const 
     counters_.add(Event::api_write_failure, cause_of(verdict, answer));
     if (verdict == Verdict::forbidden)
         faults_[name] = "permission missing: " + name + ": add it to the agent's Role or ClusterRole";
-    else if (verdict == Verdict::failed)
+    else if (verdict == Verdict::failed && answered)
         faults_[name] = name + ": " + message_of(answer);
 }
 
 std::vector<std::string> Api::faults() const {
     std::vector<std::string> out;
+    if (!unreachable_.empty())
+        out.push_back("the API server cannot be written to: " + unreachable_);
     for (const auto& [name, fault] : faults_)
         out.push_back(fault);
     return out;

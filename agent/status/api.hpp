@@ -56,7 +56,8 @@ private:
     void note(bool write, const Permission& permission, Verdict verdict, const kube::Answer& answer);
 
     metrics::Counters& counters_;
-    std::map<std::string, std::string> faults_; ///< by verb, resource and group
+    std::map<std::string, std::string> faults_; ///< by verb, resource and group: what that alone lacks
+    std::string unreachable_;                   ///< why nothing was answered the last time; empty: it was
     uint64_t writes_ = 0;
     uint64_t failures_ = 0;
     kube::Client client_; ///< the last: it ends first, and with it all calls

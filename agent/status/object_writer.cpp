@@ -5,6 +5,7 @@
 #include <ctime>
 #include <optional>
 
+#include "agent/source/revision.hpp"
 #include "agent/status/json_members.hpp"
 #include "agent/status/merge.hpp"
 #include "config/base/clock.hpp"
@@ -69,11 +70,14 @@ void ObjectWriter::weigh(const ObjectKey& key, Item& item, const NodeAcks& acks,
     if (told && wanted.has_status && !wanted.refused.empty())
         said_.insert(wanted); // by a former leader, with the status
     const bool event_due = !wanted.refused.empty() && !wanted.uid.empty() && !said_.contains(wanted);
-    const bool status_due = !told && item.settled != std::pair(item.digest, wanted.live);
+    const bool same = item.settled.digest == item.digest;
+    const bool status_due = !told && !(same && wanted.newest <= item.settled.version);
     if (!event_due && !status_due)
         return;
     uint64_t due_ms = now_ms;
-    if (!nodes.empty())
+    if (status_due && same)
+        due_ms = item.written_ms + undone_rewrite_ms;
+    else if (!nodes.empty())
         due_ms = item.written_ms == 0 ? item.noticed_ms + settle_ms : item.written_ms + awaiting_rewrite_ms;
     queue_.put(key, due_ms);
 }
@@ -169,9 +173,8 @@ void ObjectWriter::write_status(const ObjectKey& key, const Json& live) {
     const int64_t now_s = std::time(nullptr);
     const auto body =
         apply ? applied(live, item->wanted, item->lines, now_s) : merged(live, item->wanted, item->lines, now_s);
-    const std::pair settled(item->digest, item->wanted.live);
     if (!body) {
-        item->settled = settled;
+        written(key, item->digest, live);
         return settle(key);
     }
     const kube::Request request{.method = apply ? "PATCH" : "PUT",
@@ -180,15 +183,22 @@ void ObjectWriter::write_status(const ObjectKey& key, const Json& live) {
                                 .body = text_of(*body),
                                 .timeout_ms = write_timeout_ms};
     api_.call(request, on_object(apply ? "patch" : "update", kind, "/status"),
-              [this, key, settled](Verdict verdict, const kube::Answer& answer) {
+              [this, key, digest = item->digest](Verdict verdict, const kube::Answer& answer) {
                   if (verdict != Verdict::done && verdict != Verdict::not_found)
                       return give_up(key, answer);
-                  if (Item* written = find(key)) {
-                      written->settled = settled;
-                      written->written_ms = monotonic_ms();
-                  }
+                  if (verdict == Verdict::done)
+                      written(key, digest, parse(answer.body));
                   settle(key);
               });
+}
+
+/// `live`: as the server has it with that digest.
+void ObjectWriter::written(const ObjectKey& key, uint64_t digest, const Json& live) {
+    Item* item = find(key);
+    if (item == nullptr)
+        return;
+    item->settled = {.digest = digest, .version = parse_version(text(member(live, "metadata"), "resourceVersion"))};
+    item->written_ms = monotonic_ms();
 }
 
 void ObjectWriter::settle(const ObjectKey& key) {

@@ -23,8 +23,11 @@ inline constexpr uint64_t settle_ms = 2'000;
 /// From one such status to the next, while nodes come in one by one.
 inline constexpr uint64_t awaiting_rewrite_ms = 10'000;
 
-/// What the leader does: statuses and Events of all objects. What is to be written is what differs from what the API
-/// has, so that a write that is done, lost, or undone by somebody needs no memory. Of the writer's thread.
+/// A status of ours that somebody has undone is written again no sooner: two that fight do so slowly.
+inline constexpr uint64_t undone_rewrite_ms = 10'000;
+
+/// What the leader does: statuses and Events of all objects. What is to be written is what differs from what the watch
+/// shows. Of the writer's thread.
 class ObjectWriter {
 public:
     ObjectWriter(Api& api, std::string node, uint64_t seed) : api_(api), node_(std::move(node)), queue_(seed) {}
@@ -43,14 +46,20 @@ public:
     [[nodiscard]] size_t awaiting_nodes() const { return awaiting_.size(); }
 
 private:
+    /// What was written last. The watch shows it with that version at the latest; if it shows something else with a
+    /// later one, somebody has undone it. At that version itself it is what the server made of it, and that is that.
+    struct Settled {
+        uint64_t digest = 0; ///< 0: nothing
+        uint64_t version = 0;
+    };
     struct Item {
         WantedStatus wanted;
-        std::vector<StatusLine> lines;               ///< as they are to be now
-        uint64_t digest = 0;                         ///< of them
-        std::pair<uint64_t, uint64_t> settled{0, 0}; ///< a digest that was written, and what it was written upon
-        uint64_t noticed_ms = 0;                     ///< this generation
-        uint64_t written_ms = 0;                     ///< ... last; 0: not yet
-        bool everywhere = false;                     ///< every node had it once
+        std::vector<StatusLine> lines; ///< as they are to be now
+        uint64_t digest = 0;           ///< of them
+        Settled settled;
+        uint64_t noticed_ms = 0; ///< this generation
+        uint64_t written_ms = 0; ///< ... last; 0: not yet
+        bool everywhere = false; ///< every node had it once
     };
 
     void weigh(const ObjectKey& key, Item& item, const NodeAcks& acks, uint64_t now_ms);
@@ -59,6 +68,7 @@ private:
     void read_object(const ObjectKey& key);
     void write_status(const ObjectKey& key, const Json& live);
     void settle(const ObjectKey& key);
+    void written(const ObjectKey& key, uint64_t digest, const Json& live);
     void give_up(const ObjectKey& key, const kube::Answer& answer);
     [[nodiscard]] Item* find(const ObjectKey& key);
     [[nodiscard]] std::string path_of(const ObjectKey& key) const;

@@ -166,6 +166,7 @@ void add_table(const ObjectStore& store, const Index& index, std::vector<WantedS
                        .uid = entry.uid(),
                        .generation = entry.revision.generation,
                        .version = entry.revision.version,
+                       .newest = entry.revision.newest,
                        .live = entry.revision.own_status,
                        .live_programmed = entry.revision.programmed,
                        .has_status = has_status<T>,

@@ -23,6 +23,7 @@ struct WantedStatus {
     std::string uid;
     int64_t generation = 0;
     uint64_t version = 0;          ///< Revision::version
+    uint64_t newest = 0;           ///< Revision::newest
     uint64_t live = 0;             ///< Revision::own_status
     bool live_programmed = false;  ///< Revision::programmed
     bool has_status = true;        ///< false: the kind has none that we write; it is here because it is refused

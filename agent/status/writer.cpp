@@ -66,13 +66,14 @@ struct Writer::State {
     // the loop's thread
     std::set<std::string> acknowledged; ///< pods, once captured with everything in force
     std::optional<uint64_t> seen;       ///< View::serial
-    std::optional<uint64_t> seen_leading;
+    std::optional<uint64_t> seen_wanted;
     std::set<std::string> seen_acknowledged;
     std::set<std::string> seen_enrolled;
 
     // both
     std::atomic<bool> wants_news{true};
     std::atomic<bool> leading{false};
+    std::atomic<bool> wants_all{false}; ///< a new leader, who knows nothing yet
     std::atomic<bool> unmark{false};
     mutable std::mutex mutex;
     News news;
@@ -130,6 +131,7 @@ void Writer::State::lead(uint64_t now_ms) {
         counters.add(Event::leader_change, leads ? "acquired" : "lost");
         log::info(leads ? "status_leader_acquired" : "status_leader_lost", log::kv("leader", leases.leader()));
         objects.stop();
+        wants_all.store(leads);
     }
     if (!leads)
         return;
@@ -221,9 +223,8 @@ void Writer::look(const View& view) {
         s.seen_acknowledged = s.acknowledged;
         s.seen_enrolled = view.enrolled;
     }
-    if (!s.leading.load())
-        s.seen_leading.reset();
-    else if (std::exchange(s.seen_leading, view.serial) != view.serial)
+    const bool all = s.wants_all.exchange(false);
+    if (s.leading.load() && (std::exchange(s.seen_wanted, view.serial) != view.serial || all))
         news.wanted = wanted_statuses(view.store, view.statuses);
     const std::lock_guard lock(s.mutex);
     const auto put = [](auto& place, auto& fresh) {

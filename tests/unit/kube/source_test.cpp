@@ -119,6 +119,7 @@ TEST(KubeSource, a_status_is_no_change_and_the_version_goes_on) {
     const Revision& revision = s.loaded.store.all<Service>().begin()->second.revision;
     EXPECT_NE(revision.own_status, 0U);
     EXPECT_EQ(revision.version, 900U);
+    EXPECT_EQ(revision.newest, 901U);
 }
 
 TEST(KubeSource, kinds_that_are_not_served_hold_nothing_up) {

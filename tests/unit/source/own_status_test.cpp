@@ -99,6 +99,7 @@ TEST(Revision, is_read_from_the_metadata) {
         "conditions":[{"type":"Programmed","status":"True","reason":"P","observedGeneration":5}]}})");
     EXPECT_EQ(revision.uid, "u-1");
     EXPECT_EQ(revision.version, 42U);
+    EXPECT_EQ(revision.newest, 42U);
     EXPECT_EQ(revision.generation, 5);
     EXPECT_NE(revision.own_status, 0U);
     EXPECT_TRUE(revision.programmed);

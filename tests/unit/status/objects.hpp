@@ -27,7 +27,12 @@ public:
                   R"(")" + (meta.empty() ? "" : "," + meta) + "}" + (rest.empty() ? "" : "," + rest) + "}"));
     }
     void put(const std::string& kind, Json object) {
-        object["metadata"]["resourceVersion"] = std::to_string(++version_);
+        const std::string version = std::to_string(++version_);
+        show(kind, std::move(object), version);
+    }
+    /// The same at a version of an API server's own.
+    void show(const std::string& kind, Json object, const std::string& version) {
+        object["metadata"]["resourceVersion"] = version;
         const std::string name = text(object["metadata"], "name");
         ParsedFile parsed;
         const KindInfo& info = kind_info(kind);

@@ -90,6 +90,27 @@ TEST(Writer, leads_and_writes_a_status_once) {
     EXPECT_GT(s.counters.total(metrics::Event::api_write), 2U);
 }
 
+TEST(Writer, what_somebody_undoes_comes_back_and_not_in_a_loop) {
+    FakeStore api;
+    Subject s(api);
+    s.objects.put("Service", "web", web_service);
+    put_route(api, s, "r", to_web);
+    const auto watch = [&] {
+        const Json route = api.get(routes + "r");
+        s.objects.show("HTTPRoute", route, text(member(route, "metadata"), "resourceVersion"));
+    };
+    watch();
+    ASSERT_TRUE(s.until([&] { return condition(api, "r", programmed_type) == "True Programmed"; }));
+    const uint64_t written_ms = monotonic_ms();
+    Json bare = api.get(routes + "r");
+    bare.erase("status");
+    api.put(routes + "r", bare);
+    watch(); // it never showed what was written
+    ASSERT_TRUE(s.until([&] { return condition(api, "r", "Accepted") == "True Accepted"; }));
+    EXPECT_GE(monotonic_ms() - written_ms, 9'000U);
+    EXPECT_EQ(api.count("PUT", "/r/status"), 2U);
+}
+
 TEST(Writer, programmed_waits_until_the_node_has_it_in_force) {
     FakeStore api;
     Subject s(api);
