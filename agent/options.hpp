@@ -13,8 +13,8 @@ namespace weft::agent {
 /// The command line of weft-agent.
 struct Options {
     std::string source;
-    std::string kubeconfig; ///< empty: in the cluster
-    std::string status;     ///< "on", "off"; empty: on where the source is the API
+    std::string kubeconfig;    ///< empty: in the cluster
+    std::string status;        ///< "on", "off"; empty: on where the source is the API
     std::string own_namespace; ///< the agent's; empty: as the service account's folder says, else weft-system
     std::string socket = "/run/weft/agent.sock";
     std::string cgroup; ///< empty: the root of the cgroup2 mount
