@@ -51,7 +51,7 @@ std::vector<std::string> reasons_to_hold(const LoadResult& loaded, const std::op
     ObjectIds lost = former.value_or(ObjectIds{}); // what was in force and is not there at all
     each_object(loaded.store, [&](const std::string& id, const auto& entry) {
         lost.erase(id);
-        if (entry.good || (former && !former->contains(id)))
+        if (!is_served<std::remove_cvref_t<decltype(*entry.good)>> || entry.good || (former && !former->contains(id)))
             return;
         std::string reason =
             id + (former ? " was in force and is refused now" : " is refused and may have been in force");

@@ -72,6 +72,7 @@ void Loop::turn() {
     answer_waiters();
     answer_starting();
     publish_readiness();
+    tell_writer();
     last_turn_ms_.store(monotonic_ms());
 }
 
@@ -179,33 +180,40 @@ void Loop::begin() {
         control_.run_engine(settings_.former_engine);
 }
 
-void Loop::load_source() {
+/// True: what is in force may change by it.
+bool Loop::load_source() {
     const LoadResult loaded = source_->load(store_);
     store_ = loaded.store;
     source_faults_ = loaded.faults;
     source_unreadable_ = loaded.unreadable;
     source_unread_ = source_->unsettled() ? loaded.unread : std::vector<std::string>();
     source_ignored_ = loaded.ignored;
+    source_versions_ = loaded.versions;
     source_read_s_ = std::time(nullptr);
     sandboxes_.note(store_, monotonic_ms());
+    ++compile_serial_;
     const KernelState& found = kernel_.now();
     if (begun_ || (found.pods.empty() && found.services.empty()))
-        return;
+        return loaded.changed;
     const bool was_held = held();
     hold_ = reasons_to_hold(loaded, former_objects_);
     held_reload_at_ms_ = monotonic_ms() + held_reload_ms;
     log_faults();
     if (was_held && !held())
         log::info("source_complete", log::kv("source", source_->name()));
+    return true;
 }
 
 void Loop::reload() {
-    load_source();
+    const bool changed = load_source();
     if (!begun_ && !held() && monotonic_ms() >= begin_at_ms_)
         begin();
     for (Waiter& waiter : waiters_)
         waiter.read = true;
-    recompile();
+    if (changed || !waiters_.empty())
+        recompile();
+    else
+        log_faults();
 }
 
 /// Before any of them is in force: the next agent must not take a good one that turned bad for one that never was good.
@@ -295,6 +303,7 @@ void Loop::recompile() {
     Compiled next = compile(store, settings_.compile, pods_.enforced(), service_ids_);
     std::ranges::move(sandboxes_.contradictions(store_), std::back_inserter(next.diagnostics));
     service_ids_ = next.service_ids;
+    ++compile_serial_;
     next.snapshot.generation = compiled_.snapshot.generation;
     const bool same = generation_wanted_ != 0 && compiled_.snapshot.generation == generation_wanted_ &&
                       next.snapshot == compiled_.snapshot && next.kernel == compiled_.kernel;

@@ -25,6 +25,7 @@
 #include "agent/pods/registry.hpp"
 #include "agent/reconcile/compile.hpp"
 #include "agent/source/source.hpp"
+#include "agent/status/writer.hpp"
 #include "config/base/json.hpp"
 
 namespace weft::agent {
@@ -64,6 +65,7 @@ public:
         std::function<void()> step_aside{}; ///< another agent asked for this one's place; called on the loop's thread
         std::function<void(uint64_t, const cni::Answer&)> cni_reply{}; ///< from any thread; must not wait
         std::function<Json()> cni_status{};                            ///< of the installer; empty: it is off
+        status::Writer* writer = nullptr;                              ///< to the API; nullptr: nothing is written
     };
 
     Loop(Settings settings, std::unique_ptr<Source> source, bpf::Datapath& datapath, Inbox& inbox,
@@ -115,7 +117,7 @@ private:
     void begin();
     [[nodiscard]] bool held() const { return !hold_.empty(); }
 
-    void load_source();
+    bool load_source();
     void reload();
     bool sweep_pods();
     void lose_pod(const Capture& capture, const char* why);
@@ -132,6 +134,7 @@ private:
     void answer_waiters();
     [[nodiscard]] std::string status() const;
     void publish_readiness();
+    void tell_writer();
     void log_faults();
 
     const Settings settings_;
@@ -147,6 +150,8 @@ private:
     std::vector<SourceFault> source_faults_;
     std::vector<std::string> source_unreadable_;
     std::vector<std::string> source_unread_;
+    std::vector<uint64_t> source_versions_;
+    uint64_t compile_serial_ = 0; ///< store_ and compiled_ belong together; another one: one of them is new
     size_t source_ignored_ = 0;
     int64_t source_read_s_ = 0;
     std::optional<ObjectIds> former_objects_;

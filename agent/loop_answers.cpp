@@ -102,7 +102,9 @@ std::string Loop::status() const {
                             .statuses = compiled_.statuses,
                             .diagnostics = compiled_.diagnostics,
                             .pods = pods_.views(),
-                            .cni = cni_status()};
+                            .cni = cni_status(),
+                            .writer =
+                                settings_.writer == nullptr ? std::nullopt : std::optional(settings_.writer->report())};
     return text_of(status_json(facts));
 }
 
@@ -120,6 +122,27 @@ void Loop::publish_readiness() {
     const std::lock_guard lock(mutex_);
     ready_ = {.good = lacking.empty(), .text = lacking.empty() ? "ready" : lacking.front()};
     report_ = report;
+}
+
+/// Before the first generation nothing is known of what shall be.
+void Loop::tell_writer() {
+    if (settings_.writer == nullptr || !begun_ || !settings_.writer->wants_news())
+        return;
+    status::View view{.store = store_,
+                      .statuses = compiled_.statuses,
+                      .serial = compile_serial_,
+                      .versions = source_versions_,
+                      .in_force = generation_applied_ == generation_wanted_,
+                      .captured = {},
+                      .enrolled = {}};
+    for (const Pods::View& pod : pods_.views()) {
+        if (pod.state == Pods::State::releasing)
+            continue;
+        view.enrolled.insert(pod.uid);
+        if (pod.state == Pods::State::captured && kernel_.attached(pod.id))
+            view.captured.insert(pod.uid);
+    }
+    settings_.writer->look(view);
 }
 
 /// One line per fault when it appears; nothing on retries; gone and back again is a new one.

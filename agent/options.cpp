@@ -37,6 +37,10 @@ void bind(config::Flags& flags, Options& options) {
     flags.text("--source", options.source, "kube|dir:PATH", "where the objects come from");
     flags.text("--kubeconfig", options.kubeconfig, "PATH",
                "of --source kube: server and credentials (default: the pod's service account)");
+    flags.text("--status", options.status, "on|off",
+               "write status, Events and the pods' annotation to the API (default: on with --source kube)");
+    flags.text("--namespace", options.own_namespace, "NAME",
+               "where the agents' Leases are (default: the service account's namespace, else weft-system)");
     flags.text("--socket", options.socket, "PATH", "the control socket of agent, engine and weftctl");
     flags.text("--cgroup", options.cgroup, "PATH", "the cgroup2 folder to attach to (default: the mount's root)");
     flags.text("--pin-dir", options.pin_dir, "PATH", "where programs, maps and links are pinned (a bpffs)");
@@ -112,6 +116,12 @@ std::optional<int> parse_options(int argc, const char* const* argv, Options& opt
                                              : "--source: neither kube nor dir:PATH: " + options.source);
     if (!kube && !options.kubeconfig.empty())
         return refuse("--kubeconfig: only with --source kube");
+    if (!names::is_one_of(options.status, {"", "on", "off"}))
+        return refuse("--status: neither on nor off: " + options.status);
+    if (!kube && options.status == "on")
+        return refuse("--status on: only with --source kube");
+    if (!options.own_namespace.empty() && !names::is_dns_label(options.own_namespace))
+        return refuse("--namespace: not a DNS label: " + options.own_namespace);
     if (!options.node_name.empty() && !names::is_dns_subdomain(options.node_name))
         return refuse("--node-name: not a DNS subdomain: " + options.node_name);
     if (!options.kubepods_root.empty() && options.kubepods_root.front() != '/')

@@ -13,7 +13,9 @@ namespace weft::agent {
 /// The command line of weft-agent.
 struct Options {
     std::string source;
-    std::string kubeconfig; ///< empty: in the cluster
+    std::string kubeconfig;    ///< empty: in the cluster
+    std::string status;        ///< "on", "off"; empty: on where the source is the API
+    std::string own_namespace; ///< the agent's; empty: as the service account's folder says, else weft-system
     std::string socket = "/run/weft/agent.sock";
     std::string cgroup; ///< empty: the root of the cgroup2 mount
     std::string pin_dir = "/sys/fs/bpf/weft";
@@ -47,6 +49,7 @@ struct Options {
     bool cleanup = false;
 
     std::string directory; ///< of the source, without "dir:"; empty: the Kubernetes API
+    [[nodiscard]] bool writes_status() const { return directory.empty() && status != "off"; }
     [[nodiscard]] std::string lock_file() const { return socket + ".lock"; }
     [[nodiscard]] std::string engine_state_file() const { return socket + ".engine"; }
     [[nodiscard]] std::string objects_file() const { return socket + ".objects"; }

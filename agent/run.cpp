@@ -27,7 +27,9 @@
 #include "agent/metrics/collector.hpp"
 #include "agent/metrics/server.hpp"
 #include "agent/requirements.hpp"
+#include "agent/source/names.hpp"
 #include "agent/source/watched_directory.hpp"
+#include "agent/status/writer.hpp"
 #include "agent/takeover.hpp"
 #include "config/base/log.hpp"
 
@@ -36,6 +38,7 @@ namespace {
 
 constexpr uint32_t scrape_wait_ms = 1000;
 constexpr const char* service_account_folder = "/var/run/secrets/kubernetes.io/serviceaccount";
+constexpr const char* default_namespace = "weft-system";
 /// After nothing is redirected any more, before the engine stops accepting: what already is in its backlog is accepted.
 constexpr auto backlog_wait = std::chrono::milliseconds(100);
 
@@ -72,9 +75,13 @@ std::string cni_program(const Options& options) {
 /// The parts of a running agent. They refer to each other in this order, and end in the reverse.
 class Agent {
 public:
-    Agent(const Options& options, bpf::Datapath datapath, std::unique_ptr<Source> source, std::string cgroup,
-          bool adopted, bool engine_comes)
-        : options_(options), datapath_(std::move(datapath)), source_(std::move(source)), cgroup_(std::move(cgroup)),
+    struct Parts {
+        std::unique_ptr<Source> source;
+        std::optional<status::Writer::Settings> writer; ///< nullopt: nothing is written to the API
+    };
+    Agent(const Options& options, bpf::Datapath datapath, Parts parts, std::string cgroup, bool adopted,
+          bool engine_comes)
+        : options_(options), datapath_(std::move(datapath)), parts_(std::move(parts)), cgroup_(std::move(cgroup)),
           adopted_(adopted), engine_comes_(engine_comes) {}
 
     std::expected<void, std::string> start() {
@@ -82,7 +89,10 @@ public:
         if (!control)
             return std::unexpected(control.error());
         control_ = *std::move(control);
-        loop_ = std::make_unique<Loop>(loop_settings(), std::move(source_), datapath_, inbox_, *control_, counters_);
+        if (parts_.writer)
+            writer_ = std::make_unique<status::Writer>(*std::move(parts_.writer), counters_);
+        loop_ =
+            std::make_unique<Loop>(loop_settings(), std::move(parts_.source), datapath_, inbox_, *control_, counters_);
         if (const auto served = start_cni(); !served)
             return std::unexpected(served.error());
         auto server = metrics::HttpServer::start(options_.metrics_address, handlers());
@@ -106,6 +116,11 @@ public:
         }
         if (cni_server_)
             cni_server_->stop();
+        // Beside the rest: an API server that does not answer holds nothing up.
+        const std::jthread writer_stop([this, keep] {
+            if (writer_)
+                writer_->stop(!keep);
+        });
         if (keep) {
             if (control_)
                 control_->stop(engine::Control::Ending::keep_engine);
@@ -239,7 +254,8 @@ private:
             .runs_engine = !options_.engine.empty(),
             .former_engine = std::nullopt,
             .group = options_.group,
-            .step_aside = [] { kill(getpid(), step_aside_signal); }};
+            .step_aside = [] { kill(getpid(), step_aside_signal); },
+            .writer = writer_.get()};
         if (!options_.engine.empty())
             settings.former_engine = engine::recorded_engine(options_.engine_state_file());
         if (!options_.cni_socket.empty())
@@ -271,7 +287,7 @@ private:
 
     const Options& options_;
     bpf::Datapath datapath_;
-    std::unique_ptr<Source> source_; ///< until the loop has it
+    Parts parts_; ///< until each has its owner
     const std::string cgroup_;
     const bool adopted_;
     const bool engine_comes_; ///< of the agent whose place this is, with its listeners
@@ -279,6 +295,7 @@ private:
     metrics::Collector collector_{counters_, agent_version()};
     Inbox inbox_;
     std::unique_ptr<engine::Control> control_;
+    std::unique_ptr<status::Writer> writer_;
     std::unique_ptr<Loop> loop_;
     std::unique_ptr<cni::Server> cni_server_;
     std::unique_ptr<cni::Installer> cni_installer_;
@@ -300,17 +317,32 @@ std::expected<kube::ApiServer, std::string> find_api_server(const Options& optio
     return kube::find_api_server(options.kubeconfig, service_account_folder);
 }
 
-std::expected<std::unique_ptr<Source>, std::string> open_source(const Options& options) {
+std::string own_namespace(const Options& options) {
+    if (!options.own_namespace.empty())
+        return options.own_namespace;
+    std::ifstream file(std::string(service_account_folder) + "/namespace");
+    std::string name;
+    std::getline(file, name);
+    return names::is_dns_label(name) ? name : default_namespace;
+}
+
+std::expected<Agent::Parts, std::string> open_source(const Options& options) {
+    Agent::Parts out;
     if (options.directory.empty()) {
         auto server = find_api_server(options);
         if (!server)
             return std::unexpected(server.error());
-        return std::make_unique<kube::KubeSource>(*std::move(server));
+        out.source = std::make_unique<kube::KubeSource>(*server);
+        if (options.writes_status())
+            out.writer = status::Writer::Settings{
+                .server = *std::move(server), .ns = own_namespace(options), .node = options.node_name};
+        return out;
     }
     Result<std::unique_ptr<Source>> directory = WatchedDirectory::open(options.directory);
     if (!directory)
         return std::unexpected(to_string(directory.error()));
-    return *std::move(directory);
+    out.source = *std::move(directory);
+    return out;
 }
 
 /// Why the agent cannot run here; else the cgroup2 folder to attach to.
@@ -347,7 +379,7 @@ struct Ended {
 };
 
 /// With the lock held, until a signal.
-Ended serve(const Options& options, const std::string& cgroup, std::unique_ptr<Source> source, bool engine_comes) {
+Ended serve(const Options& options, const std::string& cgroup, Agent::Parts parts, bool engine_comes) {
     const bool adopted = !bpf::list_pins(options.pin_dir).empty();
     auto datapath = bpf::Datapath::open(
         {.pin_dir = options.pin_dir, .cgroup = cgroup, .engine_timeout_ns = options.engine_timeout_ms * 1'000'000U});
@@ -355,7 +387,7 @@ Ended serve(const Options& options, const std::string& cgroup, std::unique_ptr<S
         return {.exit_code = complain(datapath.error(), exit_failure)};
     log::info("agent_started", log::kv("version", agent_version()), log::kv("source", options.source),
               log::kv("cgroup", cgroup), log::kv("pin_dir", options.pin_dir), log::kv("adopted", adopted));
-    Agent agent(options, *std::move(datapath), std::move(source), cgroup, adopted, engine_comes);
+    Agent agent(options, *std::move(datapath), std::move(parts), cgroup, adopted, engine_comes);
     if (const auto started = agent.start(); !started) {
         // What a former run has in force stays in force; what we have just made does not.
         agent.stop(adopted);
@@ -378,14 +410,14 @@ int run_agent(const Options& options) {
         return complain(cgroup.error(), exit_missing_requirement);
     raise_descriptor_limit();
     for (UniqueFd lock;;) {
-        std::expected<std::unique_ptr<Source>, std::string> source = open_source(options);
-        if (!source)
-            return complain("--source " + options.source + ": " + source.error(), exit_failure);
+        std::expected<Agent::Parts, std::string> parts = open_source(options);
+        if (!parts)
+            return complain("--source " + options.source + ": " + parts.error(), exit_failure);
         Place place{.lock = std::move(lock)};
         if (!place.lock) {
             std::function<bool()> may_take_over;
             if (options.take_over)
-                may_take_over = [&] { return !(*source)->unsettled(); };
+                may_take_over = [&] { return !parts->source->unsettled(); };
             auto taken = take_place(options.socket, options.lock_file(), may_take_over);
             if (!taken)
                 return complain(taken.error(), exit_failure);
@@ -393,7 +425,7 @@ int run_agent(const Options& options) {
                 return 0;
             place = **std::move(taken);
         }
-        const Ended ended = serve(options, *cgroup, *std::move(source), place.engine_connected);
+        const Ended ended = serve(options, *cgroup, *std::move(parts), place.engine_connected);
         if (bpf::list_pins(options.pin_dir).empty()) { // nothing of ours is in force: nothing of ours is left
             ::unlink(options.objects_file().c_str());
             ::unlink(options.lock_file().c_str());

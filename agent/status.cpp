@@ -153,6 +153,14 @@ Json parts_json(const std::vector<SourcePart>& parts) {
     return out;
 }
 
+Json writer_json(const std::optional<status::WriterReport>& writer) {
+    if (!writer)
+        return nullptr;
+    return {{"leader", writer->leader},     {"leads", writer->leads},     {"writes", writer->writes},
+            {"failures", writer->failures}, {"pending", writer->pending}, {"awaiting", writer->awaiting},
+            {"nodes", writer->nodes},       {"silent", writer->silent},   {"faults", writer->faults}};
+}
+
 } // namespace
 
 Json status_json(const StatusFacts& facts) {
@@ -173,7 +181,8 @@ Json status_json(const StatusFacts& facts) {
             {"kubelet", kubelet_json(facts.kubelet)},
             {"objects", objects_json(facts.statuses, facts.diagnostics)},
             {"pods", pods_json(facts.pods)},
-            {"cni", facts.cni}};
+            {"cni", facts.cni},
+            {"writer", writer_json(facts.writer)}};
 }
 
 std::string line_of(const Diagnostic& diagnostic) {

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -12,6 +13,7 @@
 #include "agent/reconcile/state.hpp"
 #include "agent/source/object_store.hpp"
 #include "agent/source/source.hpp"
+#include "agent/status/writer.hpp"
 #include "config/base/json.hpp"
 
 namespace weft::agent {
@@ -39,7 +41,8 @@ struct StatusFacts {
     const std::vector<ObjectStatus>& statuses;
     const std::vector<Diagnostic>& diagnostics;
     std::vector<Pods::View> pods;
-    Json cni{}; ///< null: pods are not held at their start
+    Json cni{};                                 ///< null: pods are not held at their start
+    std::optional<status::WriterReport> writer; ///< to the API; nullopt: nothing is written
 };
 
 [[nodiscard]] Json status_json(const StatusFacts& facts);

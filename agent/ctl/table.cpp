@@ -50,6 +50,8 @@ Rows fault_rows(const Json& status) {
     for (const Json& fault : list(member(status, "source"), "faults"))
         rows.push_back({"source", joined({text(fault, "origin"), text(fault, "object"), text(fault, "field"),
                                           text(fault, "message")})});
+    for (const Json& fault : list(member(status, "writer"), "faults"))
+        rows.push_back({"api", fault.is_string() ? fault.get<std::string>() : ""});
     Rows warnings;
     std::vector<std::string> said; // an object with several parents repeats its diagnostics
     for (const Json& object : list(status, "objects")) {
@@ -70,6 +72,19 @@ Rows fault_rows(const Json& status) {
         rows.push_back({"starting", joined({text(pod, "pod"), text(pod, "reason")})});
     rows.insert(rows.end(), warnings.begin(), warnings.end());
     return rows;
+}
+
+std::string writer_line(const Json& writer) {
+    const std::string leader = text(writer, "leader");
+    std::string line = text(writer, "leads") == "true" ? "written by this node"
+                       : leader.empty()                ? "nobody leads"
+                                                       : "written by the node " + leader;
+    line += ", " + text(writer, "writes") + " writes, " + text(writer, "failures") + " failures";
+    if (const std::string pending = text(writer, "pending"); pending != "0")
+        line += ", " + pending + " to be written";
+    if (const std::string awaiting = text(writer, "awaiting"); awaiting != "0")
+        line += ", " + awaiting + " objects wait for nodes";
+    return line;
 }
 
 Rows node_rows(const Json& status) {
@@ -109,6 +124,8 @@ Rows node_rows(const Json& status) {
                  {"cgroup", text(datapath, "cgroup")}};
     if (!cni.empty())
         rows.push_back({"cni", cni});
+    if (const Json& writer = member(status, "writer"); !writer.empty())
+        rows.push_back({"status", writer_line(writer)});
     return rows;
 }
 

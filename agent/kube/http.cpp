@@ -14,7 +14,6 @@ namespace weft::agent::kube {
 namespace {
 
 constexpr long connect_timeout_ms = 5'000;
-constexpr long request_timeout_ms = 60'000;
 /// A kind that nothing happens to gets no bookmarks either: only the end of the watch is sure to come. That the server
 /// is gone, keepalives tell.
 constexpr long silence_max_s = 2 * watch_min_s + 60;
@@ -112,6 +111,7 @@ struct Http::State {
     }
     void identify(CURL* easy) const;
     void authorize(Transfer& transfer) const;
+    static void send(Transfer& transfer, const Request& request);
     void end(CURL* easy, CURLcode result);
 
     const ApiServer server;
@@ -150,6 +150,18 @@ void Http::State::authorize(Transfer& transfer) const {
         append(transfer.headers, "Authorization: Bearer " + token);
 }
 
+void Http::State::send(Transfer& transfer, const Request& request) {
+    CURL* const easy = transfer.easy;
+    if (!request.body.empty()) {
+        append(transfer.headers, "Content-Type: " + request.content_type);
+        append(transfer.headers, "Expect:"); // large bodies would wait for a 100 first
+        curl_easy_setopt(easy, CURLOPT_POSTFIELDSIZE_LARGE, static_cast<curl_off_t>(request.body.size()));
+        curl_easy_setopt(easy, CURLOPT_COPYPOSTFIELDS, request.body.c_str());
+    }
+    if (request.method != "GET")
+        curl_easy_setopt(easy, CURLOPT_CUSTOMREQUEST, request.method.c_str());
+}
+
 void Http::State::end(CURL* easy, CURLcode result) {
     const auto found = std::ranges::find(transfers, easy, [](const auto& transfer) { return transfer->easy; });
     if (found == transfers.end())
@@ -166,7 +178,7 @@ void Http::State::end(CURL* easy, CURLcode result) {
 Http::Http(ApiServer server) : state_(std::make_unique<State>(std::move(server))) {}
 Http::~Http() = default;
 
-void Http::get(const std::string& path, bool endless, Receiver& receiver) {
+void Http::begin(const Request& request, Receiver& receiver) {
     auto transfer = std::make_unique<Transfer>();
     transfer->easy = curl_easy_init();
     if (transfer->easy == nullptr)
@@ -176,13 +188,14 @@ void Http::get(const std::string& path, bool endless, Receiver& receiver) {
     append(transfer->headers, "Accept: application/json");
     state_->authorize(*transfer);
     state_->identify(easy);
-    curl_easy_setopt(easy, CURLOPT_URL, (state_->server.url + path).c_str());
+    State::send(*transfer, request);
+    curl_easy_setopt(easy, CURLOPT_URL, (state_->server.url + request.path).c_str());
     curl_easy_setopt(easy, CURLOPT_HTTPHEADER, transfer->headers.get());
     curl_easy_setopt(easy, CURLOPT_USERAGENT, "weft-agent");
     curl_easy_setopt(easy, CURLOPT_HTTP_VERSION, static_cast<long>(CURL_HTTP_VERSION_2TLS));
     curl_easy_setopt(easy, CURLOPT_PROTOCOLS_STR, "http,https");
     curl_easy_setopt(easy, CURLOPT_PROXY, ""); // whatever the environment says
-    curl_easy_setopt(easy, CURLOPT_ACCEPT_ENCODING, endless ? nullptr : "gzip");
+    curl_easy_setopt(easy, CURLOPT_ACCEPT_ENCODING, request.endless ? nullptr : "gzip");
     curl_easy_setopt(easy, CURLOPT_ERRORBUFFER, transfer->error.data());
     curl_easy_setopt(easy, CURLOPT_HEADERFUNCTION, &Transfer::head_line);
     curl_easy_setopt(easy, CURLOPT_HEADERDATA, transfer.get());
@@ -193,11 +206,11 @@ void Http::get(const std::string& path, bool endless, Receiver& receiver) {
     curl_easy_setopt(easy, CURLOPT_TCP_KEEPIDLE, keepalive_idle_s);
     curl_easy_setopt(easy, CURLOPT_TCP_KEEPINTVL, keepalive_interval_s);
     curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L);
-    if (endless) {
+    if (request.endless) {
         curl_easy_setopt(easy, CURLOPT_LOW_SPEED_LIMIT, 1L);
         curl_easy_setopt(easy, CURLOPT_LOW_SPEED_TIME, silence_max_s);
     } else {
-        curl_easy_setopt(easy, CURLOPT_TIMEOUT_MS, request_timeout_ms);
+        curl_easy_setopt(easy, CURLOPT_TIMEOUT_MS, static_cast<long>(request.timeout_ms));
     }
     curl_multi_add_handle(state_->multi, easy);
     state_->transfers.push_back(std::move(transfer));

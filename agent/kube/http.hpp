@@ -11,6 +11,17 @@
 
 namespace weft::agent::kube {
 
+inline constexpr uint32_t request_timeout_ms = 60'000;
+
+struct Request {
+    std::string method = "GET";
+    std::string path;           ///< with its query
+    std::string content_type{}; ///< of the body
+    std::string body{};
+    uint32_t timeout_ms = request_timeout_ms; ///< as a whole
+    bool endless = false;                     ///< a watch, which has no limit of time as a whole, only of silence
+};
+
 /// Requests to one API server over libcurl: HTTP/2, several on a connection. None waits for another's connection
 /// (CURLOPT_PIPEWAIT): with libcurl 7.88 one that does can be forgotten when that connection breaks. One thread uses
 /// it; wake() is for any.
@@ -33,8 +44,8 @@ public:
     Http& operator=(const Http&) = delete;
     ~Http();
 
-    /// GET of a path with its query. `endless`: a watch, which has no limit of time as a whole, only of silence.
-    void get(const std::string& path, bool endless, Receiver& receiver);
+    /// `request` is copied.
+    void begin(const Request& request, Receiver& receiver);
     /// Moves all requests on; waits for at most that long, or until wake().
     void turn(int timeout_ms);
     void wake();

@@ -269,6 +269,10 @@ void Reflector::parse(const Value& object, std::vector<ParsedObject>& out) {
     }
 }
 
+uint64_t Reflector::resource_version() const {
+    return parse_version(resource_version_);
+}
+
 std::vector<Change> Reflector::take_changes() {
     return std::exchange(changes_, {});
 }

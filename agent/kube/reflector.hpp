@@ -79,6 +79,8 @@ public:
     [[nodiscard]] uint64_t failures() const { return failures_total_; } ///< since the start
     [[nodiscard]] uint64_t lists() const { return lists_; }
     [[nodiscard]] size_t objects() const { return objects_; }
+    /// Everything up to there is among the changes that were taken, or to be taken now. 0: nothing, or no number.
+    [[nodiscard]] uint64_t resource_version() const;
 
 private:
     enum class State : uint8_t { listing, watching };

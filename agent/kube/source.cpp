@@ -35,6 +35,7 @@ std::string kind_name(const KindInfo& kind) {
 
 /// What the loop's thread may know of one kind.
 struct KindView {
+    bool served = true;
     bool synced = false;
     std::string fault;
     std::vector<std::string> nameless;
@@ -43,7 +44,10 @@ struct KindView {
     size_t objects = 0;
     uint64_t last_heard_ms = 0;
     uint64_t failures = 0;
+    uint64_t version = 0; ///< known up to there
 
+    /// Nothing may come into force without it: a kind that is not served waits for nobody.
+    [[nodiscard]] bool settled() const { return synced || !served; }
     [[nodiscard]] bool says_the_same(const KindView& other) const {
         return synced == other.synced && fault == other.fault && nameless == other.nameless;
     }
@@ -56,7 +60,7 @@ public:
 
     void ask_if_due() {
         if (const std::optional<Reflector::Ask> ask = reflector_.next(monotonic_ms()))
-            http_.get(ask->path, ask->watch, *this);
+            http_.begin({.path = ask->path, .endless = ask->watch}, *this);
     }
     void began(int status) override { reflector_.began(status, monotonic_ms()); }
     [[nodiscard]] bool take_piece(int status, std::string_view piece) override {
@@ -65,13 +69,15 @@ public:
     void ended(const Outcome& outcome) override { reflector_.ended(outcome, monotonic_ms()); }
     [[nodiscard]] Reflector& reflector() { return reflector_; }
     [[nodiscard]] KindView view() const {
-        return {.synced = reflector_.synced(),
+        return {.served = reflector_.kind().served,
+                .synced = reflector_.synced(),
                 .fault = reflector_.fault(),
                 .nameless = reflector_.nameless(),
                 .absent = reflector_.absent(),
                 .objects = reflector_.objects(),
                 .last_heard_ms = reflector_.last_heard_ms(),
-                .failures = reflector_.failures()};
+                .failures = reflector_.failures(),
+                .version = reflector_.resource_version()};
     }
 
 private:
@@ -189,7 +195,7 @@ bool KubeSource::ready() {
 
 bool KubeSource::unsettled() {
     const std::lock_guard lock(state_->mutex);
-    return !std::ranges::all_of(state_->views, &KindView::synced);
+    return !std::ranges::all_of(state_->views, &KindView::settled);
 }
 
 std::vector<SourcePart> KubeSource::parts() {
@@ -224,6 +230,7 @@ LoadResult KubeSource::load(const ObjectStore& /*previous*/) {
 
     LoadResult result;
     result.store = state_->store;
+    result.changed = update.changed();
     const auto report = [&](std::string object, std::string message) {
         result.faults.push_back(
             {.origin = state_->url, .object = std::move(object), .field = {}, .message = std::move(message)});
@@ -236,7 +243,8 @@ LoadResult KubeSource::load(const ObjectStore& /*previous*/) {
             report("", kind_name(kind) + ": " + fault);
         if (views[i].absent)
             result.absent.emplace_back(kind.kind);
-        if (!views[i].synced) {
+        result.versions.push_back(views[i].version);
+        if (!views[i].settled()) {
             result.unread.push_back(kind_name(kind));
             result.unreadable.push_back(kind_name(kind));
         }

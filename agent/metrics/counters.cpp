@@ -13,7 +13,7 @@ struct Meaning {
     const char* help;
 };
 
-constexpr std::array<Meaning, 21> meanings = {{
+constexpr std::array<Meaning, 24> meanings = {{
     {Event::source_fault, "weft_agent_source_faults_total",
      "Faults of the source: files that cannot be read or parsed."},
     {Event::object_refused, "weft_agent_refused_objects_total", "Objects refused whole because of a fault in them."},
@@ -43,6 +43,11 @@ constexpr std::array<Meaning, 21> meanings = {{
     {Event::cni_install, "weft_agent_cni_installs_total", "Changes of the node's CNI folders, by what was done."},
     {Event::cni_install_failure, "weft_agent_cni_install_failures_total",
      "Changes of the node's CNI folders that failed; they are tried again."},
+    {Event::api_write, "weft_agent_api_writes_total", "Writes to the Kubernetes API that succeeded, by resource."},
+    {Event::api_write_failure, "weft_agent_api_write_failures_total",
+     "Requests for writing to the Kubernetes API that failed, by cause; they are tried again."},
+    {Event::leader_change, "weft_agent_leader_changes_total",
+     "This agent became or ceased to be the one that writes status."},
 }};
 
 const Meaning& meaning_of(Event event) {

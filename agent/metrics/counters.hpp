@@ -36,6 +36,9 @@ enum class Event : uint8_t {
     cni_fail_open,
     cni_install,
     cni_install_failure,
+    api_write,
+    api_write_failure,
+    leader_change,
 };
 
 /// Counters of rare events, from any thread. Reasons are literals of ours, never a peer's text, so they stay few.

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <algorithm>
 #include <map>
 #include <optional>
 #include <set>
@@ -21,6 +22,7 @@ struct AttachedRoute {
     const HttpRoute* route = nullptr;
     Age age;
     std::vector<std::string> hostnames; ///< Gateway parents: what is left after intersection; empty: any
+    bool outdated = false;              ///< the newest version is refused, this one is still in force
 };
 
 struct PortBuild {
@@ -38,6 +40,7 @@ struct WaypointBuild {
     std::vector<uint32_t> policies; ///< of the Gateway and of its class
     std::vector<AttachedRoute> routes;
     uint32_t table = config::none;
+    std::map<std::string, std::set<const HttpRoute*>> attached{}; ///< accepted routes by listener
 };
 
 struct ServiceBuild {
@@ -83,12 +86,13 @@ struct Build {
                                    .message = std::move(message),
                                    .severity = severity});
     }
-    void add_status(const char* kind, const ObjectName& name, std::string parent, std::vector<Condition> conditions) {
-        out.statuses.push_back({.kind = kind,
-                                .ns = name.ns,
-                                .name = name.name,
-                                .parent = std::move(parent),
-                                .conditions = std::move(conditions)});
+    ObjectStatus& add_status(const char* kind, const ObjectName& name, std::string parent,
+                             std::vector<Condition> conditions) {
+        return out.statuses.emplace_back(ObjectStatus{.kind = kind,
+                                                      .ns = name.ns,
+                                                      .name = name.name,
+                                                      .parent = std::move(parent),
+                                                      .conditions = std::move(conditions)});
     }
 };
 
@@ -126,21 +130,33 @@ template <class T>
 [[nodiscard]] std::vector<Condition> refusal(const Entry<T>& entry, const char* type) {
     if (entry.faults.empty())
         return {};
-    const auto& fault = entry.faults.front();
-    std::string message = (fault.field.empty() ? "" : fault.field + ": ") + fault.message;
+    std::string message;
+    for (const auto& fault : entry.faults)
+        message += (message.empty() ? "" : "; ") + (fault.field.empty() ? "" : fault.field + ": ") + fault.message;
+    const bool unsupported = std::ranges::all_of(entry.faults, &Fault::unsupported);
     if (entry.good)
         message += "; the last good version stays in force";
     return {{.type = type,
              .status = false,
-             .reason = fault.unsupported ? "UnsupportedValue" : "Invalid",
+             .reason = unsupported ? "UnsupportedValue" : "Invalid",
              .message = std::move(message)}};
 }
 
-/// Routes of other controllers may use what Weft does not serve: nobody here waits for them.
-[[nodiscard]] bool is_foreign(const Build& build, const Entry<HttpRoute>& entry);
+/// Whether that parent is another controller's: a Gateway of a class that is not Weft's.
+[[nodiscard]] bool is_foreign(const Build& build, const HttpRoute::Parent& parent);
+/// The same of a policy's target, which is in the policy's namespace.
+[[nodiscard]] bool is_foreign(const Build& build, const std::string& ns, const AuthorizationPolicy::Target& target);
+
+/// Objects of other controllers may use what Weft does not serve: nobody here waits for them. Of a refused one.
 template <class T>
-[[nodiscard]] bool is_foreign(const Build&, const Entry<T>&) {
-    return false;
+[[nodiscard]] bool is_foreign(const Build& build, const ObjectName& name, const Entry<T>& entry) {
+    const Concerns& of = entry.refused;
+    if (entry.good || (of.parents.empty() && of.targets.empty() && of.gateway_class.empty()))
+        return false;
+    if (!of.gateway_class.empty() && build.is_our_class(of.gateway_class))
+        return false;
+    return std::ranges::all_of(of.parents, [&](const auto& parent) { return is_foreign(build, parent); }) &&
+           std::ranges::all_of(of.targets, [&](const auto& target) { return is_foreign(build, name.ns, target); });
 }
 
 /// Whether a Gateway with a waypoint's listeners lets routes and users of that namespace in.

@@ -174,6 +174,11 @@ void add_message(std::vector<Condition>& conditions, const std::string& message)
         condition.message += "; " + message;
 }
 
+bool are_foreign(const Build& build, const std::string& ns, const std::vector<Target>& targets) {
+    return !targets.empty() &&
+           std::ranges::all_of(targets, [&](const Target& target) { return is_foreign(build, ns, target); });
+}
+
 void finish_statuses(Build& build, std::map<ObjectName, std::vector<Condition>>& conditions) {
     const auto warn = [&](uint32_t index, const std::string& message) {
         const auto& policy = build.out.snapshot.policies[index];
@@ -196,11 +201,29 @@ void finish_statuses(Build& build, std::map<ObjectName, std::vector<Condition>>&
                                    "whose protocol is told by what clients send, connections are judged if that is not "
                                    "HTTP; there"));
     }
-    for (auto& [name, list] : conditions)
-        build.add_status(AuthorizationPolicy::kind, name, "", std::move(list));
+    for (auto& [name, list] : conditions) {
+        const auto& entry = build.store.all<AuthorizationPolicy>().at(name);
+        const auto& targets = entry.faults.empty() ? entry.good->targets : entry.refused.targets;
+        build.add_status(AuthorizationPolicy::kind, name, "", std::move(list)).foreign =
+            are_foreign(build, name.ns, targets);
+    }
+}
+
+void report_unserved(Build& build) {
+    for (const auto& [name, entry] : build.store.all<RequestAuthentication>())
+        build.add_status(RequestAuthentication::kind, name, "", refusal(entry, "WaypointAccepted")).foreign =
+            are_foreign(build, name.ns, entry.refused.targets);
 }
 
 } // namespace
+
+bool is_foreign(const Build& build, const std::string& ns, const Target& target) {
+    if (target.kind == Target::Kind::gateway_class)
+        return build.store.find<GatewayClass>({.ns = {}, .name = target.name}) != nullptr &&
+               !build.is_our_class(target.name);
+    const auto* gateway = build.store.find<Gateway>({.ns = ns, .name = target.name});
+    return target.kind == Target::Kind::gateway && gateway != nullptr && !build.is_our_class(gateway->class_name);
+}
 
 uint32_t waypoint_policy_set(Build& build, const WaypointBuild& waypoint) {
     return policy_set(build, waypoint.policies);
@@ -227,6 +250,7 @@ void build_policies(Build& build) {
     for (const auto& [name, waypoint] : build.waypoints)
         note_pods(build, waypoint);
     finish_statuses(build, conditions);
+    report_unserved(build);
 }
 
 } // namespace weft::agent

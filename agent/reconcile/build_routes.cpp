@@ -3,6 +3,7 @@
 
 #include "agent/reconcile/build.hpp"
 #include "agent/source/names.hpp"
+#include "agent/source/own_status.hpp"
 #include "config/model/limits.hpp"
 #include "config/model/route_order.hpp"
 
@@ -16,15 +17,6 @@ struct Attached {
     std::string message;
     bool silent = false; ///< another controller's business
 };
-
-std::string parent_id(const HttpRoute::Parent& parent) {
-    std::string out = parent.kind + " " + parent.ns + "/" + parent.name;
-    if (parent.port)
-        out += ":" + std::to_string(*parent.port);
-    if (!parent.section.empty())
-        out += "/" + parent.section;
-    return out;
-}
 
 void add_once(std::vector<AttachedRoute>& list, const AttachedRoute& route) {
     if (std::none_of(list.begin(), list.end(), [&](const auto& each) { return each.route == route.route; }))
@@ -111,8 +103,11 @@ Attached attach_to_gateway(Build& build, const HttpRoute::Parent& parent, Attach
         allowed = true;
         const auto common = intersect(listener.hostname, route.route->hostnames);
         any_host = any_host || (common && common->empty());
-        if (common)
-            hostnames.insert(common->begin(), common->end());
+        if (!common)
+            continue;
+        hostnames.insert(common->begin(), common->end());
+        if (!route.outdated)
+            waypoint->attached[listener.name].insert(route.route);
     }
     if (!named)
         return {"NoMatchingParent", id + " has no such listener"};
@@ -134,6 +129,12 @@ Attached attach_to_gateway(Build& build, const HttpRoute::Parent& parent, Attach
         before->hostnames.assign(hostnames.begin(), hostnames.end());
     }
     return {"Accepted", "attached to " + id};
+}
+
+/// A parent of a kind that others may know: they answer for it, and it is no fault that the API shall show.
+bool is_alien(const HttpRoute::Parent& parent) {
+    const bool service = parent.kind == "Service" && (parent.group.empty() || parent.group == "core");
+    return !service && !(parent.group == names::gateway_group && parent.kind == "Gateway");
 }
 
 Attached attach(Build& build, const HttpRoute::Parent& parent, const AttachedRoute& route) {
@@ -190,28 +191,52 @@ Condition resolved_refs(Build& build, const HttpRoute& route, bool gateway_paren
     return {.type = "ResolvedRefs", .status = true, .reason = "ResolvedRefs", .message = {}};
 }
 
+/// The status of a refused version, for whom it names; nobody waits for that of another controller's.
+template <class Route>
+void report_refused(Build& build, const ObjectName& name, const Entry<Route>& entry) {
+    if (is_foreign(build, name, entry))
+        return;
+    size_t told = 0;
+    for (const auto& parent : entry.refused.parents) {
+        if (is_foreign(build, parent))
+            continue;
+        ++told;
+        build.add_status(Route::kind, name, parent_id(parent), refusal(entry, "Accepted")).foreign = is_alien(parent);
+    }
+    if (told == 0)
+        build.add_status(Route::kind, name, "", refusal(entry, "Accepted"));
+}
+
+template <class Route>
+void report_unserved(Build& build) {
+    for (const auto& [name, entry] : build.store.all<Route>())
+        report_refused(build, name, entry);
+}
+
 void attach_route(Build& build, const ObjectName& name, const Entry<HttpRoute>& entry) {
     const HttpRoute& route = *entry.good;
-    const AttachedRoute attached{.route = &route, .age = age_of(name, entry), .hostnames = {}};
-    const auto refused = refusal(entry, "Accepted");
+    const bool outdated = !entry.faults.empty();
+    const AttachedRoute attached{.route = &route, .age = age_of(name, entry), .hostnames = {}, .outdated = outdated};
     for (const auto& parent : route.parents) {
         const auto result = attach(build, parent, attached);
         if (result.silent)
             continue;
         const bool ok = std::string_view(result.reason) == "Accepted";
-        std::vector<Condition> conditions = refused;
-        if (conditions.empty())
-            conditions.push_back(
-                {.type = "Accepted", .status = ok, .reason = result.reason, .message = result.message});
-        conditions.push_back(resolved_refs(build, route, parent.kind == "Gateway"));
+        std::vector<Condition> conditions = {
+            {.type = "Accepted", .status = ok, .reason = result.reason, .message = result.message},
+            resolved_refs(build, route, parent.kind == "Gateway")};
         for (const auto& condition : conditions) {
-            if (!condition.status && (refused.empty() || condition.type != "Accepted"))
+            if (!condition.status && !(outdated && condition.type == "Accepted"))
                 build.diagnose(object_id(HttpRoute::kind, name), condition.type == "Accepted" ? "spec.parentRefs" : "",
                                condition.message, Diagnostic::Severity::error);
         }
-        build.add_status(HttpRoute::kind, name, parent_id(parent), std::move(conditions));
+        if (!outdated)
+            build.add_status(HttpRoute::kind, name, parent_id(parent), std::move(conditions)).foreign =
+                is_alien(parent);
     }
-    if (route.parents.empty())
+    if (outdated)
+        report_refused(build, name, entry);
+    else if (route.parents.empty())
         build.add_status(HttpRoute::kind, name, "",
                          {{.type = "Accepted",
                            .status = false,
@@ -284,23 +309,22 @@ void add_frontend_tables(Build& build, const ServiceBuild& service, PortBuild& p
 
 } // namespace
 
-bool is_foreign(const Build& build, const Entry<HttpRoute>& entry) {
-    if (entry.good || entry.refused_parents.empty())
-        return false;
-    return std::ranges::all_of(entry.refused_parents, [&](const HttpRoute::Parent& parent) {
-        const auto* gateway = build.store.find<Gateway>({.ns = parent.ns, .name = parent.name});
-        return parent.group == names::gateway_group && parent.kind == "Gateway" && gateway != nullptr &&
-               !build.is_our_class(gateway->class_name);
-    });
+bool is_foreign(const Build& build, const HttpRoute::Parent& parent) {
+    const auto* gateway = build.store.find<Gateway>({.ns = parent.ns, .name = parent.name});
+    return parent.group == names::gateway_group && parent.kind == "Gateway" && gateway != nullptr &&
+           !build.is_our_class(gateway->class_name);
 }
 
 void build_routes(Build& build) {
     for (const auto& [name, entry] : build.store.all<HttpRoute>()) {
         if (entry.good)
             attach_route(build, name, entry);
-        else if (!is_foreign(build, entry))
-            build.add_status(HttpRoute::kind, name, "", refusal(entry, "Accepted"));
+        else
+            report_refused(build, name, entry);
     }
+    report_unserved<GrpcRoute>(build);
+    report_unserved<TcpRoute>(build);
+    report_unserved<TlsRoute>(build);
     for (auto& [name, waypoint] : build.waypoints)
         waypoint.table = add_table(build, waypoint.routes, true);
     for (auto& [name, service] : build.services) {

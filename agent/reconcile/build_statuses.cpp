@@ -3,17 +3,17 @@
 #include <tuple>
 
 #include "agent/reconcile/build.hpp"
+#include "agent/source/own_status.hpp"
 
 /// Statuses of kinds that no other step reports on, and the faults of every refused object.
 namespace weft::agent {
 namespace {
 
-constexpr const char* accepted = "weftmesh.io/Accepted"; ///< our own condition, for kinds that Kubernetes owns
-
 template <class T>
 void report_refusals(Build& build) {
     for (const auto& [name, entry] : build.store.all<T>()) {
-        const auto severity = is_foreign(build, entry) ? Diagnostic::Severity::warning : Diagnostic::Severity::refused;
+        const auto severity =
+            is_foreign(build, name, entry) ? Diagnostic::Severity::warning : Diagnostic::Severity::refused;
         for (const auto& fault : entry.faults)
             build.diagnose(object_id(T::kind, name), fault.field,
                            fault.message + (entry.good ? "; the last good version stays in force" : ""), severity);
@@ -23,7 +23,7 @@ void report_refusals(Build& build) {
 template <class T>
 void core_statuses(Build& build) {
     for (const auto& [name, entry] : build.store.all<T>())
-        build.add_status(T::kind, name, "", refusal(entry, accepted));
+        build.add_status(T::kind, name, "", refusal(entry, accepted_type));
 }
 
 /// A Service may have been reported on twice, by its waypoint and by its own refusal: one status holds both.
@@ -38,25 +38,58 @@ void sort_and_join(std::vector<ObjectStatus>& statuses) {
     std::vector<ObjectStatus> out;
     out.reserve(statuses.size());
     for (auto& status : statuses) {
-        if (out.empty() || key(out.back()) != key(status))
+        if (out.empty() || key(out.back()) != key(status)) {
             out.push_back(std::move(status));
-        else
-            out.back().conditions.insert(out.back().conditions.end(), status.conditions.begin(),
-                                         status.conditions.end());
+            continue;
+        }
+        auto& conditions = out.back().conditions;
+        conditions.insert(conditions.end(), status.conditions.begin(), status.conditions.end());
+        out.back().foreign = out.back().foreign || status.foreign;
     }
     statuses = std::move(out);
 }
 
+Condition holds(const char* type) {
+    return {.type = type, .status = true, .reason = type, .message = {}};
+}
+
+ListenerStatus listener_status(const Gateway::Listener& listener, const WaypointBuild& waypoint) {
+    const auto attached = waypoint.attached.find(listener.name);
+    ListenerStatus out{.name = listener.name,
+                       .http_routes = listener.http_routes,
+                       .attached_routes = attached == waypoint.attached.end() ? 0 : attached->second.size(),
+                       .conditions = {holds("Accepted"), holds("Programmed")}};
+    out.conditions.push_back({.type = "Conflicted", .status = false, .reason = "NoConflicts", .message = {}});
+    if (listener.other_routes)
+        out.conditions.push_back({.type = "ResolvedRefs",
+                                  .status = false,
+                                  .reason = "InvalidRouteKinds",
+                                  .message = "allowedRoutes.kinds: only HTTPRoutes are served by this release"});
+    else
+        out.conditions.push_back(holds("ResolvedRefs"));
+    return out;
+}
+
+void gateway_status(Build& build, const ObjectName& name, const Entry<Gateway>& entry) {
+    auto conditions = refusal(entry, "Accepted");
+    const WaypointBuild* waypoint = build.waypoint(name);
+    if (!conditions.empty())
+        conditions.push_back({.type = "Programmed",
+                              .status = false,
+                              .reason = "Invalid",
+                              .message = "the newest version is not in force"});
+    else if (waypoint != nullptr)
+        conditions = {holds("Accepted"), holds("Programmed")};
+    ObjectStatus& status = build.add_status(Gateway::kind, name, "", std::move(conditions));
+    if (waypoint == nullptr || !entry.faults.empty())
+        return;
+    for (const auto& listener : waypoint->gateway->listeners)
+        status.listeners.push_back(listener_status(listener, *waypoint));
+}
+
 void gateway_statuses(Build& build) {
-    for (const auto& [name, entry] : build.store.all<Gateway>()) {
-        auto conditions = refusal(entry, "Accepted");
-        if (entry.good && build.is_our_class(entry.good->class_name)) {
-            if (conditions.empty())
-                conditions.push_back({.type = "Accepted", .status = true, .reason = "Accepted", .message = {}});
-            conditions.push_back({.type = "Programmed", .status = true, .reason = "Programmed", .message = {}});
-        }
-        build.add_status(Gateway::kind, name, "", std::move(conditions));
-    }
+    for (const auto& [name, entry] : build.store.all<Gateway>())
+        gateway_status(build, name, entry);
     for (const auto& [name, entry] : build.store.all<GatewayClass>()) {
         auto conditions = refusal(entry, "Accepted");
         if (conditions.empty() && build.is_our_class(name.name))

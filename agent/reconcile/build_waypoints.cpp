@@ -2,6 +2,7 @@
 #include <algorithm>
 
 #include "agent/reconcile/build.hpp"
+#include "agent/source/own_status.hpp"
 
 /// Who uses which waypoint (istio.md 4.1, 4.2). A waypoint is a Gateway of one of our classes; it has no pod.
 namespace weft::agent {
@@ -45,6 +46,7 @@ struct Attachment {
     WaypointBuild* waypoint = nullptr;
     const char* reason = "";
     std::string message;
+    bool foreign = false; ///< it asks for a waypoint of another controller
 };
 
 Attachment attach(Build& build, const Wish& wish, const std::string& ns, Gateway::WaypointFor what) {
@@ -52,21 +54,25 @@ Attachment attach(Build& build, const Wish& wish, const std::string& ns, Gateway
     WaypointBuild* waypoint = build.waypoint(wish.gateway);
     if (waypoint == nullptr) {
         const bool there = build.store.find<Gateway>(wish.gateway) != nullptr;
-        return {nullptr, "WaypointIsNotReady", id + (there ? " is of a class that is not Weft's" : " does not exist")};
+        return {nullptr, "WaypointIsNotReady", id + (there ? " is of a class that is not Weft's" : " does not exist"),
+                there};
     }
     if (!admits(build, *waypoint->gateway, ns))
-        return {nullptr, "AttachmentDenied", id + " does not allow the namespace " + ns + " in its allowedRoutes"};
+        return {nullptr, "AttachmentDenied", id + " does not allow the namespace " + ns + " in its allowedRoutes",
+                false};
     if (!waypoint->gateway->handles(what))
-        return {nullptr, "UnsupportedTrafficType",
-                id + " does not handle this kind of traffic (istio.io/waypoint-for)"};
-    return {waypoint, "WaypointAccepted", "attached to " + id};
+        return {nullptr, "UnsupportedTrafficType", id + " does not handle this kind of traffic (istio.io/waypoint-for)",
+                false};
+    return {waypoint, "WaypointAccepted", "attached to " + id, false};
 }
 
 } // namespace
 
 bool Build::is_our_class(const std::string& name) const {
-    return name == our_class || std::find(options.gateway_classes.begin(), options.gateway_classes.end(), name) !=
-                                    options.gateway_classes.end();
+    if (name == our_class || std::ranges::find(options.gateway_classes, name) != options.gateway_classes.end())
+        return true;
+    const auto* object = store.find<GatewayClass>({.ns = {}, .name = name});
+    return object != nullptr && object->controller == controller_name;
 }
 
 bool allows_namespace(const Build& build, const Gateway& gateway, const Gateway::Listener& listener,
@@ -101,11 +107,13 @@ void build_waypoints(Build& build) {
         // A namespace's label speaks of all kinds of traffic; only the service's own can be wrong for it.
         if (found.waypoint == nullptr && !wish.own && std::string_view(found.reason) == "UnsupportedTrafficType")
             continue;
-        build.add_status(Service::kind, name, "",
-                         {{.type = "istio.io/WaypointBound",
-                           .status = found.waypoint != nullptr,
-                           .reason = found.reason,
-                           .message = found.message}});
+        build
+            .add_status(Service::kind, name, "",
+                        {{.type = waypoint_bound_type,
+                          .status = found.waypoint != nullptr,
+                          .reason = found.reason,
+                          .message = found.message}})
+            .foreign = found.foreign;
         if (found.waypoint == nullptr)
             build.diagnose(object_id(Service::kind, name), std::string("metadata.labels[") + use_waypoint + "]",
                            found.message, Diagnostic::Severity::warning);

@@ -129,12 +129,23 @@ struct Condition {
     bool operator==(const Condition&) const = default;
 };
 
+/// Of one listener of a Gateway.
+struct ListenerStatus {
+    std::string name;
+    bool http_routes = true;
+    size_t attached_routes = 0;
+    std::vector<Condition> conditions;
+    bool operator==(const ListenerStatus&) const = default;
+};
+
 struct ObjectStatus {
     std::string kind;
     std::string ns; ///< empty for cluster-scoped kinds
     std::string name;
     std::string parent; ///< routes: "Service default/reviews:9080"; else empty
     std::vector<Condition> conditions;
+    std::vector<ListenerStatus> listeners{}; ///< Gateways only
+    bool foreign = false;                    ///< another controller answers for it in the API
     bool operator==(const ObjectStatus&) const = default;
 };
 

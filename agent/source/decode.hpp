@@ -16,10 +16,18 @@ void decode(Fields& object, GatewayClass& out);
 void decode(Fields& object, Gateway& out);
 void decode(Fields& object, HttpRoute& out);
 void decode(Fields& object, AuthorizationPolicy& out);
+void decode(Fields& object, GrpcRoute& out);
+void decode(Fields& object, TcpRoute& out);
+void decode(Fields& object, TlsRoute& out);
+void decode(Fields& object, RequestAuthentication& out);
 
 void decode_meta(Fields& meta, ObjectMeta& out);
 /// One rules[] entry of an AuthorizationPolicy in namespace `ns`.
 void decode_policy_rule(Fields& rule, const std::string& ns, config::PolicyRule& out);
 LabelSelector decode_selector(Fields& selector);
+/// spec.parentRefs of any route in namespace `ns`.
+std::vector<HttpRoute::Parent> decode_parents(Fields& spec, const std::string& ns);
+/// spec.selector, targetRefs and targetRef of any policy in namespace `ns`.
+std::vector<AuthorizationPolicy::Target> decode_targets(Fields& spec, const std::string& ns);
 
 } // namespace weft::agent

@@ -34,11 +34,15 @@ void decode_allowed_routes(Fields& allowed, Gateway::Listener& out) {
             fields.fault("selector", "is required when from is Selector");
     });
     bool http = false;
+    bool other = false;
     const size_t kinds = allowed.each_map("kinds", route_kinds_max, [&](Fields& fields) {
         const auto group = fields.text("group").value_or(names::gateway_group);
         const auto kind = fields.required_text("kind", names::is_kind, "a kind");
-        http = http || (group == names::gateway_group && kind == "HTTPRoute");
+        const bool is_http = group == names::gateway_group && kind == "HTTPRoute";
+        http = http || is_http;
+        other = other || !is_http;
     });
+    out.other_routes = other;
     out.http_routes = kinds == 0 || http;
 }
 

@@ -35,19 +35,24 @@ std::optional<Target> decode_target(Fields& fields, const std::string& own_names
     return std::nullopt;
 }
 
-void decode_attachment(Fields& spec, AuthorizationPolicy& out) {
+} // namespace
+
+std::vector<Target> decode_targets(Fields& spec, const std::string& ns) {
+    std::vector<Target> out;
     const bool selector = spec.has("selector");
     const bool many = spec.has("targetRefs");
     const bool one = spec.has("targetRef");
-    if (selector + many + one > 1)
-        return spec.fault(many ? "targetRefs" : "targetRef",
-                          "only one of selector, targetRef and targetRefs may be given");
-    if (selector)
-        return spec.faults().unsupported(spec.at("selector"),
-                                         "policies with a selector are not served by this release");
+    if (selector + many + one > 1) {
+        spec.fault(many ? "targetRefs" : "targetRef", "only one of selector, targetRef and targetRefs may be given");
+        return out;
+    }
+    if (selector) {
+        spec.faults().unsupported(spec.at("selector"), "policies with a selector are not served by this release");
+        return out;
+    }
     const auto add = [&](Fields& fields) {
-        if (auto target = decode_target(fields, out.meta.ns))
-            out.targets.push_back(std::move(*target));
+        if (auto target = decode_target(fields, ns))
+            out.push_back(std::move(*target));
     };
     size_t count = spec.each_map("targetRefs", targets_max, add);
     count += spec.map("targetRef", add) ? 1 : 0;
@@ -55,7 +60,10 @@ void decode_attachment(Fields& spec, AuthorizationPolicy& out) {
         spec.faults().unsupported(spec.at("targetRefs"),
                                   "policies for all workloads of a namespace are not served by this release: name a "
                                   "Gateway or Service in targetRefs");
+    return out;
 }
+
+namespace {
 
 void decode_action(Fields& spec, AuthorizationPolicy& out) {
     const auto action = spec.one_of("action", {"ALLOW", "DENY", "AUDIT", "CUSTOM"}).value_or("ALLOW");
@@ -96,7 +104,7 @@ void check_dry_run(Fields& object, const AuthorizationPolicy& policy) {
 
 void decode(Fields& object, AuthorizationPolicy& out) {
     object.required_map("spec", [&](Fields& spec) {
-        decode_attachment(spec, out);
+        out.targets = decode_targets(spec, out.meta.ns);
         decode_action(spec, out);
         const size_t rules = spec.each_map("rules", config::limits::policy_rules_max, [&](Fields& fields) {
             decode_policy_rule(fields, out.meta.ns, out.rules.emplace_back());

@@ -181,11 +181,16 @@ void decode_rules(Fields& spec, HttpRoute& out) {
 
 } // namespace
 
+std::vector<HttpRoute::Parent> decode_parents(Fields& spec, const std::string& ns) {
+    std::vector<HttpRoute::Parent> out;
+    spec.each_map("parentRefs", parents_max, [&](Fields& fields) { out.push_back(decode_parent(fields, ns)); });
+    check_parents(spec, out);
+    return out;
+}
+
 void decode(Fields& object, HttpRoute& out) {
     object.required_map("spec", [&](Fields& spec) {
-        spec.each_map("parentRefs", parents_max,
-                      [&](Fields& fields) { out.parents.push_back(decode_parent(fields, out.meta.ns)); });
-        check_parents(spec, out.parents);
+        out.parents = decode_parents(spec, out.meta.ns);
         spec.each("hostnames", hostnames_max, [&](const Value& value, const Path& path) {
             const auto text = text_of(value, path, spec.faults());
             if (text && !names::is_hostname(*text))

@@ -4,6 +4,7 @@
 #include <array>
 #include <cstddef>
 #include <span>
+#include <string_view>
 
 namespace weft::agent {
 
@@ -18,9 +19,12 @@ struct KindInfo {
     /// says nothing to us. Elsewhere it could change what the object means, and refuses it.
     bool core;
     size_t index; ///< of its type among the alternatives of AnyObject
+    bool served;  ///< false: read only to say that it is not
 };
 
 /// In the order of AnyObject.
 [[nodiscard]] std::span<const KindInfo> kinds_read();
+/// Of the kind with that name ("HTTPRoute"), which must be one of them.
+[[nodiscard]] const KindInfo& kind_info(std::string_view kind);
 
 } // namespace weft::agent

@@ -82,7 +82,7 @@ private:
         Entry<T> entry{.good = typed(list[chosen]),
                        .faults = list[chosen].object->faults,
                        .origin = *list[chosen].origin,
-                       .refused_parents = list[chosen].object->parents};
+                       .refused = list[chosen].object->concerns};
         if (before != nullptr && before->good && (!entry.good || *entry.good == *before->good))
             entry.good = before->good;
         result_.store.all<T>().emplace(name, std::move(entry));

@@ -19,11 +19,14 @@ struct Entry {
     std::shared_ptr<const T> good; ///< the last good version, in force; null if there never was one
     std::vector<Fault> faults;     ///< why the newest version is refused; empty: `good` is the newest
     std::string origin;            ///< the file that it comes from
-    std::vector<HttpRoute::Parent> refused_parents{}; ///< of an HTTPRoute's newest version, if that is refused
+    Concerns refused{};            ///< whom the newest version concerns, if that is refused
+    Revision revision{};           ///< of the newest version
+    /// But for the revision: it means the same.
     bool operator==(const Entry& other) const {
         const bool same = good == other.good || (good && other.good && *good == *other.good);
-        return same && faults == other.faults && origin == other.origin && refused_parents == other.refused_parents;
+        return same && faults == other.faults && origin == other.origin && refused == other.refused;
     }
+    [[nodiscard]] const std::string& uid() const { return faults.empty() && good ? good->meta.uid : revision.uid; }
 };
 
 /// All objects of a source by kind, namespace and name. A plain value: objects are shared and immutable, so a copy
@@ -66,7 +69,8 @@ public:
 
 private:
     std::tuple<Table<Namespace>, Table<Pod>, Table<Service>, Table<EndpointSlice>, Table<GatewayClass>, Table<Gateway>,
-               Table<HttpRoute>, Table<AuthorizationPolicy>>
+               Table<HttpRoute>, Table<AuthorizationPolicy>, Table<GrpcRoute>, Table<TcpRoute>, Table<TlsRoute>,
+               Table<RequestAuthentication>>
         tables_;
 };
 
@@ -86,6 +90,10 @@ struct LoadResult {
     std::vector<std::string> unreadable; ///< those of them of which nothing could be read
     size_t ignored = 0;                  ///< objects of kinds that Weft does not read
     std::vector<std::string> absent{};   ///< kinds that the source does not have at all ("HTTPRoute")
+    /// False: no object means anything else than in the store before; only revisions may differ.
+    bool changed = true;
+    /// The resourceVersion up to which `store` knows each kind, by KindInfo::index; 0 or missing: not told.
+    std::vector<uint64_t> versions{};
 };
 
 /// Files by name. Null: the file is there but could not be read, `unreadable` says why.

@@ -138,7 +138,8 @@ struct Gateway {
         std::string protocol;
         From from = From::same;
         LabelSelector selector;
-        bool http_routes = true; ///< allowedRoutes.kinds lets HTTPRoute in
+        bool http_routes = true;   ///< allowedRoutes.kinds lets HTTPRoute in
+        bool other_routes = false; ///< ... and kinds that cannot be attached here
         bool operator==(const Listener&) const = default;
     };
     enum class WaypointFor : uint8_t { service, workload, all, none };
@@ -200,5 +201,43 @@ struct AuthorizationPolicy {
     std::vector<config::PolicyRule> rules;
     bool operator==(const AuthorizationPolicy&) const = default;
 };
+
+/// Kinds that no release serves yet. They are read so that whoever applies one is told, and always refused: what is
+/// kept of them is whom they concern.
+struct GrpcRoute {
+    static constexpr const char* kind = "GRPCRoute";
+    ObjectMeta meta;
+    std::vector<HttpRoute::Parent> parents;
+    bool operator==(const GrpcRoute&) const = default;
+};
+struct TcpRoute {
+    static constexpr const char* kind = "TCPRoute";
+    ObjectMeta meta;
+    std::vector<HttpRoute::Parent> parents;
+    bool operator==(const TcpRoute&) const = default;
+};
+struct TlsRoute {
+    static constexpr const char* kind = "TLSRoute";
+    ObjectMeta meta;
+    std::vector<HttpRoute::Parent> parents;
+    bool operator==(const TlsRoute&) const = default;
+};
+struct RequestAuthentication {
+    static constexpr const char* kind = "RequestAuthentication";
+    ObjectMeta meta;
+    std::vector<AuthorizationPolicy::Target> targets;
+    bool operator==(const RequestAuthentication&) const = default;
+};
+
+template <class T>
+inline constexpr bool is_served = true;
+template <>
+inline constexpr bool is_served<GrpcRoute> = false;
+template <>
+inline constexpr bool is_served<TcpRoute> = false;
+template <>
+inline constexpr bool is_served<TlsRoute> = false;
+template <>
+inline constexpr bool is_served<RequestAuthentication> = false;
 
 } // namespace weft::agent

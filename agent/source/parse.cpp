@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "agent/source/parse.hpp"
 
+#include <algorithm>
 #include <array>
 #include <variant>
 
@@ -40,7 +41,8 @@ constexpr KnownKind known(NameRule rule) {
 template <class T>
 constexpr KindInfo info(const char* group, const char* plural, std::array<const char*, 2> versions, bool namespaced,
                         bool core) {
-    return {group, T::kind, plural, versions, namespaced, core, AnyObject(std::shared_ptr<const T>()).index()};
+    return {group,       T::kind, plural, versions, namespaced, core, AnyObject(std::shared_ptr<const T>()).index(),
+            is_served<T>};
 }
 
 constexpr std::array known_kinds = {
@@ -48,6 +50,8 @@ constexpr std::array known_kinds = {
     known<Service>(names::is_dns_label),          known<EndpointSlice>(names::is_dns_subdomain),
     known<GatewayClass>(names::is_dns_subdomain), known<Gateway>(names::is_dns_subdomain),
     known<HttpRoute>(names::is_dns_subdomain),    known<AuthorizationPolicy>(names::is_dns_subdomain),
+    known<GrpcRoute>(names::is_dns_subdomain),    known<TcpRoute>(names::is_dns_subdomain),
+    known<TlsRoute>(names::is_dns_subdomain),     known<RequestAuthentication>(names::is_dns_subdomain),
 };
 
 const std::array kind_infos = {
@@ -59,6 +63,10 @@ const std::array kind_infos = {
     info<Gateway>(names::gateway_group, "gateways", {"v1", "v1beta1"}, true, false),
     info<HttpRoute>(names::gateway_group, "httproutes", {"v1", "v1beta1"}, true, false),
     info<AuthorizationPolicy>("security.istio.io", "authorizationpolicies", {"v1", "v1beta1"}, true, false),
+    info<GrpcRoute>(names::gateway_group, "grpcroutes", {"v1", "v1alpha2"}, true, false),
+    info<TcpRoute>(names::gateway_group, "tcproutes", {"v1", "v1alpha2"}, true, false),
+    info<TlsRoute>(names::gateway_group, "tlsroutes", {"v1", "v1alpha2"}, true, false),
+    info<RequestAuthentication>("security.istio.io", "requestauthentications", {"v1", "v1beta1"}, true, false),
 };
 static_assert(known_kinds.size() == std::variant_size_v<AnyObject> && kind_infos.size() == known_kinds.size());
 
@@ -100,8 +108,7 @@ std::string mistaken(const Identity& identity) {
             return "apiVersion " + written + " has no kind " + kind.kind + "; use " + kind.group + "/" +
                    kind.versions[0];
     }
-    const bool other = identity.kind == "PeerAuthentication" || identity.kind == "RequestAuthentication" ||
-                       identity.kind.ends_with("List");
+    const bool other = identity.kind == "PeerAuthentication" || identity.kind.ends_with("List");
     return identity.group == security_group && !other
                ? "apiVersion " + written + " has no kind " + quoted(identity.kind)
                : "";
@@ -151,6 +158,23 @@ void decode_document(const Value& value, const KindInfo& kind, const std::string
     object.finish();
 }
 
+Concerns concerns_of(const AnyObject& object) {
+    Concerns out;
+    std::visit(
+        [&](const auto& typed) {
+            if (typed == nullptr)
+                return;
+            if constexpr (requires { typed->parents; })
+                out.parents = typed->parents;
+            else if constexpr (requires { typed->targets; })
+                out.targets = typed->targets;
+            else if constexpr (requires { typed->class_name; })
+                out.gateway_class = typed->class_name;
+        },
+        object);
+    return out;
+}
+
 /// `faults` decides what is one.
 void parse_known(const Value& value, const KindInfo& kind, const std::string& version,
                  const std::vector<Fault>& known_faults, Faults faults, ParsedFile& out) {
@@ -161,8 +185,7 @@ void parse_known(const Value& value, const KindInfo& kind, const std::string& ve
         return file_fault(out, value, std::string(kind.kind) + " has no valid metadata.name and namespace");
     decode_document(value, kind, version, parsed, faults);
     if (!faults.empty()) {
-        if (const auto* route = std::get_if<std::shared_ptr<const HttpRoute>>(&parsed.object); route && *route)
-            parsed.parents = (*route)->parents;
+        parsed.concerns = concerns_of(parsed.object);
         known_kinds[kind.index].refuse(parsed);
     }
     parsed.faults = faults.take();
@@ -231,11 +254,22 @@ std::span<const KindInfo> kinds_read() {
     return kind_infos;
 }
 
+const KindInfo& kind_info(std::string_view kind) {
+    return *std::ranges::find(kind_infos, kind, [](const KindInfo& each) { return std::string_view(each.kind); });
+}
+
 void parse_served(const Value& value, const KindInfo& kind, const std::string& version, ParsedFile& out) {
     if (value.type != Value::Type::map)
         return file_fault(out, value, std::string("an object must be a map, not ") + describe(value.type));
+    const size_t before = out.objects.size();
     parse_known(value, kind, version, {},
                 Faults(kind.core ? Faults::UnknownFields::ignored : Faults::UnknownFields::refused), out);
+    if (out.objects.size() == before)
+        return;
+    ParsedObject& parsed = out.objects.back();
+    parsed.revision = read_revision(value, kind);
+    if (parsed.faults.empty())
+        parsed.revision.uid.clear(); // the object's own metadata has it
 }
 
 ParsedFile parse_manifests(std::string_view text) {

@@ -9,6 +9,7 @@
 
 #include "agent/source/kinds.hpp"
 #include "agent/source/objects.hpp"
+#include "agent/source/revision.hpp"
 #include "agent/source/value.hpp"
 
 namespace weft::agent {
@@ -20,16 +21,26 @@ struct ObjectName {
 };
 
 /// A typed object; its alternative is the kind. Null: this version is refused.
-using AnyObject = std::variant<std::shared_ptr<const Namespace>, std::shared_ptr<const Pod>,
-                               std::shared_ptr<const Service>, std::shared_ptr<const EndpointSlice>,
-                               std::shared_ptr<const GatewayClass>, std::shared_ptr<const Gateway>,
-                               std::shared_ptr<const HttpRoute>, std::shared_ptr<const AuthorizationPolicy>>;
+using AnyObject = std::variant<
+    std::shared_ptr<const Namespace>, std::shared_ptr<const Pod>, std::shared_ptr<const Service>,
+    std::shared_ptr<const EndpointSlice>, std::shared_ptr<const GatewayClass>, std::shared_ptr<const Gateway>,
+    std::shared_ptr<const HttpRoute>, std::shared_ptr<const AuthorizationPolicy>, std::shared_ptr<const GrpcRoute>,
+    std::shared_ptr<const TcpRoute>, std::shared_ptr<const TlsRoute>, std::shared_ptr<const RequestAuthentication>>;
+
+/// Whom a refused object concerns, as far as it says so.
+struct Concerns {
+    std::vector<HttpRoute::Parent> parents{};           ///< of a route
+    std::vector<AuthorizationPolicy::Target> targets{}; ///< of a policy
+    std::string gateway_class{};                        ///< of a Gateway
+    bool operator==(const Concerns&) const = default;
+};
 
 struct ParsedObject {
     ObjectName name;
     AnyObject object;
-    std::vector<Fault> faults;                ///< not empty: refused, and `object` is null
-    std::vector<HttpRoute::Parent> parents{}; ///< of a refused HTTPRoute: whom it concerns
+    std::vector<Fault> faults; ///< not empty: refused, and `object` is null
+    Concerns concerns{};       ///< of a refused one
+    Revision revision{};       ///< as an API server serves it
 };
 
 /// What one file says.

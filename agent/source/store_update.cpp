@@ -32,21 +32,27 @@ void StoreUpdate::put(ParsedObject&& object) {
     Entry<T> entry{.good = std::move(typed),
                    .faults = std::move(object.faults),
                    .origin = origin_,
-                   .refused_parents = std::move(object.parents)};
+                   .refused = std::move(object.concerns),
+                   .revision = std::move(object.revision)};
     if (found == table.end()) {
+        changed_ = true;
         table.emplace(std::move(object.name), std::move(entry));
         return;
     }
-    const std::shared_ptr<const T>& before = found->second.good;
-    if (before && (!entry.good || *entry.good == *before))
-        entry.good = before;
-    found->second = std::move(entry);
+    Entry<T>& before = found->second;
+    if (before.good && (!entry.good || *entry.good == *before.good))
+        entry.good = before.good;
+    if (entry == before && entry.uid() == before.uid())
+        entry.revision.keep_version(before.revision);
+    else
+        changed_ = true;
+    before = std::move(entry);
 }
 
 void StoreUpdate::apply(ObjectChange&& change) {
     with_type(store_, change.kind, [&]<class T>() {
         if (change.deleted)
-            store_.all<T>().erase(change.object.name);
+            changed_ = store_.all<T>().erase(change.object.name) != 0 || changed_;
         else
             put<T>(std::move(change.object));
     });
@@ -57,7 +63,8 @@ void StoreUpdate::apply(KindListed&& listed) {
         std::set<ObjectName> there;
         for (const ParsedObject& object : listed.objects)
             there.insert(object.name);
-        std::erase_if(store_.all<T>(), [&](const auto& entry) { return !there.contains(entry.first); });
+        const auto gone = [&](const auto& entry) { return !there.contains(entry.first); };
+        changed_ = std::erase_if(store_.all<T>(), gone) != 0 || changed_;
         for (ParsedObject& object : listed.objects)
             put<T>(std::move(object));
     });

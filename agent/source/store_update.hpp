@@ -34,6 +34,8 @@ public:
     void apply(KindListed&& listed);
     /// Objects that were left out because the store is full.
     [[nodiscard]] size_t left_out() const { return left_out_; }
+    /// Some object means something else than before: not only its status or its resourceVersion is new.
+    [[nodiscard]] bool changed() const { return changed_; }
 
 private:
     template <class T>
@@ -42,6 +44,7 @@ private:
     ObjectStore& store_;
     const std::string origin_;
     size_t left_out_ = 0;
+    bool changed_ = false;
 };
 
 } // namespace weft::agent

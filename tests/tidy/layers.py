@@ -30,6 +30,7 @@ OURS = {
     "agent/engine/": ["config/", "bpf/abi.h", "agent/metrics/", "agent/pods/"],
     "agent/metrics/": ["config/base/", "bpf/abi.h"],
     "agent/check/": ["config/base/", "agent/source/", "agent/kube/", "agent/bpf/", "agent/pods/"],
+    "agent/status/": ["config/base/", "agent/source/", "agent/reconcile/state.hpp", "agent/kube/", "agent/metrics/"],
     "agent/ctl/": ["config/", "agent/check/"],
     "agent/": ["config/", "bpf/abi.h", "agent/"],
 }

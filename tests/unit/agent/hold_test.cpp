@@ -50,6 +50,8 @@ TEST(Hold, OnlyWhatMayHaveBeenInForceAndIsMissingHolds) {
         const char* beside = nullptr;
     };
     const std::string both = std::string(good) + "---\n" + refused;
+    const std::string unserved = std::string(good) + "---\napiVersion: gateway.networking.k8s.io/v1\nkind: GRPCRoute\n"
+                                                     "metadata: {name: g}\nspec: {parentRefs: [{name: w}]}\n";
     const ObjectIds only_a = {"Namespace a"};
     const ObjectIds a_and_b = {"Namespace a", "Namespace b"};
     const std::vector<Row> rows = {
@@ -59,6 +61,7 @@ TEST(Hold, OnlyWhatMayHaveBeenInForceAndIsMissingHolds) {
         {both.c_str(), only_a, nullptr},
         {both.c_str(), a_and_b, "Namespace b was in force and is refused now: no_such_field"},
         {both.c_str(), std::nullopt, "Namespace b is refused and may have been in force"},
+        {unserved.c_str(), std::nullopt, nullptr}, // no release had it in force
         {broken, only_a, "f.yaml cannot be read whole and may hold what was in force, as Namespace a"},
         {broken, std::nullopt, "f.yaml cannot be read whole"},
         {broken, ObjectIds{}, nullptr},

@@ -84,6 +84,23 @@ TEST(Reflector, lists_in_pages_then_watches_from_the_lists_version) {
         s.ask().starts_with("/api/v1/services?watch=true&allowWatchBookmarks=true&resourceVersion=70&timeoutSeconds="));
 }
 
+TEST(Reflector, tells_up_to_which_version_everything_is_known) {
+    Subject s;
+    EXPECT_EQ(s.reflector.resource_version(), 0U);
+    s.ask_when_due();
+    s.answer(list("70", service("a", "60"), "next"));
+    EXPECT_EQ(s.reflector.resource_version(), 0U) << "half a list";
+    s.ask_when_due();
+    s.answer(list("70", service("b", "65")));
+    EXPECT_EQ(s.reflector.resource_version(), 70U);
+    s.ask_when_due();
+    static_cast<void>(s.reflector.take_piece(200, event("MODIFIED", service("a", "80")), s.now_ms));
+    EXPECT_EQ(s.reflector.resource_version(), 80U);
+    static_cast<void>(
+        s.reflector.take_piece(200, event("BOOKMARK", R"({"metadata":{"resourceVersion":"95"}})"), s.now_ms));
+    EXPECT_EQ(s.reflector.resource_version(), 95U);
+}
+
 TEST(Reflector, groups_have_paths_of_their_own) {
     EXPECT_EQ(Subject("HTTPRoute").ask(), "/apis/gateway.networking.k8s.io/v1/httproutes?limit=250");
     EXPECT_EQ(Subject("EndpointSlice").ask(), "/apis/discovery.k8s.io/v1/endpointslices?limit=250");

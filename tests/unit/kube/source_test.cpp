@@ -100,6 +100,37 @@ TEST(KubeSource, while_the_server_is_gone_everything_stays_and_is_caught_up_with
     EXPECT_EQ(api.lists("services"), lists) << "the watch went on where it was";
 }
 
+TEST(KubeSource, a_status_is_no_change_and_the_version_goes_on) {
+    FakeApi api;
+    api.set("services", service("a", 1));
+    Subject s(api);
+    ASSERT_TRUE(s.until([&] { return s.port("a") == 1 && !s.source.unsettled() && api.watches("services") == 1; }));
+    const size_t index = kind_info("Service").index;
+    const auto push = [&](const std::string& version, int port, const std::string& more) {
+        api.push("services", "MODIFIED",
+                 R"({"metadata":{"name":"a","namespace":"default","resourceVersion":")" + version +
+                     R"("},"spec":{"ports":[{"port":)" + std::to_string(port) + "}]}" + more + "}");
+        return s.until([&] { return s.loaded.versions.at(index) == parse_version(version); });
+    };
+    ASSERT_TRUE(push("900", 2, ""));
+    EXPECT_TRUE(s.loaded.changed);
+    ASSERT_TRUE(push("901", 2, R"(,"status":{"conditions":[{"type":"istio.io/WaypointBound","status":"True"}]})"));
+    EXPECT_FALSE(s.loaded.changed) << "nothing is to be compiled anew";
+    const Revision& revision = s.loaded.store.all<Service>().begin()->second.revision;
+    EXPECT_NE(revision.own_status, 0U);
+    EXPECT_EQ(revision.version, 900U);
+    EXPECT_EQ(revision.newest, 901U);
+}
+
+TEST(KubeSource, kinds_that_are_not_served_hold_nothing_up) {
+    FakeApi api;
+    api.set("grpcroutes", "", 403);
+    Subject s(api);
+    ASSERT_TRUE(s.until([&] { return !s.source.unsettled(); }));
+    ASSERT_TRUE(s.until([&] { return !s.loaded.faults.empty(); }));
+    EXPECT_TRUE(s.loaded.unread.empty());
+}
+
 TEST(KubeSource, ends_while_requests_are_under_way) {
     FakeApi api;
     for (int i = 0; i < 20; ++i)

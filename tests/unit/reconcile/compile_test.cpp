@@ -537,8 +537,109 @@ TEST_F(ReconcileTest, a_refused_version_is_reported_and_the_last_good_one_works_
     store_ = {};
     with("{filters: [{type: URLRewrite}]}", "rule: []");
     EXPECT_FALSE(frontend("web").l7);
-    EXPECT_EQ(condition("HTTPRoute", "r", "Accepted"), "False UnsupportedValue");
+    EXPECT_EQ(condition("HTTPRoute", "r", "Accepted", "Service default/web"), "False UnsupportedValue");
     EXPECT_EQ(condition("AuthorizationPolicy", "p", "WaypointAccepted"), "False Invalid");
+}
+
+TEST_F(ReconcileTest, a_refused_object_says_all_its_faults) {
+    compile_text(service("web", "10.96.0.1") +
+                 route("r", to_service("web"), "{filters: [{type: URLRewrite}], timeouts: {request: 1s}}"));
+    EXPECT_EQ(condition("HTTPRoute", "r", "Accepted", "Service default/web"), "False UnsupportedValue");
+    EXPECT_NE(message_.find("spec.rules[0].filters: "), std::string::npos);
+    EXPECT_NE(message_.find("spec.rules[0].timeouts: "), std::string::npos);
+    compile_text(service("web", "10.96.0.1") + route("r", to_service("web"), "{filters: [{type: URLRewrite}], x: 1}"));
+    EXPECT_EQ(condition("HTTPRoute", "r", "Accepted", "Service default/web"), "False Invalid");
+}
+
+TEST_F(ReconcileTest, kinds_that_are_not_served_say_so_to_whom_they_name) {
+    const auto of_kind = [](const std::string& kind, const std::string& version, const std::string& spec) {
+        return "---\napiVersion: " + version + "\nkind: " + kind +
+               "\nmetadata: {name: x, namespace: default}\nspec: {" + spec + "}\n";
+    };
+    const std::string group = "gateway.networking.k8s.io/v1";
+    const std::string others = gateway("w") + gateway("theirs", "", "", "default", "nginx");
+    for (const char* kind : {"GRPCRoute", "TCPRoute", "TLSRoute"}) {
+        compile_text(others + of_kind(kind, group,
+                                      "parentRefs: [" + to_service("web", "port: 80") +
+                                          ", {name: theirs}, {name: w}], rules: [{anything: 1}]"));
+        for (const char* parent : {"Service default/web:80", "Gateway default/w"}) {
+            EXPECT_EQ(condition(kind, "x", "Accepted", parent), "False UnsupportedValue") << kind << parent;
+            EXPECT_EQ(message_, std::string("kind: ") + kind + "s are not served by this release");
+        }
+        EXPECT_EQ(condition(kind, "x", "Accepted", "Gateway default/theirs"), "") << kind;
+        EXPECT_TRUE(diagnosed(std::string(kind) + " default/x", "not served"));
+    }
+    const std::string security = "security.istio.io/v1";
+    const auto is_foreign_now = [&](const std::string& spec) {
+        compile_text(others + of_kind("RequestAuthentication", security, spec));
+        EXPECT_EQ(condition("RequestAuthentication", "x", "WaypointAccepted"), "False UnsupportedValue") << spec;
+        return std::ranges::any_of(out_.statuses, &ObjectStatus::foreign);
+    };
+    EXPECT_FALSE(is_foreign_now("jwtRules: [{issuer: a}]"));
+    EXPECT_FALSE(is_foreign_now("targetRefs: [" + at_gateway("w") + "]"));
+    EXPECT_FALSE(is_foreign_now("targetRefs: [" + at_gateway("w") + ", " + at_gateway("theirs") + "]"));
+    EXPECT_TRUE(is_foreign_now("targetRefs: [" + at_gateway("theirs") + "]"));
+}
+
+TEST_F(ReconcileTest, what_another_controller_answers_for_is_marked) {
+    const std::string others = gateway("w") + gateway("theirs", "", "", "default", "nginx");
+    const auto foreign = [&](const std::string& text, const char* kind) {
+        store_ = {};
+        compile_text(others + text);
+        for (const auto& status : out_.statuses)
+            if (status.kind == kind)
+                return status.foreign;
+        ADD_FAILURE() << "no status of " << kind;
+        return false;
+    };
+    EXPECT_TRUE(foreign(policy("p", at_gateway("theirs")), "AuthorizationPolicy"));
+    EXPECT_TRUE(foreign(policy("p", at_gateway("theirs"), "action: AUDIT, rules: [{}]"), "AuthorizationPolicy"));
+    EXPECT_FALSE(foreign(policy("p", at_gateway("theirs") + ", " + at_gateway("w")), "AuthorizationPolicy"));
+    EXPECT_FALSE(foreign(policy("p", at_gateway("nobodys")), "AuthorizationPolicy"));
+    EXPECT_TRUE(foreign(service("s", "10.96.0.1", "", "istio.io/use-waypoint: theirs"), "Service"));
+    EXPECT_FALSE(foreign(service("s", "10.96.0.1", "", "istio.io/use-waypoint: w"), "Service"));
+    EXPECT_FALSE(foreign(service("s", "10.96.0.1", "", "istio.io/use-waypoint: nobodys"), "Service"));
+    EXPECT_TRUE(foreign(route("r", "{group: x.io, kind: Mesh, name: m}", "{}"), "HTTPRoute"));
+    EXPECT_FALSE(foreign(route("r", "{name: w}", "{}"), "HTTPRoute"));
+}
+
+TEST_F(ReconcileTest, listeners_tell_their_routes_and_what_cannot_be_attached) {
+    compile_text(gateway("w", "", "allowedRoutes: {namespaces: {from: All}}") +
+                 gateway("g", "", "allowedRoutes: {kinds: [{kind: GRPCRoute}]}") + route("a", "{name: w}", "{}") +
+                 route("b", "{name: w}, {name: w, sectionName: none}", "{}", "other") +
+                 route("c", "{name: w}", "{filters: [{type: URLRewrite}]}"));
+    const auto listener = [&](const char* name) -> ListenerStatus {
+        for (const auto& status : out_.statuses)
+            if (status.kind == "Gateway" && status.name == name && status.listeners.size() == 1)
+                return status.listeners[0];
+        ADD_FAILURE() << name;
+        return {};
+    };
+    const auto reason = [](const ListenerStatus& of, const std::string& type) -> std::string {
+        for (const auto& each : of.conditions)
+            if (each.type == type)
+                return (each.status ? "True " : "False ") + each.reason;
+        return "";
+    };
+    EXPECT_EQ(listener("w").attached_routes, 1U) << "not the one of a namespace that is named wrongly, nor the refused";
+    EXPECT_TRUE(listener("w").http_routes);
+    EXPECT_EQ(reason(listener("w"), "Programmed"), "True Programmed");
+    EXPECT_EQ(reason(listener("w"), "ResolvedRefs"), "True ResolvedRefs");
+    EXPECT_EQ(reason(listener("w"), "Conflicted"), "False NoConflicts");
+    EXPECT_FALSE(listener("g").http_routes);
+    EXPECT_EQ(reason(listener("g"), "ResolvedRefs"), "False InvalidRouteKinds");
+}
+
+TEST_F(ReconcileTest, a_class_is_ours_by_its_controller_too) {
+    const auto accepted = [&](const std::string& controller) {
+        compile_text(gateway("x", "", "", "default", "mine") +
+                     "---\napiVersion: gateway.networking.k8s.io/v1\nkind: GatewayClass\nmetadata: {name: mine}\n"
+                     "spec: {controllerName: " +
+                     controller + "}\n");
+        return condition("Gateway", "x", "Accepted");
+    };
+    EXPECT_EQ(accepted("weftmesh.io/gateway-controller"), "True Accepted");
+    EXPECT_EQ(accepted("example.com/gateway-controller"), "");
 }
 
 TEST_F(ReconcileTest, routes_of_other_controllers_may_use_what_we_do_not_serve) {

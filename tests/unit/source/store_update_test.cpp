@@ -79,5 +79,37 @@ TEST(StoreUpdate, an_unchanged_object_stays_the_same_object) {
     EXPECT_EQ(s.store.find<Service>({.ns = "default", .name = "a"}), before);
 }
 
+TEST(StoreUpdate, a_new_status_is_no_change_and_a_new_meaning_is) {
+    ObjectStore store;
+    const auto put = [&](ParsedObject object, Revision revision) {
+        StoreUpdate update(store, "api");
+        object.revision = std::move(revision);
+        update.apply(ObjectChange{.kind = services, .object = std::move(object), .deleted = false});
+        return update.changed();
+    };
+    const auto revision = [&] { return store.all<Service>().begin()->second.revision; };
+    EXPECT_TRUE(put(service("a", 1), {.generation = 1, .version = 10}));
+    EXPECT_FALSE(put(service("a", 1), {.generation = 1, .version = 11, .own_status = 5, .programmed = true}));
+    EXPECT_EQ(revision().version, 10U) << "what it means came with that";
+    EXPECT_EQ(revision().own_status, 5U);
+    EXPECT_TRUE(revision().programmed);
+    EXPECT_FALSE(put(service("a", 1), {.generation = 2, .version = 12}));
+    EXPECT_EQ(revision().version, 12U) << "another generation, which says the same to us";
+    EXPECT_TRUE(put(service("a", 2), {.generation = 2, .version = 13}));
+    EXPECT_EQ(revision().version, 13U) << "labels have no generation";
+    EXPECT_TRUE(put(service("a", 0, false), {.uid = "x", .version = 14}));
+    EXPECT_FALSE(put(service("a", 0, false), {.uid = "x", .version = 15}));
+    EXPECT_TRUE(put(service("a", 0, false), {.uid = "y", .version = 16})) << "deleted and made again";
+    const auto listed = [&](std::vector<ParsedObject> objects) {
+        StoreUpdate update(store, "api");
+        update.apply(KindListed{.kind = services, .objects = std::move(objects)});
+        return update.changed();
+    };
+    EXPECT_TRUE(listed({service("a", 3)}));
+    EXPECT_FALSE(listed({service("a", 3)}));
+    EXPECT_TRUE(listed({}));
+    EXPECT_FALSE(listed({}));
+}
+
 } // namespace
 } // namespace weft::agent
