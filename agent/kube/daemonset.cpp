@@ -124,7 +124,7 @@ struct DaemonSetWatch::State final : Http::Receiver {
             if (!under_way && now >= due_ms) {
                 const DaemonSetFollower::Ask ask = follower.next();
                 under_way = true;
-                http.get(ask.path, ask.watch, *this);
+                http.begin({.path = ask.path, .endless = ask.watch}, *this);
             }
             http.turn(under_way ? turn_ms : static_cast<int>(std::min<uint64_t>(due_ms - now, turn_ms)));
         }

@@ -1,4 +1,4 @@
-{{- /* SPDX-License-Identifier: Apache-2.0 */ -}}
+# SPDX-License-Identifier: Apache-2.0
 {{- define "weft.labels" -}}
 helm.sh/chart: {{ .Chart.Name }}-{{ .Chart.Version }}
 {{ include "weft.selector" . }}

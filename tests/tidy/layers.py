@@ -103,7 +103,7 @@ def licence_faults(path, text):
     first = text.splitlines()[:2]
     line = next((l for l in first if "SPDX-License-Identifier:" in l), "")
     faults = []
-    if not re.search(rf"SPDX-License-Identifier: {re.escape(wanted)}( \*/( -}})?| -->)?$", line):
+    if not re.search(rf"SPDX-License-Identifier: {re.escape(wanted)}( \*/| -->)?$", line):
         faults.append(f"{path}: the first line is not `SPDX-License-Identifier: {wanted}`")
     elif line == first[-1] and len(first) == 2 and not first[0].startswith("#!"):
         faults.append(f"{path}: the licence line is not the first")
