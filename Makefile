@@ -20,7 +20,7 @@ GO_TOOLS := ./h1record ./h2client ./h2echo ./interop github.com/summerwind/h2spe
 
 
 .PHONY: setup build image tools dev demo demo-clean test test-cxx test-node test-tsan test-fuzz fuzz fuzz-nightly bench profile soak format \
-	kube-up kube-test kube-down kube-clean lint clean
+	kube-up kube-test kube-scale kube-down kube-clean lint clean
 
 build/.setup: setup.sh
 	./setup.sh
@@ -122,6 +122,11 @@ kube-up: build/.setup-kube
 
 kube-test: kube-up image
 	@$(PYTEST) tests/kube
+
+# An API server of its own, with a large cluster in it: docs/performance.md. Minutes.
+kube-scale: build build/.setup-kube
+	@$(CLUSTER) build
+	@$(PYTHON) tests/kube/scale/scale.py $(SCALE)
 
 kube-down:
 	@$(CLUSTER) down
