@@ -100,7 +100,7 @@ struct Http::State {
         static const CURLcode once = curl_global_init(CURL_GLOBAL_DEFAULT);
         static_cast<void>(once);
         multi = curl_multi_init();
-        curl_multi_setopt(multi, CURLMOPT_PIPELINING, static_cast<long>(CURLPIPE_MULTIPLEX));
+        curl_multi_setopt(multi, CURLMOPT_PIPELINING, static_cast<long>(CURLPIPE_NOTHING));
     }
     State(const State&) = delete;
     State& operator=(const State&) = delete;
