@@ -19,9 +19,12 @@ from population import Size  # noqa: E402
 THREADS = 6
 
 
+SERVICES = 40  # that are rolled out again and again, spread over all
+
+
 class Churn:
-    """Services in turn. Every other turn of a service its pods are not ready; of the others each fifth gets new
-    addresses, and each fifth new labels."""
+    """Services in turn. Of five, one's pods get new labels each time, one's new addresses, and of three the pods are
+    ready or not."""
 
     def __init__(self, size, rate, seconds):
         self.size, self.rate, self.seconds = size, rate, seconds
@@ -60,19 +63,20 @@ class Churn:
                     self.late_ms.append(max(late, 0) * 1000)
 
     def _roll(self, client, turn):
-        size, service = self.size, turn % self.size.services
-        lap = turn // size.services
-        generation, ready = lap % 2 if service % 5 == 1 else 0, (service + lap) % 2 == 0
+        size, rolled = self.size, min(SERVICES, self.size.services)
+        which, lap = turn % rolled, turn // rolled
+        service = which * size.services // rolled
+        generation, ready = (lap + 1) % 2 if which % 5 == 1 else 0, which % 5 == 1 or lap % 2 == 1
         ns, changed = size.namespace_of(service), collections.Counter()
         for pod in size.pods_of(service):
             path = f"/api/v1/namespaces/{ns}/pods/{population.pod_name(size, pod)}"
-            if service % 5 == 2:
-                client.merge(path, {"metadata": {"labels": {"version": f"v{turn % 7}-{lap}"}}}, population.PEOPLE)
+            if which % 5 == 2:
+                client.merge(path, {"metadata": {"labels": {"version": f"v{lap}-{self.began:.0f}"}}}, population.PEOPLE)
             else:
                 status = population.pod_status(size, pod, ready, generation)
                 client.merge(f"{path}/status", {"status": status}, population.KUBELET)
             changed["pods"] += 1
-        if service % 5 != 2:
+        if which % 5 != 2:
             endpoints = [population.endpoint(size, pod, ready, generation) for pod in size.pods_of(service)]
             client.merge(f"{population.SLICES_API}/{ns}/endpointslices/app-{service:04}-slice",
                          {"endpoints": endpoints}, population.CONTROLLER)

@@ -155,8 +155,6 @@ def route(size, number):
                                        "path": {"type": "PathPrefix", "value": f"/v2/{number}"}}],
                           "backendRefs": to((other, 1))},
                          {"matches": [{"path": {"type": "PathPrefix", "value": f"/api/{number}"}}],
-                          "filters": [{"type": "RequestHeaderModifier",
-                                       "requestHeaderModifier": {"set": [{"name": "x-route", "value": str(number)}]}}],
                           "backendRefs": to((target, 90), (other, 10))},
                          {"backendRefs": to((target, 1))}]}}
 
