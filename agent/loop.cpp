@@ -8,6 +8,7 @@
 #include <array>
 #include <ctime>
 
+#include "agent/heap.hpp"
 #include "agent/stage.hpp"
 #include "agent/status.hpp"
 #include "config/base/clock.hpp"
@@ -153,6 +154,10 @@ void Loop::tick() {
     else if (!kernel_.faults().empty() && now >= kernel_retry_at_ms_)
         converge();
     kernel_.cut_after_handshakes(pods_.held());
+    if (now >= heap_trim_at_ms_) {
+        heap_trim_at_ms_ = UINT64_MAX;
+        give_back_heap();
+    }
 }
 
 /// The engine of a former agent has come back, or had its time to.
@@ -169,18 +174,20 @@ void Loop::begin() {
 }
 
 void Loop::load_source() {
-    const LoadResult loaded = source_->load(store_);
-    store_ = loaded.store;
-    source_faults_ = loaded.faults;
-    source_unreadable_ = loaded.unreadable;
-    source_unread_ = source_->unsettled() ? loaded.unread : std::vector<std::string>();
+    LoadResult loaded = source_->load(std::move(store_));
+    const KernelState& found = kernel_.now();
+    const bool may_hold = !begun_ && !(found.pods.empty() && found.services.empty());
+    std::vector<std::string> reasons = may_hold ? reasons_to_hold(loaded, former_objects_) : std::vector<std::string>();
+    store_ = std::move(loaded.store);
+    source_faults_ = std::move(loaded.faults);
+    source_unreadable_ = std::move(loaded.unreadable);
+    source_unread_ = source_->unsettled() ? std::move(loaded.unread) : std::vector<std::string>();
     source_ignored_ = loaded.ignored;
     source_read_s_ = std::time(nullptr);
-    const KernelState& found = kernel_.now();
-    if (begun_ || (found.pods.empty() && found.services.empty()))
+    if (!may_hold)
         return;
     const bool was_held = held();
-    hold_ = reasons_to_hold(loaded, former_objects_);
+    hold_ = std::move(reasons);
     held_reload_at_ms_ = monotonic_ms() + held_reload_ms;
     log_faults();
     if (was_held && !held())
@@ -198,14 +205,14 @@ void Loop::reload() {
 
 /// Before any of them is in force: the next agent must not take a good one that turned bad for one that never was good.
 void Loop::record_objects() {
-    ObjectIds now = objects_in_force(store_);
+    const uint64_t now = fingerprint_in_force(store_);
     if (recorded_objects_ == now)
         return;
-    if (!write_record(settings_.objects_file, now)) {
+    if (!write_record(settings_.objects_file, objects_in_force(store_))) {
         counters_.add(Event::apply_failure, "record");
         log::error("record_not_written", log::kv("path", settings_.objects_file));
     }
-    recorded_objects_ = std::move(now);
+    recorded_objects_ = now;
 }
 
 /// True: something is to be compiled anew.
@@ -269,11 +276,14 @@ void Loop::recompile() {
     if (!begun_)
         return;
     record_objects();
+    std::vector<Diagnostic> diagnostics;
+    PodIndex index(store_, settings_.compile.node, diagnostics);
     std::vector<Diagnostic> repeated; // compile() gives them again
-    pods_.want(pods_to_capture(store_, settings_.compile.node, repeated));
+    pods_.want(pods_to_capture(index, repeated));
     sweep_pods();
     prune_severed();
-    Compiled next = compile(store_, settings_.compile, pods_.enforced(), service_ids_);
+    Compiled next =
+        compile(store_, std::move(index), std::move(diagnostics), settings_.compile, pods_.enforced(), service_ids_);
     service_ids_ = next.service_ids;
     next.snapshot.generation = compiled_.snapshot.generation;
     const bool same = generation_wanted_ != 0 && compiled_.snapshot.generation == generation_wanted_ &&
@@ -283,6 +293,7 @@ void Loop::recompile() {
     else
         publish(std::move(next));
     converge();
+    heap_trim_at_ms_ = std::min(heap_trim_at_ms_, monotonic_ms() + heap_trim_ms);
 }
 
 /// A new generation: to the engine at once, to the kernel by converge().

@@ -31,6 +31,8 @@ inline constexpr uint64_t engine_grace_ms = 1500;
 inline constexpr uint64_t held_reload_ms = 2000;
 /// Failed kernel operations are tried again no more often than this while nothing changes.
 inline constexpr uint64_t kernel_retry_ms = 2000;
+/// Compiling needs memory for a moment: what is free then is given back so long after it, at the latest.
+inline constexpr uint64_t heap_trim_ms = 1000;
 /// Without a tick for longer the loop counts as stuck.
 inline constexpr uint64_t stuck_ms = 30'000;
 inline constexpr uint32_t sync_wait_max_ms = 600'000;
@@ -124,8 +126,8 @@ private:
     size_t source_ignored_ = 0;
     int64_t source_read_s_ = 0;
     std::optional<ObjectIds> former_objects_;
-    std::optional<ObjectIds> recorded_objects_; ///< what the record says; nullopt: not ours yet
-    std::vector<std::string> hold_;             ///< why what a former run put in force is left alone; empty: it is not
+    std::optional<uint64_t> recorded_objects_; ///< fingerprint of what the record says; nullopt: not ours yet
+    std::vector<std::string> hold_;            ///< why what a former run put in force is left alone; empty: it is not
     ServiceIds service_ids_;
     Compiled compiled_;
     uint64_t generation_wanted_ = 0; ///< 0: nothing compiled yet
@@ -141,6 +143,7 @@ private:
     uint64_t next_tick_ms_ = 0;
     uint64_t held_reload_at_ms_ = 0;
     uint64_t kernel_retry_at_ms_ = 0;
+    uint64_t heap_trim_at_ms_ = UINT64_MAX; ///< nothing to give back
 
     mutable std::mutex mutex_;
     Readiness ready_{.good = false, .text = "starting"};

@@ -13,6 +13,8 @@
 namespace weft::agent::engine {
 namespace {
 
+constexpr size_t workloads_per_part = 256;
+
 /// A peer's text for logs and status: bounded, and one line.
 std::string bounded(const std::string& text, size_t bytes_max) {
     std::string kept = text.substr(0, bytes_max);
@@ -120,6 +122,21 @@ Result<ToAgent> plain(const proto::CtlRequest& message) {
     }
 }
 
+/// Returns what is wrong with the part; empty: nothing. Protobuf writes what it then refuses to read (text that is not
+/// UTF-8): it is read as the engine will. `workloads`: how many it may refer to that are in other parts.
+std::string append_part(proto::ToEngine& part, size_t workloads, std::string& bytes) {
+    const std::string written = wire::serialize_message(part);
+    bytes += written;
+    part.Clear();
+    if (!wire::parse_message(as_bytes(written), part))
+        return "the snapshot cannot be read back: it holds text that is not UTF-8";
+    for (size_t i = 0; i < workloads; ++i)
+        part.mutable_snapshot()->add_workloads();
+    const auto decoded = wire::from_proto(part.snapshot());
+    part.Clear();
+    return decoded ? "" : "the snapshot breaks the contract: " + decoded.error();
+}
+
 } // namespace
 
 Result<ToAgent> decode(std::string_view bytes) {
@@ -181,19 +198,24 @@ std::string refusal_message(std::string_view version, std::string_view error) {
     return wire::serialize_message(message);
 }
 
+/// Most of a large snapshot are its workloads: in parts, it is never there a second time as messages.
 std::expected<std::string, std::string> snapshot_message(const config::Snapshot& snapshot) {
-    proto::ToEngine message;
-    wire::to_proto(snapshot, *message.mutable_snapshot());
-    std::string bytes = wire::serialize_message(message);
+    std::string bytes;
+    proto::ToEngine part;
+    for (std::span<const config::Workload> left = snapshot.workloads; !left.empty();) {
+        const auto some = left.first(std::min(left.size(), workloads_per_part));
+        wire::to_proto(some, *part.mutable_snapshot());
+        if (const std::string fault = append_part(part, 0, bytes); !fault.empty())
+            return std::unexpected(fault);
+        left = left.subspan(some.size());
+    }
+    wire::to_proto_without_workloads(snapshot, *part.mutable_snapshot());
+    if (const std::string fault = append_part(part, snapshot.workloads.size(), bytes); !fault.empty())
+        return std::unexpected(fault);
     if (bytes.size() > wire::ChannelLimits{}.frame_bytes_max)
         return std::unexpected("the snapshot is larger than a message may be: " + std::to_string(bytes.size()) +
                                " bytes");
-    // Protobuf writes what it then refuses to read (text that is not UTF-8): read it as the engine will.
-    message.Clear();
-    if (!wire::parse_message(as_bytes(bytes), message))
-        return std::unexpected("the snapshot cannot be read back: it holds text that is not UTF-8");
-    if (const auto decoded = wire::from_proto(message.snapshot()); !decoded)
-        return std::unexpected("the snapshot breaks the contract: " + decoded.error());
+    bytes.shrink_to_fit();
     return bytes;
 }
 

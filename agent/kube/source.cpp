@@ -96,7 +96,6 @@ struct KubeSource::State {
     UniqueFd epoll{epoll_create1(EPOLL_CLOEXEC)};
 
     // the loop's thread
-    ObjectStore store;
     bool gathering = false; ///< the timer runs
     size_t left_out = 0;
 
@@ -209,7 +208,7 @@ std::vector<SourcePart> KubeSource::parts() {
     return out;
 }
 
-LoadResult KubeSource::load(const ObjectStore& /*previous*/) {
+LoadResult KubeSource::load(ObjectStore previous) {
     std::vector<Change> changes;
     std::vector<KindView> views;
     {
@@ -217,13 +216,13 @@ LoadResult KubeSource::load(const ObjectStore& /*previous*/) {
         changes.swap(state_->changes);
         views = state_->views;
     }
-    StoreUpdate update(state_->store, state_->url);
+    StoreUpdate update(previous, state_->url);
     for (Change& change : changes)
         std::visit([&](auto&& what) { update.apply(std::move(what)); }, std::move(change));
     state_->left_out += update.left_out();
 
     LoadResult result;
-    result.store = state_->store;
+    result.store = std::move(previous);
     const auto report = [&](std::string object, std::string message) {
         result.faults.push_back(
             {.origin = state_->url, .object = std::move(object), .field = {}, .message = std::move(message)});

@@ -25,7 +25,7 @@ public:
     [[nodiscard]] bool ready() override;
     /// Until each kind was listed once, or is not there: what is known may lack a policy.
     [[nodiscard]] bool unsettled() override;
-    [[nodiscard]] LoadResult load(const ObjectStore& previous) override;
+    [[nodiscard]] LoadResult load(ObjectStore previous) override;
     [[nodiscard]] std::vector<SourcePart> parts() override;
     [[nodiscard]] const std::string& name() const override;
 

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <expected>
+#include <span>
 #include <string>
 
 #include "config/model/snapshot.hpp"
@@ -12,6 +13,9 @@ namespace weft::wire {
 /// The snapshot as a message, field by field.
 [[nodiscard]] proto::Snapshot to_proto(const config::Snapshot& snapshot);
 void to_proto(const config::Snapshot& snapshot, proto::Snapshot& out);
+/// The same in parts: messages of one after the other read as one message, repeated fields joined in that order.
+void to_proto_without_workloads(const config::Snapshot& snapshot, proto::Snapshot& out);
+void to_proto(std::span<const config::Workload> workloads, proto::Snapshot& out);
 
 /// The message as a snapshot that can be used without further checks: every index is in range, every address has 16
 /// bytes, every port, enum and size is within its limit (config/model/limits.hpp), ids are unique. Otherwise one line

@@ -204,12 +204,22 @@ void encode(const config::LocalPod& from, proto::LocalPod& to) {
 } // namespace
 
 void to_proto(const config::Snapshot& snapshot, proto::Snapshot& out) {
+    to_proto_without_workloads(snapshot, out);
+    for (const auto& workload : snapshot.workloads)
+        encode(workload, *out.add_workloads());
+}
+
+void to_proto(std::span<const config::Workload> workloads, proto::Snapshot& out) {
+    out.Clear();
+    for (const auto& workload : workloads)
+        encode(workload, *out.add_workloads());
+}
+
+void to_proto_without_workloads(const config::Snapshot& snapshot, proto::Snapshot& out) {
     out.Clear();
     out.set_generation(snapshot.generation);
     out.set_trust_domain(snapshot.trust_domain);
     out.set_cluster_id(snapshot.cluster_id);
-    for (const auto& workload : snapshot.workloads)
-        encode(workload, *out.add_workloads());
     for (const auto& cluster : snapshot.clusters)
         encode(cluster, *out.add_clusters());
     for (const auto& frontend : snapshot.frontends)
