@@ -53,7 +53,7 @@ def pod(size, number):
     return {
         "metadata": {
             "name": pod_name(size, number),
-            "labels": {"app": app, "version": f"v{number % 3}", "pod-template-hash": generation,
+            "labels": {"app": app, "version": f"v{service % 3}", "pod-template-hash": generation,
                        "app.kubernetes.io/name": app, "app.kubernetes.io/part-of": size.namespace_of(service),
                        "app.kubernetes.io/managed-by": "Helm"},
             "annotations": {"checksum/config": digest("config", service, length=64), "prometheus.io/scrape": "true",

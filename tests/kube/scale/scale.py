@@ -71,6 +71,7 @@ class Node:
 
     def __init__(self, lab, server):
         self.lab, self.server, self.api = lab, server, server.client()
+        self.other = {"route": False, "policy": False}  # than at first
         self.forget()
         self.api.request("POST", "/api/v1/namespaces", namespace(NS))
         self.client, self.a, self.b = (self._pod(name) for name in ("client", "a", "b"))
@@ -130,6 +131,10 @@ class Node:
         return [{"to": [{"operation": {"paths": list(paths)}}]}]
 
     # ---- changes, each with what shows that it is in force
+    def next_is_other(self, kind):
+        self.other[kind] = not self.other[kind]
+        return self.other[kind]
+
     def route_to(self, name):
         path = f"{GATEWAY_API}/{NS}/httproutes/web"
         self.api.merge(path, {"spec": {"rules": [self._to(name)]}}, population.PEOPLE)
@@ -219,7 +224,7 @@ def measure_changes(options, size, server, node):
             "--seconds", options.seconds, "--size", json.dumps(dataclasses.asdict(size))]
     with subprocess.Popen([str(part) for part in load], stdout=subprocess.PIPE, text=True) as churn:
         try:
-            latencies = toggle(options, node, churn)
+            latencies = toggle(options, node, options.seconds, churn)
             said, _ = churn.communicate(timeout=options.seconds + 60)
         finally:
             churn.kill()
@@ -228,15 +233,16 @@ def measure_changes(options, size, server, node):
     return latencies, json.loads(said)
 
 
-def toggle(options, node, churn):
+def toggle(options, node, seconds, churn=None):
+    """{kind of change: [ms]}, for so long, or until the churn has ended."""
     latencies = {"route": [], "policy": []}
-    deadline = time.monotonic() + options.seconds
+    deadline = time.monotonic() + seconds
     for turn in itertools.count():
         next_at = time.monotonic() + options.every
-        if time.monotonic() >= deadline or churn.poll() is not None:
+        if time.monotonic() >= deadline or (churn and churn.poll() is not None):
             return latencies
         kind = "route" if turn % 2 == 0 else "policy"
-        again = turn // 2 % 2 == 0
+        again = node.next_is_other(kind)
         shows = node.route_to("b" if again else "a") if kind == "route" else node.close_path(again)
         began = time.monotonic()
         while not shows():
@@ -262,6 +268,7 @@ def measure(options, size, lab, server):
     rest_began = looks()
     time.sleep(options.idle)
     rest = looks()
+    quiet = toggle(options, node, 10 * options.every)
     latencies, churn = measure_changes(options, size, server, node)
     busy = looks()
     time.sleep(3)
@@ -274,6 +281,7 @@ def measure(options, size, lab, server):
     result |= {"changes": {kind: [round(each) for each in values] for kind, values in latencies.items()},
                "change_ms_p50": round(percentile(both, 0.5)), "change_ms_p99": round(percentile(both, 0.99)),
                "change_ms_max": round(max(both)), "churn": churn,
+               "quiet_ms_p50": round(percentile(quiet["route"] + quiet["policy"], 0.5)),
                "rss_mib": max(rest["agent"].rss_mib, after["agent"].rss_mib)}
     result["machine"]["load_after"] = os.getloadavg()[0]
     if options.hold:
@@ -288,6 +296,7 @@ def show(result):
             ("change to in force, p99", "ms", result["change_ms_p99"], GOALS["change_ms_p99"]),
             ("change to in force, p50", "ms", result["change_ms_p50"], None),
             ("change to in force, largest", "ms", result["change_ms_max"], None),
+            ("change to in force while nothing else changes, p50", "ms", result["quiet_ms_p50"], None),
             ("changes measured", "", sum(map(len, result["changes"].values())), None),
             ("pod changes", "1/s", churn["pods_per_s"], None),
             ("agent: resident at rest", "MiB", agent["rest"]["rss_mib"], None),
