@@ -95,8 +95,10 @@ void Loop::on(engine::EngineArrived event) {
         // Its number is from another agent, or from this one before it came back: a higher one leaves no doubt.
         generation_wanted_ = event.hello.applied_generation + (begun_ ? 1 : 0);
         engine_.renumbered(generation_wanted_);
-        if (begun_)
-            send_snapshot();
+        if (begun_ && !snapshot_fault_.empty())
+            refuse_snapshot();
+        else if (begun_)
+            send_snapshot(std::string(sent_body()));
     }
     if (!begun_)
         begin();
@@ -285,38 +287,50 @@ void Loop::recompile() {
     Compiled next =
         compile(store_, std::move(index), std::move(diagnostics), settings_.compile, pods_.enforced(), service_ids_);
     service_ids_ = next.service_ids;
-    next.snapshot.generation = compiled_.snapshot.generation;
-    const bool same = generation_wanted_ != 0 && compiled_.snapshot.generation == generation_wanted_ &&
-                      next.snapshot == compiled_.snapshot && next.kernel == compiled_.kernel;
+    std::expected<std::string, std::string> body = engine::snapshot_body(next.snapshot, sent_body());
+    next.snapshot = {}; // in a large cluster the largest thing there is, and the body says the same
+    const bool same_snapshot = body ? snapshot_fault_.empty() && *body == sent_body() : body.error() == snapshot_fault_;
+    const bool same = generation_wanted_ != 0 && generation_sent_ == generation_wanted_ && same_snapshot &&
+                      next.kernel == compiled_.kernel;
     if (same && new_captures_.empty())
         compiled_ = std::move(next); // diagnostics may differ
     else
-        publish(std::move(next));
+        publish(std::move(next), std::move(body));
     converge();
     heap_trim_at_ms_ = std::min(heap_trim_at_ms_, monotonic_ms() + heap_trim_ms);
 }
 
 /// A new generation: to the engine at once, to the kernel by converge().
-void Loop::publish(Compiled next) {
+void Loop::publish(Compiled next, std::expected<std::string, std::string> body) {
     compiled_ = std::move(next);
     engine_.published(++generation_wanted_);
-    send_snapshot();
+    snapshot_fault_ = body ? "" : body.error();
+    if (body)
+        send_snapshot(*std::move(body));
+    else
+        refuse_snapshot();
 }
 
-void Loop::send_snapshot() {
-    compiled_.snapshot.generation = generation_wanted_;
-    auto message = engine::snapshot_message(compiled_.snapshot);
-    if (!message) {
-        engine_.refused(message.error());
-        counters_.add(Event::snapshot_refused, "agent");
-        log::error("snapshot_refused", log::kv("generation", generation_wanted_), log::kv("reason", engine_.error()));
-        return;
-    }
+void Loop::refuse_snapshot() {
+    generation_sent_ = generation_wanted_;
+    engine_.refused(snapshot_fault_);
+    counters_.add(Event::snapshot_refused, "agent");
+    log::error("snapshot_refused", log::kv("generation", generation_wanted_), log::kv("reason", engine_.error()));
+}
+
+std::string_view Loop::sent_body() const {
+    return message_ ? std::string_view(*message_).substr(0, body_bytes_) : std::string_view();
+}
+
+void Loop::send_snapshot(std::string body) {
+    body_bytes_ = body.size();
+    message_ = std::make_shared<const std::string>(engine::snapshot_message(std::move(body), generation_wanted_));
+    generation_sent_ = generation_wanted_;
     // (1) before (3): a listener that the engine has must be where the kernel steers to.
     kernel_.start_round();
     for (const CapturePtr& capture : new_captures_)
         kernel_.set_listeners(*capture);
-    control_.publish(generation_wanted_, std::make_shared<const std::string>(*std::move(message)));
+    control_.publish(generation_wanted_, message_);
     for (CapturePtr& capture : std::exchange(new_captures_, {}))
         control_.add_pod(std::move(capture));
     log::debug("generation_published", log::kv("generation", generation_wanted_));

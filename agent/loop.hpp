@@ -3,12 +3,14 @@
 
 #include <atomic>
 #include <cstdint>
+#include <expected>
 #include <functional>
 #include <memory>
 #include <mutex>
 #include <optional>
 #include <set>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "agent/engine/control.hpp"
@@ -99,8 +101,10 @@ private:
     bool prune_severed();
     void record_objects();
     void recompile();
-    void publish(Compiled next);
-    void send_snapshot();
+    void publish(Compiled next, std::expected<std::string, std::string> body);
+    void send_snapshot(std::string body);
+    void refuse_snapshot();
+    [[nodiscard]] std::string_view sent_body() const;
     void converge();
     void let_go();
 
@@ -129,8 +133,12 @@ private:
     std::optional<uint64_t> recorded_objects_; ///< fingerprint of what the record says; nullopt: not ours yet
     std::vector<std::string> hold_;            ///< why what a former run put in force is left alone; empty: it is not
     ServiceIds service_ids_;
-    Compiled compiled_;
-    uint64_t generation_wanted_ = 0; ///< 0: nothing compiled yet
+    Compiled compiled_;                          ///< without its snapshot
+    std::shared_ptr<const std::string> message_; ///< of the last good snapshot
+    size_t body_bytes_ = 0;                      ///< of message_
+    std::string snapshot_fault_;                 ///< why the newest snapshot is not in message_; empty: it is
+    uint64_t generation_sent_ = 0;               ///< of message_, or of the snapshot that is at fault
+    uint64_t generation_wanted_ = 0;             ///< 0: nothing compiled yet
     uint64_t generation_applied_ = 0;
     std::vector<CapturePtr> new_captures_; ///< listeners not given to the engine yet
     EngineState engine_;

@@ -14,6 +14,7 @@ namespace weft::agent::engine {
 namespace {
 
 constexpr size_t workloads_per_part = 256;
+constexpr size_t generation_bytes_max = 32;
 
 /// A peer's text for logs and status: bounded, and one line.
 std::string bounded(const std::string& text, size_t bytes_max) {
@@ -122,20 +123,47 @@ Result<ToAgent> plain(const proto::CtlRequest& message) {
     }
 }
 
-/// Returns what is wrong with the part; empty: nothing. Protobuf writes what it then refuses to read (text that is not
-/// UTF-8): it is read as the engine will. `workloads`: how many it may refer to that are in other parts.
-std::string append_part(proto::ToEngine& part, size_t workloads, std::string& bytes) {
-    const std::string written = wire::serialize_message(part);
-    bytes += written;
-    part.Clear();
-    if (!wire::parse_message(as_bytes(written), part))
-        return "the snapshot cannot be read back: it holds text that is not UTF-8";
-    for (size_t i = 0; i < workloads; ++i)
-        part.mutable_snapshot()->add_workloads();
-    const auto decoded = wire::from_proto(part.snapshot());
-    part.Clear();
-    return decoded ? "" : "the snapshot breaks the contract: " + decoded.error();
-}
+/// Writes a snapshot part by part and reads each as the engine will: Protobuf writes what it then refuses to read (text
+/// that is not UTF-8).
+class SnapshotParts {
+public:
+    explicit SnapshotParts(std::string_view checked) : checked_(checked) {}
+
+    [[nodiscard]] proto::Snapshot& next() { return *message_.mutable_snapshot(); }
+    /// next() as the next part; it may refer to so many workloads of other parts. False: fault() says why not.
+    [[nodiscard]] bool add(size_t workloads) {
+        const std::string part = wire::serialize_message(message_);
+        const size_t at = bytes_.size();
+        bytes_ += part;
+        const bool known = at < checked_.size() && checked_.substr(at, part.size()) == part;
+        if (!known)
+            check(part, workloads);
+        message_.Clear();
+        if (fault_.empty() && bytes_.size() > wire::ChannelLimits{}.frame_bytes_max - generation_bytes_max)
+            fault_ = "the snapshot is larger than a message may be";
+        return fault_.empty();
+    }
+    [[nodiscard]] const std::string& fault() const { return fault_; }
+    [[nodiscard]] std::string take() { return std::move(bytes_); }
+
+private:
+    void check(const std::string& part, size_t workloads) {
+        message_.Clear();
+        if (!wire::parse_message(as_bytes(part), message_)) {
+            fault_ = "the snapshot cannot be read back: it holds text that is not UTF-8";
+            return;
+        }
+        for (size_t i = 0; i < workloads; ++i)
+            next().add_workloads();
+        if (const auto decoded = wire::from_proto(next()); !decoded)
+            fault_ = "the snapshot breaks the contract: " + decoded.error();
+    }
+
+    const std::string_view checked_;
+    proto::ToEngine message_;
+    std::string bytes_;
+    std::string fault_;
+};
 
 } // namespace
 
@@ -199,24 +227,28 @@ std::string refusal_message(std::string_view version, std::string_view error) {
 }
 
 /// Most of a large snapshot are its workloads: in parts, it is never there a second time as messages.
-std::expected<std::string, std::string> snapshot_message(const config::Snapshot& snapshot) {
-    std::string bytes;
-    proto::ToEngine part;
+std::expected<std::string, std::string> snapshot_body(const config::Snapshot& snapshot, std::string_view checked) {
+    SnapshotParts parts(checked);
     for (std::span<const config::Workload> left = snapshot.workloads; !left.empty();) {
         const auto some = left.first(std::min(left.size(), workloads_per_part));
-        wire::to_proto(some, *part.mutable_snapshot());
-        if (const std::string fault = append_part(part, 0, bytes); !fault.empty())
-            return std::unexpected(fault);
+        wire::to_proto(some, parts.next());
+        if (!parts.add(0))
+            return std::unexpected(parts.fault());
         left = left.subspan(some.size());
     }
-    wire::to_proto_without_workloads(snapshot, *part.mutable_snapshot());
-    if (const std::string fault = append_part(part, snapshot.workloads.size(), bytes); !fault.empty())
-        return std::unexpected(fault);
-    if (bytes.size() > wire::ChannelLimits{}.frame_bytes_max)
-        return std::unexpected("the snapshot is larger than a message may be: " + std::to_string(bytes.size()) +
-                               " bytes");
-    bytes.shrink_to_fit();
-    return bytes;
+    wire::to_proto_without_workloads(snapshot, parts.next());
+    parts.next().clear_generation();
+    if (!parts.add(snapshot.workloads.size()))
+        return std::unexpected(parts.fault());
+    return parts.take();
+}
+
+std::string snapshot_message(std::string body, uint64_t generation) {
+    proto::ToEngine part;
+    part.mutable_snapshot()->set_generation(generation);
+    body += wire::serialize_message(part);
+    body.shrink_to_fit();
+    return body;
 }
 
 std::string give_listeners_message(uint32_t pod_id, const std::vector<uint32_t>& kinds) {

@@ -97,6 +97,7 @@ struct KubeSource::State {
 
     // the loop's thread
     bool gathering = false; ///< the timer runs
+    uint64_t told_ms = 0;   ///< when the loop was last told to load
     size_t left_out = 0;
 
     // both
@@ -177,10 +178,13 @@ bool KubeSource::ready() {
     const bool news = ::read(state_->news.get(), &count, sizeof count) == sizeof count;
     if (due) { // what has come with it is loaded too
         state_->gathering = false;
+        state_->told_ms = monotonic_ms();
         return true;
     }
     if (news && !std::exchange(state_->gathering, true)) {
-        const itimerspec at{.it_interval = {}, .it_value = {.tv_sec = 0, .tv_nsec = gather_ms * 1'000'000}};
+        const uint64_t wait_ms = monotonic_ms() - state_->told_ms < quiet_ms ? gather_ms : gather_first_ms;
+        const itimerspec at{.it_interval = {},
+                            .it_value = {.tv_sec = 0, .tv_nsec = static_cast<long>(wait_ms * 1'000'000)}};
         timerfd_settime(state_->timer.get(), 0, &at, nullptr);
     }
     return false;

@@ -12,6 +12,9 @@ namespace weft::agent::kube {
 
 /// Changes are gathered for so long before the loop is told: each load compiles everything.
 inline constexpr uint64_t gather_ms = 50;
+/// A change after a quiet time waits only for what comes with it.
+inline constexpr uint64_t gather_first_ms = 10;
+inline constexpr uint64_t quiet_ms = 500;
 
 /// The Kubernetes API as a source (`--source kube`): every kind of kinds_read(), listed and watched on a thread of its
 /// own, which decodes too; load() only folds in what has changed. While the server cannot be reached everything stays

@@ -158,6 +158,7 @@ PodIndex::PodIndex(const ObjectStore& store, const NodeRules& node, std::vector<
 /// only the names are lost.
 void PodIndex::add_items(const ObjectStore& store, std::vector<Diagnostic>& diagnostics) {
     const auto is_in_force = [](const Entry<Pod>& entry) { return entry.good && !entry.good->finished; };
+    items_.reserve(std::min(store.all<Pod>().size(), config::limits::workloads_max));
     const auto local = static_cast<size_t>(std::ranges::count_if(store.all<Pod>(), [&](const auto& each) {
         return is_in_force(each.second) && is_local(*each.second.good, node_);
     }));
@@ -166,7 +167,8 @@ void PodIndex::add_items(const ObjectStore& store, std::vector<Diagnostic>& diag
     for (const auto& [name, entry] : store.all<Pod>()) {
         if (!is_in_force(entry))
             continue;
-        size_t& room = is_local(*entry.good, node_) ? room_local : room_other;
+        const bool of_here = is_local(*entry.good, node_);
+        size_t& room = of_here ? room_local : room_other;
         if (room == 0) {
             report(diagnostics, name, "",
                    "left out: more than " + std::to_string(config::limits::workloads_max) + " pods");
@@ -175,8 +177,8 @@ void PodIndex::add_items(const ObjectStore& store, std::vector<Diagnostic>& diag
         --room;
         items_.push_back({.pod = entry.good.get(),
                           .name = name,
-                          .enrolled = is_enrolled(store, *entry.good),
-                          .local = is_local(*entry.good, node_),
+                          .enrolled = of_here && is_enrolled(store, *entry.good),
+                          .local = of_here,
                           .clash = false,
                           .addresses = {}});
     }

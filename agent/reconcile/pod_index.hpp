@@ -17,7 +17,7 @@ public:
     struct Item {
         const Pod* pod = nullptr;
         const ObjectName& name; ///< the store's
-        bool enrolled = false;
+        bool enrolled = false;            ///< and local
         bool local = false;               ///< of this node
         bool clash = false;               ///< another pod has one of its addresses: not captured
         std::vector<IpAddress> addresses; ///< those that are its own; empty for host network pods
