@@ -284,6 +284,9 @@ def measure(options, size, lab, server):
                "quiet_ms_p50": round(percentile(quiet["route"] + quiet["policy"], 0.5)),
                "rss_mib": max(rest["agent"].rss_mib, after["agent"].rss_mib)}
     result["machine"]["load_after"] = os.getloadavg()[0]
+    result["refused"] = [f"{entry['kind']} {entry['namespace']}/{entry['name']}: {fault['field']} {fault['message']}"
+                         for entry in agent.status()["objects"] for fault in entry["diagnostics"]
+                         if fault["severity"] != "warning"]
     if options.hold:
         input(f"agent {pids['agent']}, engine {pids['engine']}, KUBECONFIG={server.kubeconfig()}; Enter ends it ")
     return result
@@ -317,6 +320,8 @@ def show(result):
 
 def faults(result, options):
     found = [f"{name}: {result[name]} is not < {goal:g}" for name, goal in GOALS.items() if not result[name] < goal]
+    if result["refused"]:
+        found.append(f"{len(result['refused'])} faults of objects, as {result['refused'][0]}")
     if result["churn"]["errors"]:
         found.append(f"the churn failed: {result['churn']['errors'][0]}")
     elif result["churn"]["pods_per_s"] < 0.95 * options.rate:
