@@ -133,20 +133,31 @@ public:
     /// next() as the next part; it may refer to so many workloads of other parts. False: fault() says why not.
     [[nodiscard]] bool add(size_t workloads) {
         const std::string part = wire::serialize_message(message_);
-        const size_t at = bytes_.size();
-        bytes_ += part;
-        const bool known = at < checked_.size() && checked_.substr(at, part.size()) == part;
-        if (!known)
-            check(part, workloads);
         message_.Clear();
-        if (fault_.empty() && bytes_.size() > wire::ChannelLimits{}.frame_bytes_max - generation_bytes_max)
-            fault_ = "the snapshot is larger than a message may be";
-        return fault_.empty();
+        return append(part, workloads);
+    }
+    /// The same of workloads alone.
+    [[nodiscard]] bool add(std::span<const config::Workload> workloads) {
+        snapshot_.clear();
+        wire::append_workloads(workloads, snapshot_);
+        std::string part;
+        wire::append_snapshot(snapshot_, part);
+        return append(part, 0);
     }
     [[nodiscard]] const std::string& fault() const { return fault_; }
     [[nodiscard]] std::string take() { return std::move(bytes_); }
 
 private:
+    bool append(const std::string& part, size_t workloads) {
+        const size_t at = bytes_.size();
+        bytes_ += part;
+        const bool known = at < checked_.size() && checked_.substr(at, part.size()) == part;
+        if (!known)
+            check(part, workloads);
+        if (fault_.empty() && bytes_.size() > wire::ChannelLimits{}.frame_bytes_max - generation_bytes_max)
+            fault_ = "the snapshot is larger than a message may be";
+        return fault_.empty();
+    }
     void check(const std::string& part, size_t workloads) {
         message_.Clear();
         if (!wire::parse_message(as_bytes(part), message_)) {
@@ -157,10 +168,12 @@ private:
             next().add_workloads();
         if (const auto decoded = wire::from_proto(next()); !decoded)
             fault_ = "the snapshot breaks the contract: " + decoded.error();
+        message_.Clear();
     }
 
     const std::string_view checked_;
     proto::ToEngine message_;
+    std::string snapshot_; ///< of workloads
     std::string bytes_;
     std::string fault_;
 };
@@ -231,8 +244,7 @@ std::expected<std::string, std::string> snapshot_body(const config::Snapshot& sn
     SnapshotParts parts(checked);
     for (std::span<const config::Workload> left = snapshot.workloads; !left.empty();) {
         const auto some = left.first(std::min(left.size(), workloads_per_part));
-        wire::to_proto(some, parts.next());
-        if (!parts.add(0))
+        if (!parts.add(some))
             return std::unexpected(parts.fault());
         left = left.subspan(some.size());
     }

@@ -4,6 +4,7 @@
 #include <expected>
 #include <span>
 #include <string>
+#include <string_view>
 
 #include "config/model/snapshot.hpp"
 #include "config/proto/control.pb.h"
@@ -15,7 +16,11 @@ namespace weft::wire {
 void to_proto(const config::Snapshot& snapshot, proto::Snapshot& out);
 /// The same in parts: messages of one after the other read as one message, repeated fields joined in that order.
 void to_proto_without_workloads(const config::Snapshot& snapshot, proto::Snapshot& out);
-void to_proto(std::span<const config::Workload> workloads, proto::Snapshot& out);
+/// The other part, written at once as a proto::Snapshot: ten thousand messages of ten texts are most of the work.
+void append_workloads(std::span<const config::Workload> workloads, std::string& out);
+
+/// A proto::ToEngine that is a snapshot of these bytes.
+void append_snapshot(std::string_view snapshot, std::string& out);
 
 /// The message as a snapshot that can be used without further checks: every index is in range, every address has 16
 /// bytes, every port, enum and size is within its limit (config/model/limits.hpp), ids are unique. Otherwise one line

@@ -28,6 +28,16 @@ TEST(Messages, ASnapshotInPartsIsReadAsOne) {
     config::Snapshot snapshot;
     for (uint32_t i = 0; i < 1000; ++i)
         snapshot.workloads.emplace_back().pod = "pod-" + std::to_string(i);
+    snapshot.workloads[3] = {.ns = "n",
+                             .pod = std::string(200, 'p'),
+                             .service_account = "s",
+                             .name = std::string(8000, 'w'),
+                             .canonical_service = "c",
+                             .canonical_revision = "r",
+                             .app = "a",
+                             .version = "v",
+                             .principal = "spiffe://x",
+                             .addresses = {*IpAddress::parse("10.0.0.1"), *IpAddress::parse("fd00::1")}};
     config::Cluster& cluster = snapshot.clusters.emplace_back();
     cluster.port = 80;
     cluster.endpoints.push_back({.address = *SocketAddress::parse("10.0.0.1:80"), .workload = 999});
