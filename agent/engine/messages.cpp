@@ -164,9 +164,7 @@ private:
             fault_ = "the snapshot cannot be read back: it holds text that is not UTF-8";
             return;
         }
-        for (size_t i = 0; i < workloads; ++i)
-            next().add_workloads();
-        if (const auto decoded = wire::from_proto(next()); !decoded)
+        if (const auto decoded = wire::from_proto_part(next(), workloads); !decoded)
             fault_ = "the snapshot breaks the contract: " + decoded.error();
         message_.Clear();
     }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <cstddef>
 #include <expected>
 #include <span>
 #include <string>
@@ -26,5 +27,8 @@ void append_snapshot(std::string_view snapshot, std::string& out);
 /// bytes, every port, enum and size is within its limit (config/model/limits.hpp), ids are unique. Otherwise one line
 /// that names the field: "frontends[3].cluster: index 9 of 4".
 [[nodiscard]] std::expected<config::Snapshot, std::string> from_proto(const proto::Snapshot& message);
+/// The same of a part of a snapshot that has so many workloads, here or in other parts.
+[[nodiscard]] std::expected<config::Snapshot, std::string> from_proto_part(const proto::Snapshot& message,
+                                                                           size_t workloads);
 
 } // namespace weft::wire
