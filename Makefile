@@ -20,7 +20,7 @@ GO_TOOLS := ./h1record ./h2client ./h2echo ./interop github.com/summerwind/h2spe
 
 
 .PHONY: setup build image tools dev demo demo-clean test test-cxx test-node test-tsan test-fuzz fuzz fuzz-nightly bench profile soak format \
-	kube-up kube-test kube-down kube-clean test-kube lint clean
+	kube-up kube-test kube-scale kube-down kube-clean test-kube lint clean
 
 build/.setup: setup.sh
 	./setup.sh
@@ -128,6 +128,11 @@ test-kube: build/.setup-kube image
 	@up=$$($(CLUSTER) is-up && echo yes || echo no); status=0; \
 	$(CLUSTER) up && $(PYTEST) tests/kube || status=$$?; \
 	[ $$up = yes ] || $(CLUSTER) down || status=1; exit $$status
+
+# An API server of its own, with a large cluster in it: docs/performance.md. Minutes.
+kube-scale: build build/.setup-kube
+	@$(CLUSTER) build
+	@$(PYTHON) tests/kube/scale/scale.py $(SCALE)
 
 kube-down:
 	@$(CLUSTER) down

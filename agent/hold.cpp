@@ -7,6 +7,7 @@
 #include <cerrno>
 #include <cstdio>
 #include <fstream>
+#include <functional>
 #include <string_view>
 
 #include "config/base/unique_fd.hpp"
@@ -16,12 +17,19 @@ namespace {
 
 constexpr std::string_view last_line = "end"; ///< of a whole record; no object's id is one word
 
+/// Calls visit(kind, name, entry) for each object.
+template <class F>
+void each_named(const ObjectStore& store, F&& visit) {
+    store.each_table([&]<class T>(const ObjectStore::Table<T>& table) {
+        for (const auto& [name, entry] : table)
+            visit(T::kind, name, entry);
+    });
+}
 /// Calls visit(id, entry) for each object.
 template <class F>
 void each_object(const ObjectStore& store, F&& visit) {
-    store.each_table([&]<class T>(const ObjectStore::Table<T>& table) {
-        for (const auto& [name, entry] : table)
-            visit(object_id(T::kind, name), entry);
+    each_named(store, [&](const char* kind, const ObjectName& name, const auto& entry) {
+        visit(object_id(kind, name), entry);
     });
 }
 
@@ -44,6 +52,20 @@ ObjectIds objects_in_force(const ObjectStore& store) {
             ids.insert(std::move(id));
     });
     return ids;
+}
+
+uint64_t fingerprint_in_force(const ObjectStore& store) {
+    constexpr uint64_t odd = 0x9e3779b97f4a7c15;
+    const std::hash<std::string_view> hash;
+    uint64_t out = 0;
+    each_named(store, [&](const char* kind, const ObjectName& name, const auto& entry) {
+        if (!entry.good)
+            return;
+        for (const std::string_view part :
+             {std::string_view(kind), std::string_view(name.ns), std::string_view(name.name)})
+            out = (out ^ hash(part)) * odd ^ (out >> 32U);
+    });
+    return out;
 }
 
 std::vector<std::string> reasons_to_hold(const LoadResult& loaded, const std::optional<ObjectIds>& former) {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <cstdint>
 #include <optional>
 #include <set>
 #include <string>
@@ -15,6 +16,8 @@ namespace weft::agent {
 /// "AuthorizationPolicy default/a", of every object that has a good version.
 using ObjectIds = std::set<std::string>;
 [[nodiscard]] ObjectIds objects_in_force(const ObjectStore& store);
+/// Of these ids, without making them: equal ids have equal ones, and others differ but for one chance in 2^64.
+[[nodiscard]] uint64_t fingerprint_in_force(const ObjectStore& store);
 
 /// Why the first load after a restart is no ground to change what is in force; empty: it is. Pure. `former` are the
 /// objects that the former agent had in force; nullopt: nobody knows. What never was in force holds nothing up, be it

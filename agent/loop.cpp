@@ -9,6 +9,7 @@
 #include <ctime>
 #include <iterator>
 
+#include "agent/heap.hpp"
 #include "agent/stage.hpp"
 #include "agent/status.hpp"
 #include "config/base/clock.hpp"
@@ -100,8 +101,10 @@ void Loop::on(engine::EngineArrived event) {
         // Its number is from another agent, or from this one before it came back: a higher one leaves no doubt.
         generation_wanted_ = event.hello.applied_generation + (begun_ ? 1 : 0);
         engine_.renumbered(generation_wanted_);
-        if (begun_)
-            send_snapshot();
+        if (begun_ && !snapshot_fault_.empty())
+            refuse_snapshot();
+        else if (begun_)
+            send_snapshot(std::string(sent_body()));
     }
     if (!begun_)
         begin();
@@ -165,6 +168,10 @@ void Loop::tick() {
     else if (!kernel_.faults().empty() && now >= kernel_retry_at_ms_)
         converge();
     kernel_.cut_after_handshakes(pods_.held());
+    if (now >= heap_trim_at_ms_) {
+        heap_trim_at_ms_ = UINT64_MAX;
+        give_back_heap();
+    }
 }
 
 /// The engine of a former agent has come back, or had its time to.
@@ -182,21 +189,23 @@ void Loop::begin() {
 
 /// True: what is in force may change by it.
 bool Loop::load_source() {
-    const LoadResult loaded = source_->load(store_);
-    store_ = loaded.store;
-    source_faults_ = loaded.faults;
-    source_unreadable_ = loaded.unreadable;
-    source_unread_ = source_->unsettled() ? loaded.unread : std::vector<std::string>();
+    LoadResult loaded = source_->load(std::move(store_));
+    const KernelState& found = kernel_.now();
+    const bool may_hold = !begun_ && !(found.pods.empty() && found.services.empty());
+    std::vector<std::string> reasons = may_hold ? reasons_to_hold(loaded, former_objects_) : std::vector<std::string>();
+    store_ = std::move(loaded.store);
+    source_faults_ = std::move(loaded.faults);
+    source_unreadable_ = std::move(loaded.unreadable);
+    source_unread_ = source_->unsettled() ? std::move(loaded.unread) : std::vector<std::string>();
     source_ignored_ = loaded.ignored;
     source_versions_ = loaded.versions;
     source_read_s_ = std::time(nullptr);
     sandboxes_.note(store_, monotonic_ms());
     ++compile_serial_;
-    const KernelState& found = kernel_.now();
-    if (begun_ || (found.pods.empty() && found.services.empty()))
+    if (!may_hold)
         return loaded.changed;
     const bool was_held = held();
-    hold_ = reasons_to_hold(loaded, former_objects_);
+    hold_ = std::move(reasons);
     held_reload_at_ms_ = monotonic_ms() + held_reload_ms;
     log_faults();
     if (was_held && !held())
@@ -218,14 +227,14 @@ void Loop::reload() {
 
 /// Before any of them is in force: the next agent must not take a good one that turned bad for one that never was good.
 void Loop::record_objects() {
-    ObjectIds now = objects_in_force(store_);
+    const uint64_t now = fingerprint_in_force(store_);
     if (recorded_objects_ == now)
         return;
-    if (!write_record(settings_.objects_file, now)) {
+    if (!write_record(settings_.objects_file, objects_in_force(store_))) {
         counters_.add(Event::apply_failure, "record");
         log::error("record_not_written", log::kv("path", settings_.objects_file));
     }
-    recorded_objects_ = std::move(now);
+    recorded_objects_ = now;
 }
 
 /// True: something is to be compiled anew.
@@ -294,47 +303,63 @@ void Loop::recompile() {
     if (sandboxes_.completes(store_))
         completed = sandboxes_.completed(store_);
     const ObjectStore& store = completed ? *completed : store_;
+    std::vector<Diagnostic> diagnostics;
+    PodIndex index(store, settings_.compile.node, diagnostics);
     std::vector<Diagnostic> repeated; // compile() gives them again
-    std::vector<PodToCapture> wanted = pods_to_capture(store, settings_.compile.node, repeated);
+    std::vector<PodToCapture> wanted = pods_to_capture(index, repeated);
     sandboxes_.place(wanted);
     pods_.want(std::move(wanted));
     sweep_pods();
     prune_severed();
-    Compiled next = compile(store, settings_.compile, pods_.enforced(), service_ids_);
+    Compiled next =
+        compile(store, std::move(index), std::move(diagnostics), settings_.compile, pods_.enforced(), service_ids_);
     std::ranges::move(sandboxes_.contradictions(store_), std::back_inserter(next.diagnostics));
     service_ids_ = next.service_ids;
     ++compile_serial_;
-    next.snapshot.generation = compiled_.snapshot.generation;
-    const bool same = generation_wanted_ != 0 && compiled_.snapshot.generation == generation_wanted_ &&
-                      next.snapshot == compiled_.snapshot && next.kernel == compiled_.kernel;
+    std::expected<std::string, std::string> body = engine::snapshot_body(next.snapshot, sent_body());
+    next.snapshot = {}; // in a large cluster the largest thing there is, and the body says the same
+    const bool same_snapshot = body ? snapshot_fault_.empty() && *body == sent_body() : body.error() == snapshot_fault_;
+    const bool same = generation_wanted_ != 0 && generation_sent_ == generation_wanted_ && same_snapshot &&
+                      next.kernel == compiled_.kernel;
     if (same && new_captures_.empty())
         compiled_ = std::move(next); // diagnostics may differ
     else
-        publish(std::move(next));
+        publish(std::move(next), std::move(body));
     converge();
+    heap_trim_at_ms_ = std::min(heap_trim_at_ms_, monotonic_ms() + heap_trim_ms);
 }
 
 /// A new generation: to the engine at once, to the kernel by converge().
-void Loop::publish(Compiled next) {
+void Loop::publish(Compiled next, std::expected<std::string, std::string> body) {
     compiled_ = std::move(next);
     engine_.published(++generation_wanted_);
-    send_snapshot();
+    snapshot_fault_ = body ? "" : body.error();
+    if (body)
+        send_snapshot(*std::move(body));
+    else
+        refuse_snapshot();
 }
 
-void Loop::send_snapshot() {
-    compiled_.snapshot.generation = generation_wanted_;
-    auto message = engine::snapshot_message(compiled_.snapshot);
-    if (!message) {
-        engine_.refused(message.error());
-        counters_.add(Event::snapshot_refused, "agent");
-        log::error("snapshot_refused", log::kv("generation", generation_wanted_), log::kv("reason", engine_.error()));
-        return;
-    }
+void Loop::refuse_snapshot() {
+    generation_sent_ = generation_wanted_;
+    engine_.refused(snapshot_fault_);
+    counters_.add(Event::snapshot_refused, "agent");
+    log::error("snapshot_refused", log::kv("generation", generation_wanted_), log::kv("reason", engine_.error()));
+}
+
+std::string_view Loop::sent_body() const {
+    return message_ ? std::string_view(*message_).substr(0, body_bytes_) : std::string_view();
+}
+
+void Loop::send_snapshot(std::string body) {
+    body_bytes_ = body.size();
+    message_ = std::make_shared<const std::string>(engine::snapshot_message(std::move(body), generation_wanted_));
+    generation_sent_ = generation_wanted_;
     // (1) before (3): a listener that the engine has must be where the kernel steers to.
     kernel_.start_round();
     for (const CapturePtr& capture : new_captures_)
         kernel_.set_listeners(*capture);
-    control_.publish(generation_wanted_, std::make_shared<const std::string>(*std::move(message)));
+    control_.publish(generation_wanted_, message_);
     for (CapturePtr& capture : std::exchange(new_captures_, {}))
         control_.add_pod(std::move(capture));
     log::debug("generation_published", log::kv("generation", generation_wanted_));

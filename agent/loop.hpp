@@ -3,12 +3,14 @@
 
 #include <atomic>
 #include <cstdint>
+#include <expected>
 #include <functional>
 #include <memory>
 #include <mutex>
 #include <optional>
 #include <set>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "agent/cni/judge.hpp"
@@ -37,6 +39,8 @@ inline constexpr uint64_t engine_grace_ms = 1500;
 inline constexpr uint64_t held_reload_ms = 2000;
 /// Failed kernel operations are tried again no more often than this while nothing changes.
 inline constexpr uint64_t kernel_retry_ms = 2000;
+/// Compiling needs memory for a moment: what is free then is given back so long after it, at the latest.
+inline constexpr uint64_t heap_trim_ms = 1000;
 /// Without a tick for longer the loop counts as stuck.
 inline constexpr uint64_t stuck_ms = 30'000;
 inline constexpr uint32_t sync_wait_max_ms = 600'000;
@@ -124,8 +128,10 @@ private:
     bool prune_severed();
     void record_objects();
     void recompile();
-    void publish(Compiled next);
-    void send_snapshot();
+    void publish(Compiled next, std::expected<std::string, std::string> body);
+    void send_snapshot(std::string body);
+    void refuse_snapshot();
+    [[nodiscard]] std::string_view sent_body() const;
     void converge();
     void let_go();
 
@@ -155,11 +161,15 @@ private:
     size_t source_ignored_ = 0;
     int64_t source_read_s_ = 0;
     std::optional<ObjectIds> former_objects_;
-    std::optional<ObjectIds> recorded_objects_; ///< what the record says; nullopt: not ours yet
-    std::vector<std::string> hold_;             ///< why what a former run put in force is left alone; empty: it is not
+    std::optional<uint64_t> recorded_objects_; ///< fingerprint of what the record says; nullopt: not ours yet
+    std::vector<std::string> hold_;            ///< why what a former run put in force is left alone; empty: it is not
     ServiceIds service_ids_;
-    Compiled compiled_;
-    uint64_t generation_wanted_ = 0; ///< 0: nothing compiled yet
+    Compiled compiled_;                          ///< without its snapshot
+    std::shared_ptr<const std::string> message_; ///< of the last good snapshot
+    size_t body_bytes_ = 0;                      ///< of message_
+    std::string snapshot_fault_;                 ///< why the newest snapshot is not in message_; empty: it is
+    uint64_t generation_sent_ = 0;               ///< of message_, or of the snapshot that is at fault
+    uint64_t generation_wanted_ = 0;             ///< 0: nothing compiled yet
     uint64_t generation_applied_ = 0;
     std::vector<CapturePtr> new_captures_; ///< listeners not given to the engine yet
     EngineState engine_;
@@ -176,6 +186,7 @@ private:
     uint64_t next_tick_ms_ = 0;
     uint64_t held_reload_at_ms_ = 0;
     uint64_t kernel_retry_at_ms_ = 0;
+    uint64_t heap_trim_at_ms_ = UINT64_MAX; ///< nothing to give back
 
     mutable std::mutex mutex_;
     Readiness ready_{.good = false, .text = "starting"};

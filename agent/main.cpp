@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <signal.h>
 
+#include "agent/heap.hpp"
 #include "agent/options.hpp"
 #include "agent/run.hpp"
 #include "config/base/log.hpp"
@@ -9,6 +10,7 @@ int main(int argc, char** argv) {
     weft::agent::Options options;
     if (const std::optional<int> done = weft::agent::parse_options(argc, argv, options))
         return *done;
+    weft::agent::keep_heap_small();
     weft::log::start("weft-agent", options.log_level, options.log_json);
     // Before any thread starts, so that all of them inherit it: the main thread waits for these.
     sigset_t signals;

@@ -13,6 +13,9 @@
 namespace weft::agent::engine {
 namespace {
 
+constexpr size_t workloads_per_part = 256;
+constexpr size_t generation_bytes_max = 32;
+
 /// A peer's text for logs and status: bounded, and one line.
 std::string bounded(const std::string& text, size_t bytes_max) {
     std::string kept = text.substr(0, bytes_max);
@@ -120,6 +123,59 @@ Result<ToAgent> plain(const proto::CtlRequest& message) {
     }
 }
 
+/// Writes a snapshot part by part and reads each as the engine will: Protobuf writes what it then refuses to read (text
+/// that is not UTF-8).
+class SnapshotParts {
+public:
+    explicit SnapshotParts(std::string_view checked) : checked_(checked) {}
+
+    [[nodiscard]] proto::Snapshot& next() { return *message_.mutable_snapshot(); }
+    /// next() as the next part; it may refer to so many workloads of other parts. False: fault() says why not.
+    [[nodiscard]] bool add(size_t workloads) {
+        const std::string part = wire::serialize_message(message_);
+        message_.Clear();
+        return append(part, workloads);
+    }
+    /// The same of workloads alone.
+    [[nodiscard]] bool add(std::span<const config::Workload> workloads) {
+        snapshot_.clear();
+        wire::append_workloads(workloads, snapshot_);
+        std::string part;
+        wire::append_snapshot(snapshot_, part);
+        return append(part, 0);
+    }
+    [[nodiscard]] const std::string& fault() const { return fault_; }
+    [[nodiscard]] std::string take() { return std::move(bytes_); }
+
+private:
+    bool append(const std::string& part, size_t workloads) {
+        const size_t at = bytes_.size();
+        bytes_ += part;
+        const bool known = at < checked_.size() && checked_.substr(at, part.size()) == part;
+        if (!known)
+            check(part, workloads);
+        if (fault_.empty() && bytes_.size() > wire::ChannelLimits{}.frame_bytes_max - generation_bytes_max)
+            fault_ = "the snapshot is larger than a message may be";
+        return fault_.empty();
+    }
+    void check(const std::string& part, size_t workloads) {
+        message_.Clear();
+        if (!wire::parse_message(as_bytes(part), message_)) {
+            fault_ = "the snapshot cannot be read back: it holds text that is not UTF-8";
+            return;
+        }
+        if (const auto decoded = wire::from_proto_part(next(), workloads); !decoded)
+            fault_ = "the snapshot breaks the contract: " + decoded.error();
+        message_.Clear();
+    }
+
+    const std::string_view checked_;
+    proto::ToEngine message_;
+    std::string snapshot_; ///< of workloads
+    std::string bytes_;
+    std::string fault_;
+};
+
 } // namespace
 
 Result<ToAgent> decode(std::string_view bytes) {
@@ -181,20 +237,28 @@ std::string refusal_message(std::string_view version, std::string_view error) {
     return wire::serialize_message(message);
 }
 
-std::expected<std::string, std::string> snapshot_message(const config::Snapshot& snapshot) {
-    proto::ToEngine message;
-    wire::to_proto(snapshot, *message.mutable_snapshot());
-    std::string bytes = wire::serialize_message(message);
-    if (bytes.size() > wire::ChannelLimits{}.frame_bytes_max)
-        return std::unexpected("the snapshot is larger than a message may be: " + std::to_string(bytes.size()) +
-                               " bytes");
-    // Protobuf writes what it then refuses to read (text that is not UTF-8): read it as the engine will.
-    message.Clear();
-    if (!wire::parse_message(as_bytes(bytes), message))
-        return std::unexpected("the snapshot cannot be read back: it holds text that is not UTF-8");
-    if (const auto decoded = wire::from_proto(message.snapshot()); !decoded)
-        return std::unexpected("the snapshot breaks the contract: " + decoded.error());
-    return bytes;
+/// Most of a large snapshot are its workloads: in parts, it is never there a second time as messages.
+std::expected<std::string, std::string> snapshot_body(const config::Snapshot& snapshot, std::string_view checked) {
+    SnapshotParts parts(checked);
+    for (std::span<const config::Workload> left = snapshot.workloads; !left.empty();) {
+        const auto some = left.first(std::min(left.size(), workloads_per_part));
+        if (!parts.add(some))
+            return std::unexpected(parts.fault());
+        left = left.subspan(some.size());
+    }
+    wire::to_proto_without_workloads(snapshot, parts.next());
+    parts.next().clear_generation();
+    if (!parts.add(snapshot.workloads.size()))
+        return std::unexpected(parts.fault());
+    return parts.take();
+}
+
+std::string snapshot_message(std::string body, uint64_t generation) {
+    proto::ToEngine part;
+    part.mutable_snapshot()->set_generation(generation);
+    body += wire::serialize_message(part);
+    body.shrink_to_fit();
+    return body;
 }
 
 std::string give_listeners_message(uint32_t pod_id, const std::vector<uint32_t>& kinds) {

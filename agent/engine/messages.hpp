@@ -89,9 +89,13 @@ using ToAgent = std::variant<EngineHello, SnapshotApplied, SocketsWanted, StatsR
 /// Not now: another engine serves.
 [[nodiscard]] std::string standby_message(std::string_view version);
 [[nodiscard]] std::string refusal_message(std::string_view version, std::string_view error);
-/// Checked as the engine will check it: what an engine would refuse, or never could read, is not worth sending. The
-/// error is one line.
-[[nodiscard]] std::expected<std::string, std::string> snapshot_message(const config::Snapshot& snapshot);
+/// A snapshot but for its generation, as most of a message: equal snapshots have equal ones. Checked as the engine will
+/// check it: what an engine would refuse, or never could read, is not worth sending. The error is one line. Parts that
+/// `checked`, an earlier body, has at the same place are not checked again.
+[[nodiscard]] std::expected<std::string, std::string> snapshot_body(const config::Snapshot& snapshot,
+                                                                    std::string_view checked);
+/// The body followed by the generation.
+[[nodiscard]] std::string snapshot_message(std::string body, uint64_t generation);
 [[nodiscard]] std::string give_listeners_message(uint32_t pod_id, const std::vector<uint32_t>& kinds);
 /// `error` empty: `given` descriptors come with it.
 [[nodiscard]] std::string give_sockets_message(const SocketsWanted& wanted, uint32_t given, std::string_view error);

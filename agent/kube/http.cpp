@@ -19,6 +19,7 @@ constexpr long connect_timeout_ms = 5'000;
 constexpr long silence_max_s = 2 * watch_min_s + 60;
 constexpr long keepalive_idle_s = 15;
 constexpr long keepalive_interval_s = 5;
+constexpr int performs_max = 16; ///< of one turn: others wait for what it brought
 constexpr size_t token_bytes_max = 64U << 10U;
 
 struct FreeHeaders {
@@ -51,6 +52,7 @@ void set_blob(CURL* easy, CURLoption option, const std::string& contents) {
 /// One request. Owned by the Http until it has ended.
 struct Transfer {
     CURL* easy = nullptr;
+    bool* moved = nullptr; ///< set when a callback comes
     Headers headers;
     Http::Receiver* receiver = nullptr;
     std::array<char, CURL_ERROR_SIZE> error{};
@@ -70,6 +72,7 @@ struct Transfer {
     }
     static size_t head_line(const char* data, size_t size, size_t count, void* self) {
         auto* transfer = static_cast<Transfer*>(self);
+        *transfer->moved = true;
         constexpr int final_status_least = 200;
         if (std::string_view(data, size * count) == "\r\n" && transfer->status() >= final_status_least)
             transfer->receiver->began(transfer->status());
@@ -77,6 +80,7 @@ struct Transfer {
     }
     static size_t write(const char* data, size_t size, size_t count, void* self) {
         auto* transfer = static_cast<Transfer*>(self);
+        *transfer->moved = true;
         if (transfer->receiver->take_piece(transfer->status(), {data, size * count}))
             return size * count;
         transfer->enough = true;
@@ -99,7 +103,7 @@ struct Http::State {
         static const CURLcode once = curl_global_init(CURL_GLOBAL_DEFAULT);
         static_cast<void>(once);
         multi = curl_multi_init();
-        curl_multi_setopt(multi, CURLMOPT_PIPELINING, static_cast<long>(CURLPIPE_MULTIPLEX));
+        curl_multi_setopt(multi, CURLMOPT_PIPELINING, static_cast<long>(CURLPIPE_NOTHING));
     }
     State(const State&) = delete;
     State& operator=(const State&) = delete;
@@ -113,10 +117,12 @@ struct Http::State {
     void authorize(Transfer& transfer) const;
     static void send(Transfer& transfer, const Request& request);
     void end(CURL* easy, CURLcode result);
+    bool perform();
 
     const ApiServer server;
     CURLM* multi = nullptr;
     std::list<std::unique_ptr<Transfer>> transfers;
+    bool moved = false; ///< a receiver got something
 };
 
 void Http::State::identify(CURL* easy) const {
@@ -175,6 +181,21 @@ void Http::State::end(CURL* easy, CURLcode result) {
     transfer->receiver->ended(outcome);
 }
 
+/// Without waiting. True: some receiver got something.
+bool Http::State::perform() {
+    moved = false;
+    int running = 0;
+    curl_multi_perform(multi, &running);
+    int left = 0;
+    while (const CURLMsg* message = curl_multi_info_read(multi, &left)) {
+        if (message->msg != CURLMSG_DONE)
+            continue;
+        moved = true;
+        end(message->easy_handle, message->data.result);
+    }
+    return moved;
+}
+
 Http::Http(ApiServer server) : state_(std::make_unique<State>(std::move(server))) {}
 Http::~Http() = default;
 
@@ -185,6 +206,7 @@ void Http::begin(const Request& request, Receiver& receiver) {
         return receiver.ended({.status = 0, .error = "out of memory", .retry_after_ms = {}});
     CURL* const easy = transfer->easy;
     transfer->receiver = &receiver;
+    transfer->moved = &state_->moved;
     append(transfer->headers, "Accept: application/json");
     state_->authorize(*transfer);
     state_->identify(easy);
@@ -217,18 +239,17 @@ void Http::begin(const Request& request, Receiver& receiver) {
 }
 
 void Http::turn(int timeout_ms) {
-    int running = 0;
-    curl_multi_perform(state_->multi, &running);
-    int left = 0;
-    bool ended = false;
-    while (const CURLMsg* message = curl_multi_info_read(state_->multi, &left)) {
-        if (message->msg != CURLMSG_DONE)
-            continue;
-        ended = true;
-        state_->end(message->easy_handle, message->data.result);
+    if (state_->perform())
+        return;
+    int readable = 0;
+    curl_multi_poll(state_->multi, nullptr, 0, timeout_ms, &readable);
+    if (readable == 0)
+        return;
+    // What libcurl 7.88 has read it may give out only when it is asked again: without, an event of a watch waits for
+    // the next of any connection.
+    state_->perform();
+    for (int i = 0; i < performs_max && state_->perform(); ++i) {
     }
-    if (!ended)
-        curl_multi_poll(state_->multi, nullptr, 0, timeout_ms, nullptr);
 }
 
 void Http::wake() {

@@ -47,6 +47,13 @@ std::string message_of(const std::string& body) {
     return status ? text_member(&*status, "message") : "";
 }
 
+/// There are more Pods than everything else together: no room between, and one copy of equal labels.
+std::shared_ptr<const Pod> lean(const Pod& pod, LabelPool& labels) {
+    auto out = std::make_shared<Pod>(pod); // copies of vectors and strings have no spare room
+    labels.share(out->meta.labels);
+    return out;
+}
+
 } // namespace
 
 Reflector::Reflector(const KindInfo& kind, uint64_t seed)
@@ -261,8 +268,11 @@ void Reflector::take_object(const std::string& type, const Value& object) {
 void Reflector::parse(const Value& object, std::vector<ParsedObject>& out) {
     ParsedFile parsed;
     parse_served(object, kind_, version(), parsed);
-    for (ParsedObject& one : parsed.objects)
+    for (ParsedObject& one : parsed.objects) {
+        if (auto* pod = std::get_if<std::shared_ptr<const Pod>>(&one.object); pod != nullptr && *pod)
+            *pod = lean(**pod, labels_);
         out.push_back(std::move(one));
+    }
     for (const Fault& fault : parsed.faults) {
         if (nameless_.size() < nameless_max)
             nameless_.push_back(fault.message);

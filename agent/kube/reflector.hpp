@@ -21,11 +21,12 @@ inline constexpr size_t error_bytes_max = 16U << 10U;       ///< kept of an answ
 inline constexpr uint64_t retry_min_ms = 100;               ///< after the first failure, then doubled
 inline constexpr uint64_t retry_unreachable_max_ms = 1'000; ///< no connection: nobody is burdened by a try
 inline constexpr uint64_t retry_max_ms = 30'000;            ///< an answer that is an error
-/// Of a Retry-After: a server that starts asks for 5 s and needs less. One that goes on failing is asked ever less often.
+/// Of a Retry-After: a server that starts asks for 5 s and needs less. One that goes on failing is asked ever less
+/// often.
 inline constexpr uint64_t retry_after_max_ms = 1'000;
-inline constexpr uint64_t absent_retry_max_ms = 10'000;     ///< the kind's CRD is not there
-inline constexpr uint64_t watch_pause_ms = 1'000;           ///< at least, from one watch to the next
-inline constexpr uint64_t watch_min_s = 300;                ///< asked for; up to twice as long, by chance
+inline constexpr uint64_t absent_retry_max_ms = 10'000; ///< the kind's CRD is not there
+inline constexpr uint64_t watch_pause_ms = 1'000;       ///< at least, from one watch to the next
+inline constexpr uint64_t watch_min_s = 300;            ///< asked for; up to twice as long, by chance
 
 /// How one request ended.
 struct Outcome {
@@ -109,6 +110,7 @@ private:
     std::string resource_version_;
     std::string continue_;             ///< token of the next page; empty: the first
     std::vector<ParsedObject> listed_; ///< of the pages so far
+    LabelPool labels_;                 ///< of Pods
     std::string buffer_;               ///< of the page, or of a line that is not whole
     std::string error_body_;
     std::string watch_error_; ///< the watch said it is over

@@ -102,8 +102,8 @@ struct KubeSource::State {
     UniqueFd epoll{epoll_create1(EPOLL_CLOEXEC)};
 
     // the loop's thread
-    ObjectStore store;
     bool gathering = false; ///< the timer runs
+    uint64_t told_ms = 0;   ///< when the loop was last told to load
     size_t left_out = 0;
 
     // both
@@ -184,10 +184,13 @@ bool KubeSource::ready() {
     const bool news = ::read(state_->news.get(), &count, sizeof count) == sizeof count;
     if (due) { // what has come with it is loaded too
         state_->gathering = false;
+        state_->told_ms = monotonic_ms();
         return true;
     }
     if (news && !std::exchange(state_->gathering, true)) {
-        const itimerspec at{.it_interval = {}, .it_value = {.tv_sec = 0, .tv_nsec = gather_ms * 1'000'000}};
+        const uint64_t wait_ms = monotonic_ms() - state_->told_ms < quiet_ms ? gather_ms : gather_first_ms;
+        const itimerspec at{.it_interval = {},
+                            .it_value = {.tv_sec = 0, .tv_nsec = static_cast<long>(wait_ms * 1'000'000)}};
         timerfd_settime(state_->timer.get(), 0, &at, nullptr);
     }
     return false;
@@ -215,7 +218,7 @@ std::vector<SourcePart> KubeSource::parts() {
     return out;
 }
 
-LoadResult KubeSource::load(const ObjectStore& /*previous*/) {
+LoadResult KubeSource::load(ObjectStore previous) {
     std::vector<Change> changes;
     std::vector<KindView> views;
     {
@@ -223,13 +226,13 @@ LoadResult KubeSource::load(const ObjectStore& /*previous*/) {
         changes.swap(state_->changes);
         views = state_->views;
     }
-    StoreUpdate update(state_->store, state_->url);
+    StoreUpdate update(previous, state_->url);
     for (Change& change : changes)
         std::visit([&](auto&& what) { update.apply(std::move(what)); }, std::move(change));
     state_->left_out += update.left_out();
 
     LoadResult result;
-    result.store = state_->store;
+    result.store = std::move(previous);
     result.changed = update.changed();
     const auto report = [&](std::string object, std::string message) {
         result.faults.push_back(

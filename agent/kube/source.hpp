@@ -12,6 +12,9 @@ namespace weft::agent::kube {
 
 /// Changes are gathered for so long before the loop is told: each load compiles everything.
 inline constexpr uint64_t gather_ms = 50;
+/// A change after a quiet time waits only for what comes with it.
+inline constexpr uint64_t gather_first_ms = 10;
+inline constexpr uint64_t quiet_ms = 500;
 
 /// The Kubernetes API as a source (`--source kube`): every kind of kinds_read(), listed and watched on a thread of its
 /// own, which decodes too; load() only folds in what has changed. While the server cannot be reached everything stays
@@ -25,7 +28,7 @@ public:
     [[nodiscard]] bool ready() override;
     /// Until each kind was listed once, or is not there: what is known may lack a policy.
     [[nodiscard]] bool unsettled() override;
-    [[nodiscard]] LoadResult load(const ObjectStore& previous) override;
+    [[nodiscard]] LoadResult load(ObjectStore previous) override;
     [[nodiscard]] std::vector<SourcePart> parts() override;
     [[nodiscard]] const std::string& name() const override;
 

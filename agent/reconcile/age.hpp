@@ -18,12 +18,16 @@ struct Age {
     auto operator<=>(const Age&) const = default;
 };
 
-template <class T>
-[[nodiscard]] Age age_of(const ObjectName& name, const Entry<T>& entry) {
+[[nodiscard]] inline Age age_of(const ObjectName& name, const ObjectMeta& meta) {
     Age out;
     out.id = name.ns + "/" + name.name;
-    out.created = entry.good->meta.created.value_or(out.created);
+    out.created = meta.created.value_or(out.created);
     return out;
+}
+
+template <class T>
+[[nodiscard]] Age age_of(const ObjectName& name, const Entry<T>& entry) {
+    return age_of(name, entry.good->meta);
 }
 
 } // namespace weft::agent

@@ -26,6 +26,14 @@ void core_statuses(Build& build) {
         build.add_status(T::kind, name, "", refusal(entry, accepted_type));
 }
 
+/// Of kinds with more objects than anybody wants listed: only those with something to say.
+template <class T>
+void refused_statuses(Build& build) {
+    for (const auto& [name, entry] : build.store.all<T>())
+        if (!entry.faults.empty())
+            build.add_status(T::kind, name, "", refusal(entry, accepted));
+}
+
 /// A Service may have been reported on twice, by its waypoint and by its own refusal: one status holds both.
 void sort_and_join(std::vector<ObjectStatus>& statuses) {
     const auto key = [](const ObjectStatus& each) { return std::tie(each.kind, each.ns, each.name, each.parent); };
@@ -103,8 +111,8 @@ void gateway_statuses(Build& build) {
 void build_statuses(Build& build) {
     build.store.each_table([&]<class T>(const ObjectStore::Table<T>&) { report_refusals<T>(build); });
     core_statuses<Namespace>(build);
-    core_statuses<Pod>(build);
-    core_statuses<EndpointSlice>(build);
+    refused_statuses<Pod>(build);
+    refused_statuses<EndpointSlice>(build);
     core_statuses<Service>(build);
     gateway_statuses(build);
     sort_and_join(build.out.statuses);

@@ -33,6 +33,15 @@ std::string workload_name(const ObjectMeta& meta) {
     return owner->name;
 }
 
+/// Pods of one controller with one copy of labels: the workload of one is the other's but for name and addresses.
+bool same_template(const PodIndex::Item& left, const PodIndex::Item& right) {
+    const Pod& one = *left.pod;
+    const Pod& other = *right.pod;
+    return one.meta.labels.shares(other.meta.labels) && left.name.ns == right.name.ns &&
+           one.service_account == other.service_account && one.meta.owners == other.meta.owners &&
+           std::ranges::any_of(one.meta.owners, &OwnerRef::controller);
+}
+
 config::Workload workload_of(const PodIndex& pods, const PodIndex::Item& item, const std::string& trust_domain) {
     const Pod& pod = *item.pod;
     config::Workload out;
@@ -58,8 +67,17 @@ void build_workloads(Build& build) {
     build.out.snapshot.cluster_id = build.options.cluster_id;
     auto& workloads = build.out.snapshot.workloads; // parallel to the pod index
     workloads.reserve(build.pods.items().size());
-    for (const auto& item : build.pods.items())
-        workloads.push_back(workload_of(build.pods, item, build.options.trust_domain));
+    const PodIndex::Item* before = nullptr;
+    for (const auto& item : build.pods.items()) {
+        if (before != nullptr && same_template(*before, item)) {
+            config::Workload& same = workloads.emplace_back(workloads.back());
+            same.pod = item.name.name;
+            same.addresses = build.pods.claimed(item);
+        } else {
+            workloads.push_back(workload_of(build.pods, item, build.options.trust_domain));
+        }
+        before = &item;
+    }
 }
 
 } // namespace weft::agent

@@ -25,8 +25,13 @@ void mark_local_pods(Build& build) {
 Compiled compile(const ObjectStore& store, const CompileOptions& options, const CapturedPods& captured,
                  const ServiceIds& service_ids) {
     std::vector<Diagnostic> diagnostics;
-    Build build{
-        .store = store, .options = options, .captured = captured, .pods = PodIndex(store, options.node, diagnostics)};
+    PodIndex pods(store, options.node, diagnostics);
+    return compile(store, std::move(pods), std::move(diagnostics), options, captured, service_ids);
+}
+
+Compiled compile(const ObjectStore& store, PodIndex pods, std::vector<Diagnostic> diagnostics,
+                 const CompileOptions& options, const CapturedPods& captured, const ServiceIds& service_ids) {
+    Build build{.store = store, .options = options, .captured = captured, .pods = std::move(pods)};
     build.out.diagnostics = std::move(diagnostics);
     build.out.service_ids = service_ids;
     mark_local_pods(build);

@@ -4,6 +4,7 @@
 #include <string>
 #include <vector>
 
+#include "agent/reconcile/pod_index.hpp"
 #include "agent/reconcile/state.hpp"
 #include "agent/source/object_store.hpp"
 #include "config/model/snapshot.hpp"
@@ -32,9 +33,16 @@ struct Compiled {
 [[nodiscard]] std::vector<PodToCapture> pods_to_capture(const ObjectStore& store, const NodeRules& node,
                                                         std::vector<Diagnostic>& diagnostics);
 
+/// The same from an index of the store's pods, without what the index has reported already.
+[[nodiscard]] std::vector<PodToCapture> pods_to_capture(const PodIndex& index, std::vector<Diagnostic>& diagnostics);
+
 /// Everything that shall be in force, from the objects in force. Pure: the same objects give the same result, whatever
 /// files they came from. Includes the diagnostics of pods_to_capture() and of refused objects.
 [[nodiscard]] Compiled compile(const ObjectStore& store, const CompileOptions& options, const CapturedPods& captured,
+                               const ServiceIds& service_ids);
+/// The same with an index of that store's pods, and what making it has reported.
+[[nodiscard]] Compiled compile(const ObjectStore& store, PodIndex pods, std::vector<Diagnostic> diagnostics,
+                               const CompileOptions& options, const CapturedPods& captured,
                                const ServiceIds& service_ids);
 
 } // namespace weft::agent

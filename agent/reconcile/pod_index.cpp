@@ -6,7 +6,7 @@
 #include <iterator>
 #include <numeric>
 #include <optional>
-#include <tuple>
+#include <utility>
 
 #include "agent/reconcile/compile.hpp"
 #include "agent/source/names.hpp"
@@ -26,8 +26,13 @@ constexpr size_t netns_bytes_max = 255;
 /// Istio's own default (CNI excludeNamespaces): what runs the cluster is not captured by it.
 constexpr std::array<std::string_view, 2> excluded_namespaces = {"kube-system", "istio-system"};
 
+void write_label_key(std::string& out, const std::string& ns, const std::string& key, const std::string& value) {
+    out.assign(ns).append(1, '\0').append(key).append(1, '\0').append(value);
+}
 std::string label_key(const std::string& ns, const std::string& key, const std::string& value) {
-    return ns + '\0' + key + '\0' + value;
+    std::string out;
+    write_label_key(out, ns, key, value);
+    return out;
 }
 
 void report(std::vector<Diagnostic>& out, const ObjectName& pod, std::string field, std::string message,
@@ -107,8 +112,20 @@ Place place_of(const PodIndex& index, const PodIndex::Item& item) {
     return out;
 }
 
-auto rank(const PodIndex::Item& item) {
-    return std::tie(item.pod->meta.deleting, item.age);
+using Rank = std::pair<bool, Age>;
+Rank rank(const PodIndex::Item& item) {
+    return {item.pod->meta.deleting, age_of(item.name, item.pod->meta)};
+}
+
+/// By rank, which is made once for each. `item(e)`: the Item of an element.
+template <class T, class Of>
+void sort_by_rank(std::vector<T>& list, Of&& item) {
+    std::vector<std::pair<Rank, T>> ranked;
+    ranked.reserve(list.size());
+    for (const T& each : list)
+        ranked.emplace_back(rank(item(each)), each);
+    std::ranges::sort(ranked, {}, [](const auto& each) -> const Rank& { return each.first; });
+    std::ranges::transform(ranked, list.begin(), [](const auto& each) { return each.second; });
 }
 
 } // namespace
@@ -141,13 +158,16 @@ const std::string* find_value(const Labels& labels, const std::string& key) {
 PodIndex::PodIndex(const ObjectStore& store, const NodeRules& node, std::vector<Diagnostic>& diagnostics)
     : node_(node) {
     add_items(store, diagnostics);
-    give_addresses(diagnostics);
+    index_labels(store);
+    if (!give_distinct_addresses())
+        give_addresses(diagnostics);
 }
 
 /// Where not all fit, those of this node come first: without an item they would not be captured, while of the others
 /// only the names are lost.
 void PodIndex::add_items(const ObjectStore& store, std::vector<Diagnostic>& diagnostics) {
     const auto is_in_force = [](const Entry<Pod>& entry) { return entry.good && !entry.good->finished; };
+    items_.reserve(std::min(store.all<Pod>().size(), config::limits::workloads_max));
     const auto local = static_cast<size_t>(std::ranges::count_if(store.all<Pod>(), [&](const auto& each) {
         return is_in_force(each.second) && is_local(*each.second.good, node_);
     }));
@@ -156,33 +176,78 @@ void PodIndex::add_items(const ObjectStore& store, std::vector<Diagnostic>& diag
     for (const auto& [name, entry] : store.all<Pod>()) {
         if (!is_in_force(entry))
             continue;
-        size_t& room = is_local(*entry.good, node_) ? room_local : room_other;
+        const bool of_here = is_local(*entry.good, node_);
+        size_t& room = of_here ? room_local : room_other;
         if (room == 0) {
             report(diagnostics, name, "",
                    "left out: more than " + std::to_string(config::limits::workloads_max) + " pods");
             continue;
         }
         --room;
-        const auto index = static_cast<uint32_t>(items_.size());
         items_.push_back({.pod = entry.good.get(),
                           .name = name,
-                          .age = age_of(name, entry),
-                          .enrolled = is_enrolled(store, *entry.good),
-                          .local = is_local(*entry.good, node_),
+                          .enrolled = of_here && is_enrolled(store, *entry.good),
+                          .local = of_here,
                           .clash = false,
                           .addresses = {}});
-        names_.emplace(name, index);
-        for (const auto& [key, value] : entry.good->meta.labels)
-            labelled_[label_key(name.ns, key, value)].push_back(index);
     }
+}
+
+void PodIndex::index_labels(const ObjectStore& store) {
+    for (const auto& [name, entry] : store.all<Service>()) {
+        if (!entry.good)
+            continue;
+        for (const auto& [key, value] : entry.good->selector)
+            labelled_.try_emplace(label_key(name.ns, key, value));
+    }
+    if (labelled_.empty())
+        return;
+    std::string wanted;
+    const Item* before = nullptr;
+    std::vector<std::vector<uint32_t>*>
+        lists; // where the item before belongs, and this one with it if it looks the same
+    for (uint32_t index = 0; index < items_.size(); ++index) {
+        const Item& item = items_[index];
+        const LabelSet& labels = item.pod->meta.labels;
+        if (before == nullptr || !labels.shares(before->pod->meta.labels) || before->name.ns != item.name.ns) {
+            lists.clear();
+            for (const auto& [key, value] : labels) {
+                write_label_key(wanted, item.name.ns, key, value);
+                if (const auto found = labelled_.find(wanted); found != labelled_.end())
+                    lists.push_back(&found->second);
+            }
+        }
+        for (std::vector<uint32_t>* list : lists)
+            list->push_back(index);
+        before = &item;
+    }
+}
+
+/// False: some address is claimed twice, and nothing is given.
+bool PodIndex::give_distinct_addresses() {
+    owners_.reserve(items_.size());
+    for (uint32_t index = 0; index < items_.size(); ++index) {
+        if (items_[index].pod->host_network)
+            continue;
+        for (const auto& address : items_[index].pod->addresses) {
+            if (!owners_.emplace(address, index).second) {
+                owners_.clear();
+                return false;
+            }
+        }
+    }
+    for (Item& item : items_) {
+        if (!item.pod->host_network)
+            item.addresses = item.pod->addresses;
+    }
+    return true;
 }
 
 /// A pod that is going has lost its address when another has it; of several others the oldest holds it.
 void PodIndex::give_addresses(std::vector<Diagnostic>& diagnostics) {
     std::vector<uint32_t> order(items_.size());
     std::iota(order.begin(), order.end(), 0U);
-    std::sort(order.begin(), order.end(),
-              [&](uint32_t left, uint32_t right) { return rank(items_[left]) < rank(items_[right]); });
+    sort_by_rank(order, [&](uint32_t index) -> const Item& { return items_[index]; });
     for (const uint32_t index : order) {
         Item& item = items_[index];
         if (item.pod->host_network) // the node's address belongs to no pod
@@ -222,8 +287,9 @@ uint32_t PodIndex::by_address(const IpAddress& address) const {
 }
 
 uint32_t PodIndex::by_name(const ObjectName& name) const {
-    const auto found = names_.find(name);
-    return found == names_.end() ? none : found->second;
+    const auto found =
+        std::ranges::lower_bound(items_, name, {}, [](const Item& item) -> const ObjectName& { return item.name; });
+    return found == items_.end() || found->name != name ? none : static_cast<uint32_t>(found - items_.begin());
 }
 
 std::vector<uint32_t> PodIndex::select(const std::string& ns, const Labels& selector) const {
@@ -254,8 +320,7 @@ std::vector<PodToCapture> pods_to_capture(const PodIndex& index, std::vector<Dia
     for (const auto& item : index.items())
         if (item.enrolled && !item.clash && item.local)
             order.push_back(&item);
-    std::sort(order.begin(), order.end(),
-              [](const auto* left, const auto* right) { return rank(*left) < rank(*right); });
+    sort_by_rank(order, [](const PodIndex::Item* item) -> const PodIndex::Item& { return *item; });
     std::map<std::string, ObjectName> owners;
     std::vector<PodToCapture> out;
     for (const auto* item : order) {

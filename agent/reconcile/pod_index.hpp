@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include <map>
 #include <string>
 #include <unordered_map>
 #include <unordered_set>
@@ -17,9 +16,8 @@ class PodIndex {
 public:
     struct Item {
         const Pod* pod = nullptr;
-        ObjectName name;
-        Age age;
-        bool enrolled = false;
+        const ObjectName& name; ///< the store's
+        bool enrolled = false;            ///< and local
         bool local = false;               ///< of this node
         bool clash = false;               ///< another pod has one of its addresses: not captured
         std::vector<IpAddress> addresses; ///< those that are its own; empty for host network pods
@@ -40,18 +38,17 @@ public:
 
 private:
     void add_items(const ObjectStore& store, std::vector<Diagnostic>& diagnostics);
+    void index_labels(const ObjectStore& store);
+    [[nodiscard]] bool give_distinct_addresses();
     void give_addresses(std::vector<Diagnostic>& diagnostics);
 
     NodeRules node_;
     std::vector<Item> items_;
-    std::map<ObjectName, uint32_t> names_;
     std::unordered_map<IpAddress, uint32_t> owners_;
     std::unordered_set<IpAddress> contested_;
-    std::map<std::string, std::vector<uint32_t>> labelled_; ///< "namespace\0key\0value"
+    /// "namespace\0key\0value", of those that a Service selects by.
+    std::unordered_map<std::string, std::vector<uint32_t>> labelled_;
 };
-
-/// As the one of compile.hpp, without what the index has reported already.
-[[nodiscard]] std::vector<PodToCapture> pods_to_capture(const PodIndex& index, std::vector<Diagnostic>& diagnostics);
 
 /// What the kubelet names the pod's cgroup and sandbox after: metadata.uid, for the mirror of a static pod the hash in
 /// its annotation. Empty: the object never was in an API server.

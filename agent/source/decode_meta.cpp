@@ -21,6 +21,14 @@ void check_labels(Fields& fields, std::string_view name, const Labels& labels, b
     }
 }
 
+/// Annotations of others are the larger part of many an object (what kubectl last applied), and change without meaning
+/// anything here.
+bool is_read(std::string_view annotation) {
+    const std::string_view domain = annotation.substr(0, annotation.find('/'));
+    return domain == "istio.io" || domain.ends_with(".istio.io") || domain == "weftmesh.io" ||
+           domain == "kubernetes.io";
+}
+
 bool holds(const LabelSelector::Requirement& requirement, const Labels& labels) {
     const auto found = labels.find(requirement.key);
     const bool present = found != labels.end();
@@ -84,10 +92,12 @@ void decode_meta(Fields& meta, ObjectMeta& out) {
     meta.ignore({"name", "namespace", "generateName", "generation", "managedFields", "resourceVersion", "selfLink",
                  "finalizers", "deletionGracePeriodSeconds", "clusterName"});
     out.uid = meta.text("uid", names::is_uid, "a uid").value_or("");
-    out.labels = meta.texts("labels");
-    check_labels(meta, "labels", out.labels, true);
+    Labels labels = meta.texts("labels");
+    check_labels(meta, "labels", labels, true);
+    out.labels = LabelSet(std::move(labels));
     out.annotations = meta.texts("annotations");
     check_labels(meta, "annotations", out.annotations, false);
+    std::erase_if(out.annotations, [](const auto& each) { return !is_read(each.first); });
     if (const auto created = meta.text("creationTimestamp")) {
         out.created = names::parse_time(*created);
         if (!out.created)

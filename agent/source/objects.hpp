@@ -8,6 +8,7 @@
 #include <variant>
 #include <vector>
 
+#include "agent/source/label_set.hpp"
 #include "config/base/net.hpp"
 #include "config/model/policy.hpp"
 #include "config/model/route.hpp"
@@ -15,8 +16,6 @@
 /// The Kubernetes objects that Weft reads, reduced to the fields that it uses. Made by the decoders only, which refuse
 /// an object whole when any part of it is wrong: a value here is valid. All plain data, immutable once stored.
 namespace weft::agent {
-
-using Labels = std::map<std::string, std::string>;
 
 struct OwnerRef {
     std::string kind;
@@ -29,8 +28,8 @@ struct ObjectMeta {
     std::string ns; ///< empty for cluster-scoped kinds
     std::string name;
     std::string uid; ///< empty: never was in an API server
-    Labels labels;
-    Labels annotations;
+    LabelSet labels;
+    Labels annotations;             ///< those that Weft may read
     std::optional<int64_t> created; ///< Unix seconds
     bool deleting = false;
     std::vector<OwnerRef> owners;

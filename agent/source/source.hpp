@@ -36,9 +36,9 @@ public:
     [[nodiscard]] virtual bool ready() = 0;
     /// What load() would give now may be half of what is meant; ready() comes when it is whole.
     [[nodiscard]] virtual bool unsettled() = 0;
-    /// Everything there is, folded into what was in force. Never fails: what cannot be read keeps its objects from
-    /// `previous` and is reported.
-    [[nodiscard]] virtual LoadResult load(const ObjectStore& previous) = 0;
+    /// Everything there is, folded into what was in force, which is what the last load() gave. Never fails: what cannot
+    /// be read keeps its objects from `previous` and is reported.
+    [[nodiscard]] virtual LoadResult load(ObjectStore previous) = 0;
     /// Empty: it has no parts that could be known apart.
     [[nodiscard]] virtual std::vector<SourcePart> parts() { return {}; }
     /// As people know it: the directory's path, the API server's URL.

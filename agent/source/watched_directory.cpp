@@ -10,7 +10,7 @@ Result<std::unique_ptr<Source>> WatchedDirectory::open(const std::string& path) 
     return std::unique_ptr<Source>(new WatchedDirectory(path, *std::move(watch)));
 }
 
-LoadResult WatchedDirectory::load(const ObjectStore& previous) {
+LoadResult WatchedDirectory::load(ObjectStore previous) {
     LoadResult loaded = files_.load(previous);
     if (!watch_.complete())
         loaded.faults.push_back({.origin = files_.path(),

@@ -18,7 +18,7 @@ public:
     [[nodiscard]] int fd() const override { return watch_.fd(); }
     [[nodiscard]] bool ready() override { return watch_.ready(); }
     [[nodiscard]] bool unsettled() override { return watch_.writing(); }
-    [[nodiscard]] LoadResult load(const ObjectStore& previous) override;
+    [[nodiscard]] LoadResult load(ObjectStore previous) override;
     [[nodiscard]] const std::string& name() const override { return files_.path(); }
 
 private:

@@ -177,7 +177,8 @@ size_t std::hash<weft::IpAddress>::operator()(const weft::IpAddress& address) co
     std::memcpy(&low, address.bytes.data() + 8, 8);
     uint64_t mixed = (high ^ 0x9e3779b97f4a7c15ULL) * 0xff51afd7ed558ccdULL ^ low;
     mixed ^= mixed >> 32;
-    return mixed * 0xc4ceb9fe1a85ec53ULL;
+    mixed *= 0xc4ceb9fe1a85ec53ULL;
+    return mixed ^ (mixed >> 32); // what tells addresses of one network apart is in the high half so far
 }
 
 size_t std::hash<weft::SocketAddress>::operator()(const weft::SocketAddress& address) const noexcept {

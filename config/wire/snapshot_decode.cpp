@@ -14,7 +14,8 @@ namespace limits = config::limits;
 /// Decodes one snapshot. Sizes of the other lists are taken from the message, so that indices can point forward.
 class SnapshotDecoder {
 public:
-    explicit SnapshotDecoder(const proto::Snapshot& message) : in_(message) {}
+    /// `workloads`: how many there are that indices may name.
+    SnapshotDecoder(const proto::Snapshot& message, size_t workloads) : in_(message), workloads_(workloads) {}
 
     bool run();
     config::Snapshot out;
@@ -36,6 +37,7 @@ private:
     bool known_pods();
 
     const proto::Snapshot& in_;
+    const size_t workloads_;
 };
 
 size_t size_of(const auto& repeated) {
@@ -85,7 +87,7 @@ bool SnapshotDecoder::endpoint(const At& at, const proto::Endpoint& in, config::
     to.local_pod = in.local_pod(); // known_pods() checks it
     return check.address(At{&address, "ip"}, in.address().ip(), to.address.address) &&
            check.port(At{&address, "port"}, in.address().port(), to.address.port) &&
-           check.optional_index(At{&at, "workload"}, in.workload(), size_of(in_.workloads()), to.workload);
+           check.optional_index(At{&at, "workload"}, in.workload(), workloads_, to.workload);
 }
 
 bool SnapshotDecoder::cluster(const At& at, const proto::Cluster& in, config::Cluster& to) {
@@ -183,7 +185,7 @@ bool SnapshotDecoder::pod(const At& at, const proto::LocalPod& in, config::Local
     if (in.id() == 0)
         return check.fail(At{&at, "id"}, "is 0");
     to.id = in.id();
-    if (!check.optional_index(At{&at, "workload"}, in.workload(), size_of(in_.workloads()), to.workload) ||
+    if (!check.optional_index(At{&at, "workload"}, in.workload(), workloads_, to.workload) ||
         !check.each(At{&at, "inbound"}, in.inbound(), limits::inbound_ports_max, to.inbound,
                     [&](const At& item, const auto& from, auto& decoded) { return inbound(item, from, decoded); }))
         return false;
@@ -251,7 +253,11 @@ bool SnapshotDecoder::known_pods() {
 } // namespace
 
 std::expected<config::Snapshot, std::string> from_proto(const proto::Snapshot& message) {
-    SnapshotDecoder decoder(message);
+    return from_proto_part(message, size_of(message.workloads()));
+}
+
+std::expected<config::Snapshot, std::string> from_proto_part(const proto::Snapshot& message, size_t workloads) {
+    SnapshotDecoder decoder(message, workloads);
     if (!decoder.run())
         return std::unexpected(decoder.check.fault());
     return std::move(decoder.out);

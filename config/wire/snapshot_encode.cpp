@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "config/wire/snapshot_codec.hpp"
 
+#include <string_view>
 #include <utility>
 
 namespace weft::wire {
@@ -13,6 +14,22 @@ uint32_t plus_one(uint32_t index) {
 
 std::string bytes_of(const IpAddress& address) {
     return {reinterpret_cast<const char*>(address.bytes.data()), address.bytes.size()};
+}
+
+/// A field of length-delimited wire type; its number is below 16.
+void append_bytes(int field, std::string_view bytes, std::string& out) {
+    constexpr unsigned length_delimited = 2;
+    out += static_cast<char>(static_cast<unsigned>(field) << 3U | length_delimited);
+    size_t length = bytes.size();
+    for (; length >= 0x80; length >>= 7U)
+        out += static_cast<char>(length | 0x80U);
+    out += static_cast<char>(length);
+    out += bytes;
+}
+/// As proto3 does: an empty one is not written.
+void append_text(int field, std::string_view text, std::string& out) {
+    if (!text.empty())
+        append_bytes(field, text, out);
 }
 
 void encode(const config::Workload& from, proto::Workload& to) {
@@ -204,12 +221,40 @@ void encode(const config::LocalPod& from, proto::LocalPod& to) {
 } // namespace
 
 void to_proto(const config::Snapshot& snapshot, proto::Snapshot& out) {
+    to_proto_without_workloads(snapshot, out);
+    for (const auto& workload : snapshot.workloads)
+        encode(workload, *out.add_workloads());
+}
+
+void append_workloads(std::span<const config::Workload> workloads, std::string& out) {
+    using F = proto::Workload;
+    std::string one;
+    for (const auto& from : workloads) {
+        one.clear();
+        append_text(F::kNsFieldNumber, from.ns, one);
+        append_text(F::kPodFieldNumber, from.pod, one);
+        append_text(F::kServiceAccountFieldNumber, from.service_account, one);
+        append_text(F::kNameFieldNumber, from.name, one);
+        append_text(F::kCanonicalServiceFieldNumber, from.canonical_service, one);
+        append_text(F::kCanonicalRevisionFieldNumber, from.canonical_revision, one);
+        append_text(F::kAppFieldNumber, from.app, one);
+        append_text(F::kVersionFieldNumber, from.version, one);
+        append_text(F::kPrincipalFieldNumber, from.principal, one);
+        for (const auto& address : from.addresses)
+            append_bytes(F::kAddressesFieldNumber, bytes_of(address), one);
+        append_bytes(proto::Snapshot::kWorkloadsFieldNumber, one, out);
+    }
+}
+
+void append_snapshot(std::string_view snapshot, std::string& out) {
+    append_bytes(proto::ToEngine::kSnapshotFieldNumber, snapshot, out);
+}
+
+void to_proto_without_workloads(const config::Snapshot& snapshot, proto::Snapshot& out) {
     out.Clear();
     out.set_generation(snapshot.generation);
     out.set_trust_domain(snapshot.trust_domain);
     out.set_cluster_id(snapshot.cluster_id);
-    for (const auto& workload : snapshot.workloads)
-        encode(workload, *out.add_workloads());
     for (const auto& cluster : snapshot.clusters)
         encode(cluster, *out.add_clusters());
     for (const auto& frontend : snapshot.frontends)

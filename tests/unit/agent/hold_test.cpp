@@ -87,6 +87,15 @@ TEST(Hold, OnlyWhatMayHaveBeenInForceAndIsMissingHolds) {
     }
 }
 
+TEST(Hold, TheFingerprintTellsOtherIdsApart) {
+    const std::string both = std::string(good) + "---\n" + refused;
+    const std::string another = std::string(good) + "---\napiVersion: v1\nkind: Namespace\nmetadata: {name: c}\n";
+    const uint64_t one = fingerprint_in_force(first_load(good).store);
+    EXPECT_EQ(one, fingerprint_in_force(first_load(both.c_str()).store)) << "what was refused is not in force";
+    EXPECT_NE(one, fingerprint_in_force(first_load(another.c_str()).store));
+    EXPECT_NE(one, fingerprint_in_force({}));
+}
+
 TEST(Hold, TheRecordIsWholeOrNotThere) {
     const std::string path = std::filesystem::temp_directory_path() / ("weft-record-" + std::to_string(getpid()));
     EXPECT_EQ(read_record(path), std::nullopt);

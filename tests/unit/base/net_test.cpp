@@ -142,7 +142,11 @@ TEST(Hash, spreads) {
         addresses.insert(std::hash<IpAddress>{}(address));
         sockets.insert(std::hash<SocketAddress>{}({address, static_cast<uint16_t>(i % 3)}));
     }
+    std::unordered_set<size_t> slots; // of a table that takes the low bits
+    for (const size_t hash : addresses)
+        slots.insert(hash & 0xffff);
     EXPECT_EQ(addresses.size(), 10'000U);
+    EXPECT_GT(slots.size(), 9'000U);
     EXPECT_GT(sockets.size(), 9'990U);
 }
 

@@ -147,9 +147,8 @@ protected:
         return control_->engine().connected == connected;
     }
     void publish(uint64_t generation) {
-        config::Snapshot snapshot;
-        snapshot.generation = generation;
-        control_->publish(generation, std::make_shared<const std::string>(snapshot_message(snapshot).value()));
+        control_->publish(generation, std::make_shared<const std::string>(
+                                          snapshot_message(snapshot_body(config::Snapshot(), "").value(), generation)));
     }
     uint64_t bad_messages() const { return counters_.total(metrics::Event::bad_message); }
 

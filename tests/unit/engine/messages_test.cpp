@@ -4,12 +4,13 @@
 #include <gtest/gtest.h>
 
 #include "config/proto/control.pb.h"
+#include "config/wire/snapshot_codec.hpp"
 
 namespace weft::agent::engine {
 namespace {
 
 std::string fault_of(const config::Snapshot& snapshot) {
-    const auto message = snapshot_message(snapshot);
+    const auto message = snapshot_body(snapshot, "");
     return message ? "" : message.error();
 }
 
@@ -21,6 +22,39 @@ TEST(Messages, ASnapshotThatAnEngineCouldNotTakeIsNotSent) {
     snapshot.cluster_id = "cafe";
     snapshot.frontends.emplace_back(); // without an id
     EXPECT_NE(fault_of(snapshot).find("frontends[0].id"), std::string::npos);
+}
+
+TEST(Messages, ASnapshotInPartsIsReadAsOne) {
+    config::Snapshot snapshot;
+    for (uint32_t i = 0; i < 1000; ++i)
+        snapshot.workloads.emplace_back().pod = "pod-" + std::to_string(i);
+    snapshot.workloads[3] = {.ns = "n",
+                             .pod = std::string(200, 'p'),
+                             .service_account = "s",
+                             .name = std::string(8000, 'w'),
+                             .canonical_service = "c",
+                             .canonical_revision = "r",
+                             .app = "a",
+                             .version = "v",
+                             .principal = "spiffe://x",
+                             .addresses = {*IpAddress::parse("10.0.0.1"), *IpAddress::parse("fd00::1")}};
+    config::Cluster& cluster = snapshot.clusters.emplace_back();
+    cluster.port = 80;
+    cluster.endpoints.push_back({.address = *SocketAddress::parse("10.0.0.1:80"), .workload = 999});
+    const auto body = snapshot_body(snapshot, "");
+    ASSERT_TRUE(body) << body.error();
+    proto::ToEngine message;
+    ASSERT_TRUE(message.ParseFromString(snapshot_message(*body, 7)));
+    snapshot.generation = 7;
+    EXPECT_EQ(wire::from_proto(message.snapshot()), snapshot);
+
+    snapshot.generation = 8;
+    EXPECT_EQ(snapshot_body(snapshot, *body), body) << "a generation is not part of it";
+    snapshot.workloads[500].pod = "caf\xe9";
+    EXPECT_FALSE(snapshot_body(snapshot, *body)) << "a part that is not the one that was checked";
+    snapshot.workloads[500].pod = "pod-500";
+    snapshot.clusters[0].endpoints[0].workload = 1000;
+    EXPECT_FALSE(snapshot_body(snapshot, *body));
 }
 
 TEST(Messages, AnAnswerToWeftctlIsReadableWhateverFilesAreCalled) {

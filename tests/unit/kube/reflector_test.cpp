@@ -289,6 +289,23 @@ TEST(Reflector, an_endless_line_is_refused) {
     EXPECT_NE(s.reflector.fault().find("more than"), std::string::npos);
 }
 
+TEST(Reflector, pods_with_equal_labels_share_them) {
+    Subject s("Pod");
+    const auto pod = [](const std::string& name, const std::string& app) {
+        return R"({"metadata":{"name":")" + name + R"(","namespace":"default","labels":{"app":")" + app +
+               R"("},"annotations":{"kubectl.kubernetes.io/last-applied-configuration":"{}",)" +
+               R"("istio.io/x":"1"}},"spec":{}})";
+    };
+    s.ask();
+    s.answer(list("1", pod("a", "web") + "," + pod("b", "web") + "," + pod("c", "db")));
+    const auto changes = s.reflector.take_changes();
+    const auto& listed = std::get<KindListed>(changes.at(0)).objects;
+    const auto meta = [&](size_t i) { return std::get<std::shared_ptr<const Pod>>(listed.at(i).object)->meta; };
+    EXPECT_TRUE(meta(0).labels.shares(meta(1).labels));
+    EXPECT_EQ(meta(2).labels.at("app"), "db");
+    EXPECT_EQ(meta(0).annotations, (Labels{{"istio.io/x", "1"}})) << "those of others are not kept";
+}
+
 TEST(Reflector, an_object_without_a_name_is_said_and_the_others_are_taken) {
     Subject s;
     s.ask();
