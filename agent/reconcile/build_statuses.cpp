@@ -31,7 +31,7 @@ template <class T>
 void refused_statuses(Build& build) {
     for (const auto& [name, entry] : build.store.all<T>())
         if (!entry.faults.empty())
-            build.add_status(T::kind, name, "", refusal(entry, accepted));
+            build.add_status(T::kind, name, "", refusal(entry, accepted_type));
 }
 
 /// A Service may have been reported on twice, by its waypoint and by its own refusal: one status holds both.
