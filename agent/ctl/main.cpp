@@ -10,6 +10,7 @@
 #include "agent/check/node.hpp"
 #include "agent/ctl/client.hpp"
 #include "agent/ctl/table.hpp"
+#include "agent/ctl/uninstall.hpp"
 #include "config/settings/flags.hpp"
 
 namespace {
@@ -30,6 +31,7 @@ struct Options {
     std::string kubeconfig;
     std::string agent_namespace;
     std::string service_account;
+    std::string daemonset; ///< of uninstall
     bool no_api = false;
     bool json = false;
 };
@@ -122,6 +124,12 @@ int check(const Options& options) {
     return has_failed(findings) ? 1 : 0;
 }
 
+int uninstall(const Options& options) {
+    const auto gone =
+        ctl::uninstall(options.daemonset, options.kubeconfig, static_cast<uint32_t>(options.timeout_s * 1000));
+    return gone ? 0 : complain(gone.error());
+}
+
 } // namespace
 
 int main(int argc, char** argv) {
@@ -147,11 +155,17 @@ int main(int argc, char** argv) {
                    "the agent's (default: the service account's, the pod's, weft-system)");
     preflight.toggle("--no-api", options.no_api, "leave the cluster out");
     preflight.toggle("--json", options.json, "one JSON object");
+    weft::config::Flags& removal =
+        flags.command("uninstall", "deletes the agents' DaemonSet and waits until they have cleaned up their nodes");
+    removal.text("--daemonset", options.daemonset, "NAMESPACE/NAME", "the agents'");
+    removal.text("--kubeconfig", options.kubeconfig, "PATH", "as of check");
     if (const std::optional<weft::config::Flags::Ended> ended = flags.read(argc, argv)) {
         const int code = ended->say();
         return code != 0 && preflight.given() ? exit_usage : code;
     }
     if (preflight.given())
         return check(options);
+    if (removal.given())
+        return uninstall(options);
     return status.given() ? show_status(options) : synchronise(options);
 }

@@ -109,7 +109,13 @@ Requests::Answer Requests::post(const std::string& path, const std::string& json
     return send(path, "application/json", &json);
 }
 
-Requests::Answer Requests::send(const std::string& path, const std::string& accept, const std::string* json) {
+Requests::Answer Requests::remove(const std::string& path) {
+    return send(path, "application/json", nullptr, "DELETE");
+}
+
+/// `method`: nullptr for GET, and POST with a body.
+Requests::Answer Requests::send(const std::string& path, const std::string& accept, const std::string* json,
+                                const char* method) {
     CURL* const easy = state_->easy;
     Answer answer;
     if (easy == nullptr) {
@@ -126,6 +132,8 @@ Requests::Answer Requests::send(const std::string& path, const std::string& acce
         curl_easy_setopt(easy, CURLOPT_POSTFIELDSIZE_LARGE, static_cast<curl_off_t>(json->size()));
         curl_easy_setopt(easy, CURLOPT_POSTFIELDS, json->c_str());
     }
+    if (method != nullptr)
+        curl_easy_setopt(easy, CURLOPT_CUSTOMREQUEST, method);
     std::array<char, CURL_ERROR_SIZE> reason{};
     curl_easy_setopt(easy, CURLOPT_HTTPHEADER, headers.get());
     curl_easy_setopt(easy, CURLOPT_URL, (state_->server.url + path).c_str());

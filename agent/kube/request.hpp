@@ -31,10 +31,12 @@ public:
     /// `accept`: media types, in the order of preference.
     [[nodiscard]] Answer get(const std::string& path, const std::string& accept = "application/json");
     [[nodiscard]] Answer post(const std::string& path, const std::string& json);
+    [[nodiscard]] Answer remove(const std::string& path);
 
 private:
     struct State;
-    [[nodiscard]] Answer send(const std::string& path, const std::string& accept, const std::string* json);
+    [[nodiscard]] Answer send(const std::string& path, const std::string& accept, const std::string* json,
+                              const char* method = nullptr);
 
     std::unique_ptr<State> state_;
 };

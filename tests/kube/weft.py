@@ -61,7 +61,7 @@ def wait_rolled_out(seconds=ROLLOUT_SECONDS):
 
 
 def uninstall():
-    helm("uninstall", RELEASE, "--namespace", NAMESPACE, "--ignore-not-found")
+    helm("uninstall", RELEASE, "--namespace", NAMESPACE, "--ignore-not-found", seconds=300)
 
 
 def agent_pod(node):

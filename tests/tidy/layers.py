@@ -31,7 +31,7 @@ OURS = {
     "agent/metrics/": ["config/base/", "bpf/abi.h"],
     "agent/check/": ["config/base/", "agent/source/", "agent/kube/", "agent/bpf/", "agent/pods/"],
     "agent/status/": ["config/base/", "agent/source/", "agent/reconcile/state.hpp", "agent/kube/", "agent/metrics/"],
-    "agent/ctl/": ["config/", "agent/check/"],
+    "agent/ctl/": ["config/", "agent/check/", "agent/kube/"],
     "agent/": ["config/", "bpf/abi.h", "agent/"],
 }
 
