@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-# make build | image | tools | demo | test | fuzz | bench | profile | soak | kube-up | kube-test | kube-down | format | lint | clean.
+# make build | image | tools | demo | test | fuzz | bench | profile | soak | kube-up | kube-install | kube-test | kube-scale | kube-down | format | lint | clean.
 # What each does: docs/development.md.
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
@@ -20,7 +20,7 @@ GO_TOOLS := ./h1record ./h2client ./h2echo ./interop github.com/summerwind/h2spe
 
 
 .PHONY: setup build image tools dev demo demo-clean test test-cxx test-node test-tsan test-fuzz fuzz fuzz-nightly bench profile soak format \
-	kube-up kube-test kube-scale kube-down kube-clean test-kube lint clean
+	kube-up kube-install kube-test kube-scale kube-down kube-clean test-kube lint clean
 
 build/.setup: setup.sh
 	./setup.sh
@@ -128,6 +128,10 @@ test-kube: build/.setup-kube image
 	@up=$$($(CLUSTER) is-up && echo yes || echo no); status=0; \
 	$(CLUSTER) up && $(PYTEST) tests/kube || status=$$?; \
 	[ $$up = yes ] || $(CLUSTER) down || status=1; exit $$status
+
+# Weft on the cluster that is up: the image into its nodes, then helm. HELM="--set agent.logLevel=debug": more for helm.
+kube-install: kube-up image
+	@$(PYTHON) tests/kube/install.py $(HELM)
 
 # An API server of its own, with a large cluster in it: docs/performance.md. Minutes.
 kube-scale: build build/.setup-kube

@@ -33,12 +33,13 @@ uint32_t any_pod_id() {
 
 } // namespace
 
-Loop::Loop(Settings settings, std::unique_ptr<Source> source, bpf::Datapath& datapath, Inbox& inbox,
+Loop::Loop(Settings settings, std::unique_ptr<Source> source, ObjectStore store, bpf::Datapath& datapath, Inbox& inbox,
            engine::Control& control, metrics::Counters& counters)
     : settings_(std::move(settings)), source_(std::move(source)), inbox_(inbox), control_(control), counters_(counters),
       kernel_(datapath, counters), kubelet_(settings_.kubelet_port, datapath),
-      pods_(Discovery({.root = settings_.kubepods_root})), former_objects_(read_record(settings_.objects_file)),
-      service_ids_(datapath.service_ids()), last_turn_ms_(monotonic_ms()) {
+      pods_(Discovery({.root = settings_.kubepods_root})), store_(std::move(store)),
+      former_objects_(read_record(settings_.objects_file)), service_ids_(datapath.service_ids()),
+      last_turn_ms_(monotonic_ms()) {
     std::vector<Pods::Former> former;
     for (const auto& [cookie, pod] : kernel_.now().pods)
         former.push_back({.pod = {.id = pod.id, .netns_cookie = cookie},
@@ -136,6 +137,14 @@ void Loop::on(const engine::EngineGone&) {
 void Loop::on(const engine::CtlAsked& event) {
     if (event.request.verb == engine::CtlRequest::Verb::status) {
         control_.reply(event.token, {.ok = true, .error = "", .json = status()});
+        return;
+    }
+    if (event.request.verb == engine::CtlRequest::Verb::ready) {
+        const bool meant = event.request.group.empty() || event.request.group == settings_.group;
+        const Readiness said = settings_.ready ? settings_.ready() : ready();
+        control_.reply(
+            event.token,
+            {.ok = meant && said.good, .error = meant ? said.text : "another agent serves on this node", .json = ""});
         return;
     }
     if (event.request.verb == engine::CtlRequest::Verb::step_aside) {

@@ -54,6 +54,10 @@ inline constexpr uint32_t sync_wait_max_ms = 600'000;
 ///       └──adopted, and the source lacks something (hold.hpp)──▶ held: nothing is touched ──read whole──▶ begun
 class Loop {
 public:
+    struct Readiness {
+        bool good = false;
+        std::string text;
+    };
     struct Settings {
         CompileOptions compile;
         std::string version;
@@ -66,23 +70,21 @@ public:
         bool runs_engine = false;
         std::optional<engine::ProcessId> former_engine;
         std::string group{};                ///< ready only with an engine of this group; empty: with any
+        std::function<Readiness()> ready{}; ///< the whole agent's; called on the loop's thread; empty: the loop's own
         std::function<void()> step_aside{}; ///< another agent asked for this one's place; called on the loop's thread
         std::function<void(uint64_t, const cni::Answer&)> cni_reply{}; ///< from any thread; must not wait
         std::function<Json()> cni_status{};                            ///< of the installer; empty: it is off
         status::Writer* writer = nullptr;                              ///< to the API; nullptr: nothing is written
     };
 
-    Loop(Settings settings, std::unique_ptr<Source> source, bpf::Datapath& datapath, Inbox& inbox,
+    /// `store`: what was read of the source already; empty: nothing.
+    Loop(Settings settings, std::unique_ptr<Source> source, ObjectStore store, bpf::Datapath& datapath, Inbox& inbox,
          engine::Control& control, metrics::Counters& counters);
 
     /// Until StopWanted is taken from the inbox.
     void run();
 
     // From any thread.
-    struct Readiness {
-        bool good = false;
-        std::string text;
-    };
     [[nodiscard]] Readiness ready() const;
     [[nodiscard]] Readiness healthy() const;
     [[nodiscard]] metrics::AgentReport report() const;

@@ -29,6 +29,8 @@ void bind_cni(config::Flags& flags, Options& options) {
     flags.choice<bool>("--cni-failure-policy", options.cni_fail_open, policies,
                        "what becomes of a pod that is not captured in time");
     flags.number("--cni-timeout", options.cni_timeout_s, 1, cni_timeout_max_s, "seconds that a starting pod is held");
+    flags.toggle("--cni-remove", options.cni_remove,
+                 "take weft-cni out of the node's folders, where a former agent has put it; pods are not held");
     flags.texts("--cni-exclude-namespace", options.cni_exclude_namespaces, "NAME",
                 "pods start without being held, beside those of kube-system and istio-system; repeatable");
 }
@@ -100,6 +102,8 @@ std::optional<int> parse_options(int argc, const char* const* argv, Options& opt
         return done;
     if (options.socket.empty() || options.socket.front() != '/')
         return refuse("--socket: not an absolute path: " + options.socket);
+    if (options.cni_remove && options.cni_conf_dir.empty())
+        return refuse("--cni-remove: needs --cni-conf-dir and --cni-bin-dir");
     if (options.cni_conf_dir.empty() != options.cni_bin_dir.empty())
         return refuse("--cni-conf-dir and --cni-bin-dir: one without the other");
     if (!options.cni_conf_dir.empty() && options.cni_socket.empty())

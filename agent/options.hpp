@@ -43,6 +43,7 @@ struct Options {
     std::string cni_bin_dir;
     std::string cni_plugin; ///< empty: beside this program
     bool cni_fail_open = false;
+    bool cni_remove = false; ///< take out what a former agent installed
     uint64_t cni_timeout_s = 10;
     std::vector<std::string> cni_exclude_namespaces;
     bool keep = false;
@@ -51,6 +52,7 @@ struct Options {
     std::string directory; ///< of the source, without "dir:"; empty: the Kubernetes API
     [[nodiscard]] bool writes_status() const { return directory.empty() && status != "off"; }
     [[nodiscard]] std::string lock_file() const { return socket + ".lock"; }
+    [[nodiscard]] std::string standby_file() const { return socket + ".standby"; }
     [[nodiscard]] std::string engine_state_file() const { return socket + ".engine"; }
     [[nodiscard]] std::string objects_file() const { return socket + ".objects"; }
 };

@@ -20,6 +20,7 @@
 #include "agent/cni/installer.hpp"
 #include "agent/cni/server.hpp"
 #include "agent/engine/control.hpp"
+#include "agent/hold.hpp"
 #include "agent/inbox.hpp"
 #include "agent/kube/daemonset.hpp"
 #include "agent/kube/source.hpp"
@@ -31,12 +32,15 @@
 #include "agent/source/watched_directory.hpp"
 #include "agent/status/writer.hpp"
 #include "agent/takeover.hpp"
+#include "config/base/clock.hpp"
 #include "config/base/log.hpp"
 
 namespace weft::agent {
 namespace {
 
 constexpr uint32_t scrape_wait_ms = 1000;
+constexpr uint64_t existence_wait_ms = 2000;
+constexpr uint64_t linger_max_ms = 3000; ///< an engine that stands by asks at least every second
 constexpr const char* service_account_folder = "/var/run/secrets/kubernetes.io/serviceaccount";
 constexpr const char* default_namespace = "weft-system";
 /// After nothing is redirected any more, before the engine stops accepting: what already is in its backlog is accepted.
@@ -78,6 +82,7 @@ public:
     struct Parts {
         std::unique_ptr<Source> source;
         std::optional<status::Writer::Settings> writer; ///< nullopt: nothing is written to the API
+        ObjectStore store{};                            ///< what was read of the source already
     };
     Agent(const Options& options, bpf::Datapath datapath, Parts parts, std::string cgroup, bool adopted,
           bool engine_comes)
@@ -91,8 +96,8 @@ public:
         control_ = *std::move(control);
         if (parts_.writer)
             writer_ = std::make_unique<status::Writer>(*std::move(parts_.writer), counters_);
-        loop_ =
-            std::make_unique<Loop>(loop_settings(), std::move(parts_.source), datapath_, inbox_, *control_, counters_);
+        loop_ = std::make_unique<Loop>(loop_settings(), std::move(parts_.source), std::move(parts_.store), datapath_,
+                                       inbox_, *control_, counters_);
         if (const auto served = start_cni(); !served)
             return std::unexpected(served.error());
         auto server = metrics::HttpServer::start(options_.metrics_address, handlers());
@@ -101,6 +106,17 @@ public:
         server_ = *std::move(server);
         thread_ = std::jthread([this] { loop_->run(); });
         return {};
+    }
+
+    /// Its pod goes while another agent stands by (an upgrade is taken back): that one's engine takes over from ours,
+    /// which drains, before the last descriptors of the listeners are closed.
+    void linger() const {
+        if (options_.group.empty() || !others_stand_by(options_.standby_file(), options_.group))
+            return;
+        const uint64_t deadline = monotonic_ms() + linger_max_ms;
+        for (engine::EngineView view = control_->engine();
+             (!view.connected || view.group == options_.group) && monotonic_ms() < deadline; view = control_->engine())
+            std::this_thread::sleep_for(std::chrono::milliseconds(20));
     }
 
     void stop(bool keep) {
@@ -141,6 +157,8 @@ public:
 private:
     /// The socket, then the installer, which waits until the agent has been ready once.
     std::expected<void, std::string> start_cni() {
+        if (options_.cni_remove)
+            return cni::uninstall(cni_folders(options_));
         if (options_.cni_socket.empty())
             return {};
         auto listener = engine::listen_at(options_.cni_socket, 0, SOCK_SEQPACKET);
@@ -225,6 +243,8 @@ private:
         settings.supply.mark_socket = [this](int fd) { return datapath_.mark_engine_socket(fd); };
         if (!options_.engine.empty()) {
             std::vector<std::string> arguments{"--socket", options_.socket};
+            if (!options_.group.empty())
+                arguments.insert(arguments.end(), {"--group", options_.group});
             if (options_.engine_user != 0)
                 arguments.insert(arguments.end(), {"--user", std::to_string(options_.engine_user)});
             arguments.insert(arguments.end(), options_.engine_arguments.begin(), options_.engine_arguments.end());
@@ -254,6 +274,7 @@ private:
             .runs_engine = !options_.engine.empty(),
             .former_engine = std::nullopt,
             .group = options_.group,
+            .ready = [this] { return ready(); },
             .step_aside = [] { kill(getpid(), step_aside_signal); },
             .writer = writer_.get()};
         if (!options_.engine.empty())
@@ -302,6 +323,15 @@ private:
     std::unique_ptr<metrics::HttpServer> server_;
     std::jthread thread_;
 };
+
+void forget_step_aside() {
+    sigset_t signals;
+    sigemptyset(&signals);
+    sigaddset(&signals, step_aside_signal);
+    const timespec none{};
+    while (sigtimedwait(&signals, nullptr, &none) > 0) {
+    }
+}
 
 int wait_for_signal() {
     sigset_t signals;
@@ -354,7 +384,9 @@ std::expected<std::string, std::string> usable_cgroup(const Options& options) {
             return std::unexpected(mount.error());
         cgroup = *std::move(mount);
     }
-    if (const auto there = bpf::probe({.pin_dir = options.pin_dir, .cgroup = cgroup}); !there)
+    // In a pod the mount would be the container's own, and end with it.
+    const bool may_mount = !options.directory.empty();
+    if (const auto there = bpf::probe({.pin_dir = options.pin_dir, .cgroup = cgroup, .may_mount = may_mount}); !there)
         return std::unexpected(there.error());
     if (const auto inside = require_inside(cgroup); !inside)
         return std::unexpected(inside.error());
@@ -373,13 +405,22 @@ std::unique_ptr<kube::DaemonSetWatch> follow_daemonset(const Options& options) {
                                                   options.daemonset.substr(slash + 1));
 }
 
+/// Nobody has said yet: a moment more, the answer may be on its way.
+bool is_deleted(const kube::DaemonSetWatch& daemonset) {
+    const uint64_t deadline = monotonic_ms() + existence_wait_ms;
+    while (daemonset.existence() == kube::Existence::unknown && monotonic_ms() < deadline)
+        std::this_thread::sleep_for(std::chrono::milliseconds(10));
+    return daemonset.existence() == kube::Existence::deleted;
+}
+
 struct Ended {
     int exit_code = 0;
     bool aside = false; ///< another agent takes the place
 };
 
 /// With the lock held, until a signal.
-Ended serve(const Options& options, const std::string& cgroup, Agent::Parts parts, bool engine_comes) {
+Ended serve(const Options& options, const std::string& cgroup, Agent::Parts parts, bool engine_comes,
+            const kube::DaemonSetWatch* daemonset) {
     const bool adopted = !bpf::list_pins(options.pin_dir).empty();
     auto datapath = bpf::Datapath::open(
         {.pin_dir = options.pin_dir, .cgroup = cgroup, .engine_timeout_ns = options.engine_timeout_ms * 1'000'000U});
@@ -393,14 +434,51 @@ Ended serve(const Options& options, const std::string& cgroup, Agent::Parts part
         agent.stop(adopted);
         return {.exit_code = complain(started.error(), exit_failure)};
     }
-    const auto daemonset = follow_daemonset(options);
+    forget_step_aside(); // asked twice: the second time was meant for the same
     const int number = wait_for_signal();
     const bool aside = number == step_aside_signal;
-    const bool keep = options.keep || aside || (daemonset && daemonset->existence() != kube::Existence::deleted);
+    const bool cleans = options.daemonset.empty() ? !options.keep : daemonset != nullptr && is_deleted(*daemonset);
+    const bool keep = aside || !cleans;
+    if (keep && number == SIGTERM)
+        agent.linger();
     log::info("agent_stopping", log::kv("signal", number), log::kv("keep", keep));
     agent.stop(keep);
     return {.exit_code = 0, .aside = aside};
 }
+
+/// Stands by, and says so for `weftctl ready`: the pod is as good as it was, until the other has proven itself.
+UniqueFd wait_aside(const Options& options) {
+    write_standby(options.standby_file(), options.group);
+    UniqueFd lock = stand_by(options.lock_file());
+    ::unlink(options.standby_file().c_str());
+    return lock;
+}
+
+/// What another agent has in force is left alone by one that would not put the same in force: its source is not whole,
+/// or lacks what was there (hold.hpp). Reads on meanwhile, so that changes do not pile up.
+class Newcomer {
+public:
+    explicit Newcomer(const Options& options) : options_(options) {}
+
+    bool may_take_over(Agent::Parts& parts) {
+        const bool settled = !parts.source->unsettled();
+        if (parts.source->ready() || (settled && !read_)) {
+            LoadResult loaded = parts.source->load(std::move(parts.store));
+            std::vector<std::string> reasons = reasons_to_hold(loaded, read_record(options_.objects_file()));
+            parts.store = std::move(loaded.store);
+            read_ = read_ || settled;
+            if (settled && !reasons.empty() && reasons != reasons_)
+                log::error("not_taking_over", log::kv("reason", reasons.front()));
+            reasons_ = std::move(reasons);
+        }
+        return read_ && settled && reasons_.empty();
+    }
+
+private:
+    const Options& options_;
+    bool read_ = false; ///< all of it, once
+    std::vector<std::string> reasons_;
+};
 
 } // namespace
 
@@ -409,15 +487,23 @@ int run_agent(const Options& options) {
     if (!cgroup)
         return complain(cgroup.error(), exit_missing_requirement);
     raise_descriptor_limit();
-    for (UniqueFd lock;;) {
+    const auto daemonset = follow_daemonset(options);
+    UniqueFd lock;
+    // This container was started again while it stood by: the place is another's by now.
+    if (!options.group.empty() && stood_by(options.standby_file(), options.group)) {
+        lock = wait_aside(options);
+        if (!lock)
+            return 0;
+    }
+    while (true) {
         std::expected<Agent::Parts, std::string> parts = open_source(options);
         if (!parts)
             return complain("--source " + options.source + ": " + parts.error(), exit_failure);
-        Place place{.lock = std::move(lock)};
+        Place place{.lock = std::move(lock), .engine_connected = true};
         if (!place.lock) {
             std::function<bool()> may_take_over;
             if (options.take_over)
-                may_take_over = [&] { return !parts->source->unsettled(); };
+                may_take_over = [&, reader = Newcomer(options)]() mutable { return reader.may_take_over(*parts); };
             auto taken = take_place(options.socket, options.lock_file(), may_take_over);
             if (!taken)
                 return complain(taken.error(), exit_failure);
@@ -425,7 +511,7 @@ int run_agent(const Options& options) {
                 return 0;
             place = **std::move(taken);
         }
-        const Ended ended = serve(options, *cgroup, *std::move(parts), place.engine_connected);
+        const Ended ended = serve(options, *cgroup, *std::move(parts), place.engine_connected, daemonset.get());
         if (bpf::list_pins(options.pin_dir).empty()) { // nothing of ours is in force: nothing of ours is left
             ::unlink(options.objects_file().c_str());
             ::unlink(options.lock_file().c_str());
@@ -433,7 +519,7 @@ int run_agent(const Options& options) {
         if (!ended.aside)
             return ended.exit_code;
         place.lock = {};
-        lock = stand_by(options.lock_file());
+        lock = wait_aside(options);
         if (!lock)
             return 0;
     }

@@ -5,6 +5,7 @@
 #include <signal.h>
 
 #include <ctime>
+#include <fstream>
 
 #include "agent/ctl/client.hpp"
 #include "agent/requirements.hpp"
@@ -25,20 +26,41 @@ bool signal_within(uint64_t wait_ms) {
     return sigtimedwait(&signals, nullptr, &wait) > 0;
 }
 
+std::string standby_group(const std::string& file) {
+    std::ifstream stream(file);
+    std::string group;
+    std::getline(stream, group);
+    return group;
+}
+
 } // namespace
+
+void write_standby(const std::string& file, const std::string& group) {
+    std::ofstream(file, std::ios::trunc) << group << '\n'; // without it the pod is not ready, nothing else
+}
+
+bool stood_by(const std::string& file, const std::string& group) {
+    return standby_group(file) == group;
+}
+
+bool others_stand_by(const std::string& file, const std::string& group) {
+    const std::string other = standby_group(file);
+    return !other.empty() && other != group;
+}
 
 std::expected<std::optional<Place>, std::string> take_place(const std::string& socket, const std::string& lock_file,
                                                             const std::function<bool()>& may_take_over) {
     auto lock = lock_socket(lock_file);
     if (!lock && !may_take_over)
         return std::unexpected(lock.error());
+    const bool waited = !lock;
     while (!lock && !may_take_over()) {
         if (signal_within(turn_poll_ms))
             return std::nullopt;
         lock = lock_socket(lock_file);
     }
-    if (lock)
-        return Place{.lock = *std::move(lock)};
+    if (lock) // at once, or of one that has just died: then its engine comes
+        return Place{.lock = *std::move(lock), .engine_connected = waited};
     log::info("taking_over", log::kv("socket", socket));
     Place place{.lock = {}, .engine_connected = true};
     // An answer that is lost says nothing: the lock does.

@@ -35,4 +35,10 @@ take_place(const std::string& socket, const std::string& lock_file, const std::f
 /// Until the lock is free (it is taken then), or one of the signals that the main thread waits for comes (no lock).
 [[nodiscard]] UniqueFd stand_by(const std::string& lock_file);
 
+/// The file beside the socket that names the --group of the agent that stands by. Not there, or not to be read: none.
+void write_standby(const std::string& file, const std::string& group);
+[[nodiscard]] bool stood_by(const std::string& file, const std::string& group);
+/// Another group's agent does.
+[[nodiscard]] bool others_stand_by(const std::string& file, const std::string& group);
+
 } // namespace weft::agent

@@ -6,6 +6,7 @@
   image.py --folder DIR                                            its files
 """
 import argparse
+import os
 import pathlib
 import re
 import subprocess
@@ -20,6 +21,7 @@ PROGRAMS = ("weft-agent", "weft-l7engine", "weftctl", "weft-cni")
 MIB_MAX = 60
 ENGINE_USER = 65532
 DOCUMENTS = pathlib.Path("/usr/share/doc")
+LINKED_STATICALLY = ["liburing-dev", "libllhttp-dev", "libnghttp2-dev", "nlohmann-json3-dev", "libcli11-dev"]
 
 
 def version():
@@ -34,10 +36,14 @@ def image(reference, work):
     for name in PROGRAMS:
         stripped = pathlib.Path(work, name)
         subprocess.run(["llvm-strip-19", "--strip-all", "-o", stripped, BUILT / name], check=True)
+        os.utime(stripped, (0, 0))  # the same programs, the same image
         linked.update(made.add_program(stripped, f"/usr/bin/{name}"))
-    for package in packages(linked):
-        terms = DOCUMENTS / package / "copyright"
-        made.add(terms, terms)
+    for package in packages(linked) + LINKED_STATICALLY:
+        terms = next((folder / package / "copyright" for folder in (DOCUMENTS, ROOT / "build/deps/usr/share/doc")
+                      if (folder / package / "copyright").exists()), None)
+        if terms is None:
+            raise oci.Missing(f"{package}: no copyright file")
+        made.add(DOCUMENTS / package / "copyright", terms)
     made.add("/usr/share/doc/weft/copyright", ROOT / "LICENSE")
     made.add("/etc/passwd", f"root:x:0:0:root:/:/\nweft:x:{ENGINE_USER}:{ENGINE_USER}:weft:/:/\n".encode())
     made.add("/etc/group", f"root:x:0:\nweft:x:{ENGINE_USER}:\n".encode())
@@ -65,6 +71,8 @@ def main():
     kind.add_argument("--folder", type=pathlib.Path)
     options.add_argument("--reference", default=f"localhost/weft:{version()}")
     chosen = options.parse_args()
+    if not re.fullmatch(r"[a-z0-9][a-z0-9./_:-]*:[\w][\w.-]*", chosen.reference):
+        sys.exit(f"image: --reference: not NAME:TAG: {chosen.reference}")
     with tempfile.TemporaryDirectory() as work:
         made = image(chosen.reference, work)
         if chosen.folder:

@@ -235,7 +235,7 @@ TaskView probe_tasks() {
 
 std::expected<void, std::string> probe(const ProbeSettings& settings) {
     const SilentLibrary silent;
-    if (probe_capabilities(settings))
+    if (settings.may_mount && probe_capabilities(settings))
         mount_bpffs(settings.pin_dir);
     for (const Step& step : steps)
         if (Outcome outcome = step.run(settings); !outcome)

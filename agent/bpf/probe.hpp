@@ -10,7 +10,8 @@ namespace weft::agent::bpf {
 
 struct ProbeSettings {
     std::string pin_dir = "/sys/fs/bpf/weft";
-    std::string cgroup; ///< a cgroup2 folder; empty: there is none
+    std::string cgroup;    ///< a cgroup2 folder; empty: there is none
+    bool may_mount = true; ///< a bpffs, see probe()
 };
 
 /// One thing that the datapath needs.
@@ -32,8 +33,8 @@ struct TaskView {
 [[nodiscard]] TaskView probe_tasks();
 
 /// Is everything there that the datapath needs? Nothing is assumed from the kernel's version: each feature is tried.
-/// Mounts a bpffs at /sys/fs/bpf if pins shall go there and none is mounted. The error is one line naming what is
-/// missing; main prints it and exits with 2.
+/// Mounts a bpffs at /sys/fs/bpf if pins shall go there, none is mounted and it may. The error is one line naming what
+/// is missing; main prints it and exits with 2.
 [[nodiscard]] std::expected<void, std::string> probe(const ProbeSettings& settings);
 
 /// Where cgroup2 is mounted (on a hybrid system beside cgroup v1).

@@ -39,13 +39,15 @@ proto::CtlRequest::Verb to_proto(Verb verb) {
     case Verb::status: return proto::CtlRequest::STATUS;
     case Verb::sync: return proto::CtlRequest::SYNC;
     case Verb::step_aside: return proto::CtlRequest::STEP_ASIDE;
+    case Verb::ready: return proto::CtlRequest::READY;
     }
     std::unreachable();
 }
 
 } // namespace
 
-std::expected<Answer, std::string> ask(const std::string& socket, Verb verb, uint32_t timeout_ms) {
+std::expected<Answer, std::string> ask(const std::string& socket, Verb verb, uint32_t timeout_ms,
+                                       const std::string& group) {
     auto fd = connect_to(socket);
     if (!fd)
         return std::unexpected(fd.error());
@@ -54,6 +56,7 @@ std::expected<Answer, std::string> ask(const std::string& socket, Verb verb, uin
     auto& request = *question.mutable_ctl();
     request.set_verb(to_proto(verb));
     request.set_timeout_ms(timeout_ms);
+    request.set_group(group);
     if (const auto sent = channel.send(as_bytes(wire::serialize_message(question)), {}, timeout_ms); !sent)
         return std::unexpected("the agent does not take the question: " + to_string(sent.error()));
     const auto frame = channel.receive(timeout_ms + answer_slack_ms);

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <algorithm>
 #include <cstdio>
+#include <cstdlib>
+#include <fstream>
 #include <iterator>
 #include <string>
 #include <utility>
@@ -54,6 +56,21 @@ int show_status(const Options& options) {
     const std::string text = options.output == "json" ? answer->json.dump(2) + "\n" : ctl::status_text(answer->json);
     std::fputs(text.c_str(), stdout);
     return 0;
+}
+
+/// For a readiness probe: of the agent whose --group is the environment's POD_UID, not of one that it shall replace.
+int ready(const Options& options) {
+    const char* group = std::getenv("POD_UID");
+    const auto answer = ctl::ask(options.socket, ctl::Verb::ready, static_cast<uint32_t>(options.timeout_s * 1000),
+                                 group == nullptr ? "" : group);
+    if (answer && answer->ok)
+        return 0;
+    // Its agent has stepped aside for the next: as good as ever, until that one has proven itself.
+    std::ifstream standby(options.socket + ".standby");
+    std::string aside;
+    if (group != nullptr && std::getline(standby, aside) && aside == group)
+        return 0;
+    return complain(answer ? "not ready: " + answer->error : answer.error());
 }
 
 int synchronise(const Options& options) {
@@ -127,7 +144,11 @@ int check(const Options& options) {
 int uninstall(const Options& options) {
     const auto gone =
         ctl::uninstall(options.daemonset, options.kubeconfig, static_cast<uint32_t>(options.timeout_s * 1000));
-    return gone ? 0 : complain(gone.error());
+    if (!gone)
+        return complain(gone.error());
+    if (!gone->empty())
+        complain(*gone);
+    return 0;
 }
 
 } // namespace
@@ -142,6 +163,8 @@ int main(int argc, char** argv) {
     weft::config::Flags& sync =
         flags.command("sync", "waits until all that the source holds now is in force; fails if it cannot be read");
     sync.toggle("--strict", options.strict, "exit 1 also for refused objects and pods whose namespace is not there");
+    weft::config::Flags& readiness =
+        flags.command("ready", "exit 0 if the agent is ready; with POD_UID in the environment: that pod's agent");
     weft::config::Flags& preflight =
         flags.command("check", "what node and cluster lack for Weft, and what to do about it; needs no agent");
     preflight.text("--cgroup", options.cgroup, "PATH", "as of weft-agent");
@@ -165,6 +188,8 @@ int main(int argc, char** argv) {
     }
     if (preflight.given())
         return check(options);
+    if (readiness.given())
+        return ready(options);
     if (removal.given())
         return uninstall(options);
     return status.given() ? show_status(options) : synchronise(options);

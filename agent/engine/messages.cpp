@@ -115,10 +115,13 @@ StatsReport plain(const proto::EngineReport& message) {
 }
 
 Result<ToAgent> plain(const proto::CtlRequest& message) {
+    using Verb = CtlRequest::Verb;
+    CtlRequest request{.timeout_ms = message.timeout_ms(), .group = bounded(message.group(), group_bytes_max)};
     switch (message.verb()) {
-    case proto::CtlRequest::STATUS: return CtlRequest{CtlRequest::Verb::status, message.timeout_ms()};
-    case proto::CtlRequest::SYNC: return CtlRequest{CtlRequest::Verb::sync, message.timeout_ms()};
-    case proto::CtlRequest::STEP_ASIDE: return CtlRequest{CtlRequest::Verb::step_aside, message.timeout_ms()};
+    case proto::CtlRequest::STATUS: request.verb = Verb::status; return request;
+    case proto::CtlRequest::SYNC: request.verb = Verb::sync; return request;
+    case proto::CtlRequest::STEP_ASIDE: request.verb = Verb::step_aside; return request;
+    case proto::CtlRequest::READY: request.verb = Verb::ready; return request;
     default: return fail(Code::invalid, "message: unknown verb");
     }
 }

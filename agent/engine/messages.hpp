@@ -68,9 +68,10 @@ struct PodReleased {
 };
 struct Draining {};
 struct CtlRequest {
-    enum class Verb : uint8_t { status, sync, step_aside };
+    enum class Verb : uint8_t { status, sync, step_aside, ready };
     Verb verb = Verb::status;
     uint32_t timeout_ms = 0;
+    std::string group{}; ///< of ready
 };
 struct CtlReply {
     bool ok = true;

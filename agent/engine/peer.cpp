@@ -148,6 +148,9 @@ bool Control::takes_place(const EngineHello& hello) const {
 bool Control::stands_by(const EngineHello& hello) const {
     if (!hello.listeners.empty())
         return false;
+    // Whoever takes its place would have nothing to serve with: held, or not compiled yet.
+    if (current_ != nullptr && !supply_.snapshot && !settings_.group.empty())
+        return true;
     return current_ != nullptr ? hello.group != settings_.group : monotonic_ms() < listeners_by_ms_;
 }
 

@@ -43,7 +43,7 @@ constexpr std::array with_status = {
 constexpr std::array others = {
     Right{"get", core, "services", "", Access::Scope::cluster, live_why},
     Right{"patch", core, "services", "status", Access::Scope::cluster, "no condition istio.io/WaypointBound"},
-    Right{"patch", core, "pods", "", Access::Scope::cluster, "no annotation ambient.istio.io/redirection"},
+    Right{"patch", core, "pods", "status", Access::Scope::cluster, "no annotation ambient.istio.io/redirection"},
     Right{"create", core, "events", "", Access::Scope::cluster, "no Events of refused objects"},
     Right{"get", core, "nodes", "", Access::Scope::cluster, "a node's Lease does not go with the node"},
     Right{"get", leases, "leases", "", Access::Scope::own, lease_why},

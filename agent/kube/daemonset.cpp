@@ -22,6 +22,13 @@ std::string text_at(const Value* map, std::string_view key) {
     return member != nullptr && member->type == Value::Type::text ? member->text : std::string();
 }
 
+/// The API server's own word about this object: a proxy before it may say 404 too.
+bool is_not_found(std::string_view body, const std::string& name) {
+    const auto status = parse_json(body);
+    return status && text_at(&*status, "kind") == "Status" && text_at(&*status, "reason") == "NotFound" &&
+           text_at(status->find("details"), "name") == name;
+}
+
 } // namespace
 
 DaemonSetFollower::Ask DaemonSetFollower::next() const {
@@ -53,7 +60,7 @@ uint64_t DaemonSetFollower::ended(const Outcome& outcome) {
     const std::string body = std::exchange(buffer_, {});
     if (watched && outcome.status == ok)
         return watch_pause_ms; // its time is over, or the version is forgotten
-    if (outcome.status == not_found && !watched) {
+    if (outcome.status == not_found && !watched && is_not_found(body, name_)) {
         existence_ = Existence::deleted;
         fault_.clear();
         return retry_max_ms;

@@ -11,14 +11,14 @@ namespace weft::agent::status {
 
 kube::Request mark_request(const PodMark& mark) {
     return {.method = "PATCH",
-            .path = "/api/v1/namespaces/" + mark.name.ns + "/pods/" + mark.name.name,
+            .path = "/api/v1/namespaces/" + mark.name.ns + "/pods/" + mark.name.name + "/status",
             .content_type = merge_patch_type,
             .body = text_of(mark_patch(mark)),
             .timeout_ms = write_timeout_ms};
 }
 
 Permission mark_permission() {
-    return {.verb = "patch", .resource = "pods"};
+    return {.verb = "patch", .resource = "pods/status"};
 }
 
 void PodWriter::take(std::vector<PodMark> marks, uint64_t now_ms) {

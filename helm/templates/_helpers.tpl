@@ -18,5 +18,5 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 {{- define "weft.uninstall" -}}
 helm.sh/hook: pre-delete
 helm.sh/hook-weight: {{ . | quote }}
-helm.sh/hook-delete-policy: before-hook-creation,hook-succeeded
+helm.sh/hook-delete-policy: before-hook-creation,hook-succeeded,hook-failed
 {{- end }}

@@ -114,11 +114,12 @@ void Control::poll_once() {
         on_drain(settings_.drain_timeout_ms);
     if (channel_ && (polled[1].revents & (POLLIN | POLLHUP | POLLERR)) != 0)
         read_agent();
+    // Before what may say that a snapshot is in force: the kernel counts on the engine from then on.
+    if (applied_generation_ != 0 && !draining_ && !heartbeat_.beat(engine_.turns(), monotonic_ns()))
+        count("weft_l7_heartbeats_skipped_total", "");
     if (channel_)
         flush();
     watch_memory(monotonic_ms());
-    if (applied_generation_ != 0 && !draining_ && !heartbeat_.beat(engine_.turns(), monotonic_ns()))
-        count("weft_l7_heartbeats_skipped_total", "");
 }
 
 uint32_t Control::poll_ms(uint64_t now_ms) const {
@@ -287,6 +288,7 @@ Result<void> Control::on_welcome(const proto::Welcome& message, std::vector<Uniq
     if (message.standby()) {
         if (!std::exchange(standby_, true)) // once, not for each time that it asks again
             log::info("engine_standby");
+        heartbeat_.stop(); // another engine's silence must be seen
         return {}; // the agent closes
     }
     if (message.contract() != proto::CONTRACT_VERSION) {

@@ -96,3 +96,9 @@ def test_rights_that_were_granted_are_not_named(nodes, namespace, tmp_path):
     assert code == 1
     assert "watch pods" not in said and "namespaces" not in said and "list, watch services" in said
     assert failed(by_admin[1])["RBAC"] == failed(found)["RBAC"]
+
+
+@pytest.mark.parametrize("node", settings.NODES)
+def test_in_the_agents_own_container_everything_is_there(installed, node):
+    done = weft.weftctl(node, "check", check=False)
+    assert done.returncode == 0, done.stdout + done.stderr

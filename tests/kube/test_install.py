@@ -91,12 +91,26 @@ def test_upgrade_rollback_and_uninstall(installed, namespace, clients):
     weft.wait_rolled_out()
     assert "--log-level=debug" not in json.dumps(objects("daemonset", weft.RELEASE, "-n", weft.NAMESPACE))
     in_force()
+    assert all(left_on(node) for node in settings.NODES) and annotated_pods(), "there is something to take away"
     try:
         weft.uninstall()
         weft.wait_until(lambda: not objects("pods", "-n", weft.NAMESPACE), 90, "Weft's pods are still there")
         assert {node: left_on(node) for node in settings.NODES} == {node: [] for node in settings.NODES}
         assert annotated_pods() == []
+        assert [each["metadata"]["name"] for kind in ("jobs", "serviceaccounts", "roles", "rolebindings")
+                for each in objects(kind, "-n", weft.NAMESPACE) if each["metadata"]["name"].startswith("weft")] == []
         assert set(posts().values()) == {200}, "the cluster is as if Weft had never been there"
     finally:
         weft.install()
     in_force()
+
+
+def test_without_the_plugin_its_entry_goes_and_pods_start(installed, namespace):
+    weft.install("--set", "cni.enabled=false")
+    try:
+        assert all(any("agent.sock" in each for each in left_on(node)) for node in settings.NODES)
+        assert not any("weft-cni" in each or "conflist" in each for node in settings.NODES for each in left_on(node))
+        apply(echo_pod("late", namespace, "node1"))
+        wait_for("condition=Ready", "pod/late", namespace=namespace)
+    finally:
+        weft.install()

@@ -153,7 +153,8 @@ def test_a_captured_pod_is_annotated_until_it_is_not_enrolled(mesh):
     weft.wait_until(lambda: annotation() == "enabled", SECONDS, "the pod is not annotated again")
 
 
-@pytest.mark.parametrize("node", settings.NODES)
-def test_both_nodes_know_who_writes(mesh, node):
-    writer = weft.status(node)["writer"]
-    assert writer, "nothing is written"
+def test_one_node_writes_and_both_know_which(mesh):
+    writers = {node: weft.status(node)["writer"] for node in settings.NODES}
+    leaders = {writer["leader"] for writer in writers.values()}
+    assert len(leaders) == 1 and leaders <= set(settings.NODES), writers
+    assert [node for node, writer in writers.items() if writer["leads"]] == list(leaders), writers

@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """A rolling update of the DaemonSet while clients of both nodes go on."""
+import time
+
 import pytest
 import settings
 import weft
@@ -29,7 +31,7 @@ def test_a_rolling_update_loses_no_connection_and_no_request(guarded):
              for node, client in guarded.items() for each in (1, 20)}
     before = {node: weft.agent_pod(node) for node in settings.NODES}
     kubectl("rollout", "restart", f"daemonset/{weft.RELEASE}", "--namespace", weft.NAMESPACE)
-    weft.wait_rolled_out()
+    weft.wait_rolled_out(LOAD_SECONDS - 5)  # all of it is under load
     assert all(weft.agent_pod(node) != pod for node, pod in before.items())
     results = {key: load.result() for key, load in loads.items()}
     assert {key: result["failures"] for key, result in results.items()} == {key: [] for key in loads}
@@ -38,3 +40,19 @@ def test_a_rolling_update_loses_no_connection_and_no_request(guarded):
     # The policy held all the while, and does now.
     for client in guarded.values():
         assert client.curl("http://web/", "-X", "POST").status == 403
+
+
+def test_an_agent_that_cannot_read_its_objects_does_not_take_the_place_of_the_old_one(guarded):
+    """A release whose agents have no API server: the rollout stops at the first pod, and nothing changes."""
+    before = {node: weft.agent_pod(node) for node in settings.NODES}
+    weft.helm("upgrade", weft.RELEASE, weft.CHART, "--namespace", weft.NAMESPACE, "--reuse-values",
+              "--set", "agent.extraArgs={--kubeconfig=/nowhere}")
+    try:
+        weft.wait_until(lambda: len(weft.pods_of()) > len(settings.NODES), 30, "no new pod comes")
+        time.sleep(20)  # four times what a readiness probe needs
+        for node, name in before.items():
+            assert name in weft.pods_of(), f"{node}: the old pod has gone"
+            assert guarded[node].curl("http://web/", "-X", "POST").status == 403
+            assert guarded[node].curl("http://web/").status == 200
+    finally:
+        weft.install()

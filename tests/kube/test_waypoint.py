@@ -51,6 +51,9 @@ def bookinfo(installed):
         for node in settings.NODES:  # each node has its own time to learn of them
             weft.wait_until(lambda node=node: clients[node].curl(f"http://reviews:{PORT}/", "-X", "POST").status == 403,
                             30, f"the policy is not in force for clients of {node}")
+            weft.wait_until(lambda node=node: any("HTTPRoute" == each["kind"] and each["name"] == "reviews"
+                                                  for each in weft.status(node)["objects"]), 30, "the route is unknown")
+        weft.sync()
         yield clients
     finally:
         for manifest in (ROUTE, POLICY):

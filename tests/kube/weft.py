@@ -64,6 +64,12 @@ def uninstall():
     helm("uninstall", RELEASE, "--namespace", NAMESPACE, "--ignore-not-found", seconds=300)
 
 
+def pods_of():
+    """{name: node} of Weft's pods, those that are ending too."""
+    return {pod["metadata"]["name"]: pod["spec"].get("nodeName")
+            for pod in objects("pods", "--namespace", NAMESPACE, "--selector", "app.kubernetes.io/name=weft")}
+
+
 def agent_pod(node):
     """The name of the pod that serves on a node."""
     pods = [pod["metadata"]["name"]

@@ -305,6 +305,11 @@ TEST_F(ControlTest, WhileAnEngineServesOneOfAnotherGroupStandsBy) {
     FakePeer old(path_);
     old.hello(1, 0, "old-pod");
     EXPECT_FALSE(old.hear(Case::kWelcome).welcome().standby()); // without any other it serves, whoever it is
+    FakePeer early(path_);
+    early.hello(9, 0, "new-pod");
+    EXPECT_TRUE(early.hear(Case::kWelcome).welcome().standby()) << "there is nothing yet that it could serve with";
+    publish(7);
+    old.hear(Case::kSnapshot);
     next<EngineArrived>();
     FakePeer restarted(path_);
     restarted.hello(2, 0, "old-pod");
@@ -313,9 +318,10 @@ TEST_F(ControlTest, WhileAnEngineServesOneOfAnotherGroupStandsBy) {
     FakePeer own(path_);
     own.hello(3, 0, "new-pod");
     EXPECT_FALSE(own.hear(Case::kWelcome).welcome().standby());
+    own.hear(Case::kSnapshot);
     old.hear(Case::kDrain);
     EXPECT_EQ(next<EngineArrived>().hello.instance, 3U);
-    EXPECT_EQ(counters_.total(metrics::Event::connection_refused), 1U);
+    EXPECT_EQ(counters_.total(metrics::Event::connection_refused), 2U);
     EXPECT_EQ(bad_messages(), 0U);
 }
 
@@ -345,6 +351,8 @@ TEST_F(ControlTest, TheEngineThatHasTheListenersComesFirst) {
     old.hello(2, 0, "old-pod", pod->listeners[0].get());
     EXPECT_FALSE(old.hear(Case::kWelcome).welcome().standby());
     EXPECT_EQ(next<EngineArrived>().offers.size(), 1U);
+    publish(7);
+    old.hear(Case::kSnapshot);
     FakePeer again(path_);
     again.hello(1, 0, "new-pod");
     EXPECT_FALSE(again.hear(Case::kWelcome).welcome().standby());

@@ -9,6 +9,8 @@
 namespace weft::agent::kube {
 namespace {
 
+constexpr const char* not_found = R"({"kind":"Status","reason":"NotFound","details":{"name":"weft"}})";
+
 std::string daemonset(const std::string& version, const std::string& more = "") {
     return R"({"kind":"DaemonSet","metadata":{"name":"weft","resourceVersion":")" + version + "\"" + more + "}}";
 }
@@ -53,13 +55,13 @@ TEST(DaemonSetFollower, knows_three_ways_to_be_gone) {
     told.event("DELETED", daemonset("19"));
     EXPECT_EQ(told.follower.existence(), Existence::deleted);
     Subject absent;
-    absent.answer(404, "{}");
+    absent.answer(404, not_found);
     EXPECT_EQ(absent.follower.existence(), Existence::deleted);
 }
 
 TEST(DaemonSetFollower, one_made_anew_is_wanted) {
     Subject s;
-    s.answer(404, "{}");
+    s.answer(404, not_found);
     s.answer(200, daemonset("20"));
     EXPECT_EQ(s.follower.existence(), Existence::wanted);
 }
@@ -67,7 +69,7 @@ TEST(DaemonSetFollower, one_made_anew_is_wanted) {
 /// What is in force must not go because somebody took the agent's rights away, or the server.
 TEST(DaemonSetFollower, a_server_that_does_not_say_changes_nothing) {
     for (const bool known : {false, true}) {
-        for (const int status : {0, 401, 403, 500, 503}) {
+        for (const int status : {0, 401, 403, 404, 500, 503}) {
             Subject s;
             if (known) {
                 s.answer(200, daemonset("17"));

@@ -221,13 +221,13 @@ TEST(Writer, pods_are_marked_once_in_force_and_no_more_at_the_end) {
     s.in_force = false;
     const uint64_t before = s.serial;
     ASSERT_TRUE(s.until([&] { return s.serial > before + 3; }));
-    EXPECT_EQ(api.count("PATCH", "/a"), 0U) << "kernel and engine have not acknowledged it";
+    EXPECT_EQ(api.count("PATCH", "/a/status"), 0U) << "kernel and engine have not acknowledged it";
     s.in_force = true;
     ASSERT_TRUE(s.until([&] { return marked("a") == "enabled"; }));
     EXPECT_EQ(marked("b"), "");
     s.writer.stop(true);
     EXPECT_EQ(marked("a"), "") << "although the watch never showed it";
-    EXPECT_EQ(api.count("PATCH", "/b"), 0U);
+    EXPECT_EQ(api.count("PATCH", "/b/status"), 0U);
 }
 
 TEST(Writer, with_keep_the_marks_stay) {
@@ -236,9 +236,9 @@ TEST(Writer, with_keep_the_marks_stay) {
     s.objects.put("Pod", "a", R"("spec":{"nodeName":"n1","containers":[]},"status":{"podIP":"10.0.0.1"})");
     api.put(pods + "a", s.objects.live["Pod a"]);
     s.captured = {"shop/a"};
-    ASSERT_TRUE(s.until([&] { return api.count("PATCH", "/a") == 1; }));
+    ASSERT_TRUE(s.until([&] { return api.count("PATCH", "/a/status") == 1; }));
     s.writer.stop(false);
-    EXPECT_EQ(api.count("PATCH", "/a"), 1U);
+    EXPECT_EQ(api.count("PATCH", "/a/status"), 1U);
     EXPECT_FALSE(api.get(leases + "weft-node-n1").is_null());
 }
 
