@@ -7,6 +7,7 @@ import pathlib
 import processes
 import pytest
 import settings
+import weft
 from kubectl import kubectl
 
 WEFTCTL = pathlib.Path(os.environ.get("WEFT_BIN") or settings.REPOSITORY / "build" / "release" / "bin").resolve() / "weftctl"
