@@ -13,6 +13,7 @@ from waypoint import gateway, methods, policy, route
 
 AWAY_SECONDS = 60
 IN_FORCE_SECONDS = 2.0
+ASKING_SECONDS = 1.5  # four questions and more, one after the other, each a `kubectl exec`
 
 
 @pytest.fixture(scope="module")
@@ -60,7 +61,7 @@ def test_traffic_goes_on_and_changes_are_in_force_soon_after_its_return(guarded,
         weft.wait_until(lambda client=client: client.curl("http://web/", "-X", "PUT").status == 200
                         and client.curl("http://web/").json()["pod"] == "two", 30, f"{node}: the changes")
         late[node] = time.monotonic() - accepted
-    assert max(late.values()) <= IN_FORCE_SECONDS, late
+    assert max(late.values()) <= IN_FORCE_SECONDS + ASKING_SECONDS, late
     results = {node: load.result() for node, load in loads.items()}
     assert {node: result["failures"] for node, result in results.items()} == {node: [] for node in loads}
     assert all(result["requests"] > 1000 for result in results.values()), results
