@@ -3,6 +3,7 @@
 `kubectl exec` (0.2 s), so what needs many requests makes them in one call."""
 import json
 import pathlib
+import shlex
 import time
 import uuid
 
@@ -123,22 +124,32 @@ class Client:
                         seconds=seconds).stdout
 
 
-class SteadyLoad:
-    """tests/support/steady_load.py in a client's pod while the test goes on."""
+class Background:
+    """A script of tests/support in a client's pod, which goes on by itself: `kubectl exec` would not outlive an API server."""
 
-    def __init__(self, client, host, seconds, port=80, threads=2, requests_per_connection=1):
-        # Its result is a file in the pod: the connection of `kubectl exec` would not outlive an API server.
-        self.client, self.seconds, self.path = client, seconds, f"/tmp/load-{uuid.uuid4().hex}.json"
-        load = f"python3 -B {IN_POD}/steady_load.py {host} {port} {seconds} {threads} {requests_per_connection}"
-        client.run("sh", "-c", f"({load} >{self.path}.new 2>&1; mv {self.path}.new {self.path}) >/dev/null 2>&1 </dev/null &")
+    def __init__(self, client, script, *arguments, seconds):
+        self.client, self.seconds, self.path = client, seconds, f"/tmp/{uuid.uuid4().hex}.json"
+        command = " ".join(["python3", "-B", f"{IN_POD}/{script}", *(shlex.quote(str(part)) for part in arguments)])
+        client.run("sh", "-c", f"({command} >{self.path}.new 2>&1; mv {self.path}.new {self.path}) "
+                               ">/dev/null 2>&1 </dev/null &")
 
     def result(self):
-        """{"requests", "connections", "failed", "failures"}, when its time is over."""
+        """The JSON that it prints, when its time is over at the latest."""
         deadline = time.monotonic() + self.seconds + 30
         while True:
             done = self.client.run("cat", self.path, check=False)
             if done.returncode == 0:
                 return json.loads(done.stdout)
             if time.monotonic() >= deadline:
-                raise Failed(f"{self.client.name}: the load has no result: {done.stderr}")
+                raise Failed(f"{self.client.name}: no result: {done.stderr}")
             time.sleep(0.5)
+
+
+def steady_load(client, host, seconds, port=80, threads=2, requests_per_connection=1):
+    """Its result: {"requests", "connections", "failed", "failures"}."""
+    return Background(client, "steady_load.py", host, port, seconds, threads, requests_per_connection, seconds=seconds)
+
+
+def until(client, host, seconds, method, status, pod, port=80):
+    """Its result: {"at": when both held, or null}."""
+    return Background(client, "until.py", host, port, seconds, method, status, pod, seconds=seconds)

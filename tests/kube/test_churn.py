@@ -39,7 +39,7 @@ def descriptors(node):
 
 
 def state(node):
-    """What of pods a node has: links, entries, open files, namespaces of the network."""
+    """What of pods a node has: links, entries, namespaces of the network."""
     said = weft.status(node)
     pins = Node(node).run("ls", "/sys/fs/bpf/weft").stdout.split()
     return {"links": sum(pin.startswith("link_pod_") for pin in pins),

@@ -6,7 +6,7 @@ import pytest
 import settings
 import weft
 from kubectl import kubectl
-from pods import SteadyLoad, apply, echo_pod, service, wait_for
+from pods import apply, echo_pod, service, steady_load, wait_for
 from waypoint import gateway, methods, policy
 
 LOAD_SECONDS = 40
@@ -27,7 +27,7 @@ def guarded(installed, namespace, clients):
 
 
 def test_a_rolling_update_loses_no_connection_and_no_request(guarded):
-    loads = {(node, each): SteadyLoad(client, "web", LOAD_SECONDS, requests_per_connection=each)
+    loads = {(node, each): steady_load(client, "web", LOAD_SECONDS, requests_per_connection=each)
              for node, client in guarded.items() for each in (1, 20)}
     before = {node: weft.agent_pod(node) for node in settings.NODES}
     kubectl("rollout", "restart", f"daemonset/{weft.RELEASE}", "--namespace", weft.NAMESPACE)
