@@ -81,12 +81,15 @@ std::vector<std::string> reasons_to_hold(const LoadResult& loaded, const std::op
             reason += ": " + entry.faults.front().field + " " + entry.faults.front().message;
         reasons.push_back(reason + "; to go on, repair it or delete it");
     });
+    const std::string remedy = "; to go on, install the CRD again, or end the mesh with --cleanup";
     // Its objects were not deleted: nobody can say anything about them.
     for (const std::string& kind : loaded.absent) {
         const auto one = lost.lower_bound(kind + " ");
         if (one != lost.end() && one->starts_with(kind + " "))
-            reasons.push_back("the API server does not serve " + kind + ", and " + *one +
-                              " was in force; to go on, install the CRD again, or end the mesh with --cleanup");
+            reasons.push_back("the API server does not serve " + kind + ", and " + *one + " was in force" + remedy);
+        else if (!former)
+            reasons.push_back("the API server does not serve " + kind + ", and nobody knows what was in force" +
+                              remedy);
     }
     if (former && lost.empty() && (loaded.store.size() != 0 || former->empty()))
         return reasons; // a broken file, if there is one, had nothing in force that is not there

@@ -239,11 +239,15 @@ void Loop::record_objects() {
     const uint64_t now = fingerprint_in_force(store_);
     if (recorded_objects_ == now)
         return;
-    if (!write_record(settings_.objects_file, objects_in_force(store_))) {
-        counters_.add(Event::apply_failure, "record");
-        log::error("record_not_written", log::kv("path", settings_.objects_file));
+    if (write_record(settings_.objects_file, objects_in_force(store_))) {
+        recorded_objects_ = now;
+        record_failed_ = false;
+        return;
     }
-    recorded_objects_ = now;
+    recorded_objects_.reset(); // tried again with each change
+    counters_.add(Event::apply_failure, "record");
+    if (!std::exchange(record_failed_, true))
+        log::error("record_not_written", log::kv("path", settings_.objects_file));
 }
 
 /// True: something is to be compiled anew.

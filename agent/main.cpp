@@ -4,6 +4,7 @@
 #include "agent/heap.hpp"
 #include "agent/options.hpp"
 #include "agent/run.hpp"
+#include "agent/takeover.hpp"
 #include "config/base/log.hpp"
 
 int main(int argc, char** argv) {

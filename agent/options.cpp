@@ -7,6 +7,7 @@
 #include "agent/pods/kubelet.hpp"
 #include "agent/source/names.hpp"
 #include "config/base/net.hpp"
+#include "config/cni/messages.hpp"
 #include "config/settings/flags.hpp"
 
 namespace weft::agent {
@@ -90,6 +91,10 @@ bool is_namespaced_name(const std::string& text) {
 }
 
 } // namespace
+
+std::vector<std::string> Options::cni_files() const {
+    return {cni_socket, cni_socket + std::string(weft::cni::fail_open_suffix)};
+}
 
 const char* agent_version() {
     return WEFT_VERSION;

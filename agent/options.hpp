@@ -54,6 +54,8 @@ struct Options {
     [[nodiscard]] std::string lock_file() const { return socket + ".lock"; }
     [[nodiscard]] std::string standby_file() const { return socket + ".standby"; }
     [[nodiscard]] std::string engine_state_file() const { return socket + ".engine"; }
+    /// What socket and plugin of CNI leave in the folder of the socket.
+    [[nodiscard]] std::vector<std::string> cni_files() const;
     [[nodiscard]] std::string objects_file() const { return socket + ".objects"; }
 };
 

@@ -1,15 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include <signal.h>
-
 #include "agent/options.hpp"
 
 namespace weft::agent {
 
 inline constexpr int exit_failure = 1;
 inline constexpr int exit_missing_requirement = 2;
-inline constexpr int step_aside_signal = SIGUSR1; ///< the agent's own, to itself
 
 /// The agent, until SIGTERM or SIGINT. These, and step_aside_signal, signals must be blocked in the calling thread. Returns the exit code.
 [[nodiscard]] int run_agent(const Options& options);

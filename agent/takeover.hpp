@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <signal.h>
+
 #include <cstdint>
 #include <expected>
 #include <functional>
@@ -13,6 +15,7 @@
 /// everything in force, lets go of the lock and stands by. It serves again if the lock comes free.
 namespace weft::agent {
 
+inline constexpr int step_aside_signal = SIGUSR1; ///< the agent's own, to itself: another asked for its place
 inline constexpr uint32_t step_aside_answer_ms = 5'000;
 inline constexpr uint64_t step_aside_wait_ms = 15'000; ///< until the other has let go
 inline constexpr uint64_t lock_poll_ms = 5;

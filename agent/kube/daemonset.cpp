@@ -17,16 +17,11 @@ namespace {
 constexpr int ok = 200;
 constexpr int not_found = 404;
 
-std::string text_at(const Value* map, std::string_view key) {
-    const Value* member = map == nullptr ? nullptr : map->find(key);
-    return member != nullptr && member->type == Value::Type::text ? member->text : std::string();
-}
-
 /// The API server's own word about this object: a proxy before it may say 404 too.
 bool is_not_found(std::string_view body, const std::string& name) {
     const auto status = parse_json(body);
-    return status && text_at(&*status, "kind") == "Status" && text_at(&*status, "reason") == "NotFound" &&
-           text_at(status->find("details"), "name") == name;
+    return status && text_member(&*status, "kind") == "Status" && text_member(&*status, "reason") == "NotFound" &&
+           text_member(status->find("details"), "name") == name;
 }
 
 } // namespace
@@ -84,7 +79,7 @@ void DaemonSetFollower::take_event(std::string_view line) {
     const Value* object = event ? event->find("object") : nullptr;
     if (object == nullptr)
         return;
-    const std::string type = text_at(&*event, "type");
+    const std::string type = text_member(&*event, "type");
     if (type == "DELETED")
         existence_ = Existence::deleted;
     else if (type == "ADDED" || type == "MODIFIED")
@@ -94,8 +89,8 @@ void DaemonSetFollower::take_event(std::string_view line) {
 /// With a deletionTimestamp it only waits for its pods.
 void DaemonSetFollower::take_object(const Value& object) {
     const Value* meta = object.find("metadata");
-    resource_version_ = text_at(meta, "resourceVersion");
-    existence_ = text_at(meta, "deletionTimestamp").empty() ? Existence::wanted : Existence::deleted;
+    resource_version_ = text_member(meta, "resourceVersion");
+    existence_ = text_member(meta, "deletionTimestamp").empty() ? Existence::wanted : Existence::deleted;
 }
 
 // ------------------------------------------------------------------ the thread

@@ -1,14 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "agent/kube/http.hpp"
 
-#include <curl/curl.h>
-
 #include <algorithm>
 #include <array>
-#include <charconv>
-#include <fstream>
 #include <list>
 #include <utility>
+
+#include "agent/kube/curl.hpp"
 
 namespace weft::agent::kube {
 namespace {
@@ -20,34 +18,6 @@ constexpr long silence_max_s = 2 * watch_min_s + 60;
 constexpr long keepalive_idle_s = 15;
 constexpr long keepalive_interval_s = 5;
 constexpr int performs_max = 16; ///< of one turn: others wait for what it brought
-constexpr size_t token_bytes_max = 64U << 10U;
-
-struct FreeHeaders {
-    void operator()(curl_slist* list) const { curl_slist_free_all(list); }
-};
-using Headers = std::unique_ptr<curl_slist, FreeHeaders>;
-
-void append(Headers& headers, const std::string& line) {
-    if (curl_slist* longer = curl_slist_append(headers.get(), line.c_str()); longer != nullptr) {
-        static_cast<void>(headers.release());
-        headers.reset(longer);
-    }
-}
-
-std::string read_token(const std::string& path) {
-    std::ifstream file(path, std::ios::binary);
-    std::string token(token_bytes_max, '\0');
-    file.read(token.data(), static_cast<std::streamsize>(token.size()));
-    token.resize(static_cast<size_t>(std::max<std::streamsize>(file.gcount(), 0)));
-    while (!token.empty() && (token.back() == '\n' || token.back() == '\r' || token.back() == ' '))
-        token.pop_back();
-    return token;
-}
-
-void set_blob(CURL* easy, CURLoption option, const std::string& contents) {
-    curl_blob blob{.data = const_cast<char*>(contents.data()), .len = contents.size(), .flags = CURL_BLOB_COPY};
-    curl_easy_setopt(easy, option, &blob);
-}
 
 /// One request. Owned by the Http until it has ended.
 struct Transfer {
@@ -100,8 +70,7 @@ std::optional<uint64_t> retry_after(CURL* easy) {
 
 struct Http::State {
     explicit State(ApiServer of) : server(std::move(of)) {
-        static const CURLcode once = curl_global_init(CURL_GLOBAL_DEFAULT);
-        static_cast<void>(once);
+        start_curl();
         multi = curl_multi_init();
         curl_multi_setopt(multi, CURLMOPT_PIPELINING, static_cast<long>(CURLPIPE_NOTHING));
     }
@@ -113,8 +82,6 @@ struct Http::State {
         transfers.clear();
         curl_multi_cleanup(multi);
     }
-    void identify(CURL* easy) const;
-    void authorize(Transfer& transfer) const;
     static void send(Transfer& transfer, const Request& request);
     void end(CURL* easy, CURLcode result);
     bool perform();
@@ -124,37 +91,6 @@ struct Http::State {
     std::list<std::unique_ptr<Transfer>> transfers;
     bool moved = false; ///< a receiver got something
 };
-
-void Http::State::identify(CURL* easy) const {
-    const auto text = [&](CURLoption option, const std::string& value) {
-        if (!value.empty())
-            curl_easy_setopt(easy, option, value.c_str());
-    };
-    const auto blob = [&](CURLoption option, const std::string& value) {
-        if (!value.empty())
-            set_blob(easy, option, value);
-    };
-    // The system's own authorities vouch for no cluster.
-    curl_easy_setopt(easy, CURLOPT_CAPATH, nullptr);
-    if (!server.ca_file.empty() || !server.ca.empty())
-        curl_easy_setopt(easy, CURLOPT_CAINFO, nullptr);
-    text(CURLOPT_CAINFO, server.ca_file);
-    blob(CURLOPT_CAINFO_BLOB, server.ca);
-    text(CURLOPT_SSLCERT, server.certificate_file);
-    blob(CURLOPT_SSLCERT_BLOB, server.certificate);
-    text(CURLOPT_SSLKEY, server.key_file);
-    blob(CURLOPT_SSLKEY_BLOB, server.key);
-    if (server.trust_anyone) {
-        curl_easy_setopt(easy, CURLOPT_SSL_VERIFYPEER, 0L);
-        curl_easy_setopt(easy, CURLOPT_SSL_VERIFYHOST, 0L);
-    }
-}
-
-void Http::State::authorize(Transfer& transfer) const {
-    const std::string token = server.token_file.empty() ? server.token : read_token(server.token_file);
-    if (!token.empty())
-        append(transfer.headers, "Authorization: Bearer " + token);
-}
 
 void Http::State::send(Transfer& transfer, const Request& request) {
     CURL* const easy = transfer.easy;
@@ -208,15 +144,11 @@ void Http::begin(const Request& request, Receiver& receiver) {
     transfer->receiver = &receiver;
     transfer->moved = &state_->moved;
     append(transfer->headers, "Accept: application/json");
-    state_->authorize(*transfer);
-    state_->identify(easy);
+    set_up(easy, transfer->headers, state_->server);
     State::send(*transfer, request);
     curl_easy_setopt(easy, CURLOPT_URL, (state_->server.url + request.path).c_str());
     curl_easy_setopt(easy, CURLOPT_HTTPHEADER, transfer->headers.get());
     curl_easy_setopt(easy, CURLOPT_USERAGENT, "weft-agent");
-    curl_easy_setopt(easy, CURLOPT_HTTP_VERSION, static_cast<long>(CURL_HTTP_VERSION_2TLS));
-    curl_easy_setopt(easy, CURLOPT_PROTOCOLS_STR, "http,https");
-    curl_easy_setopt(easy, CURLOPT_PROXY, ""); // whatever the environment says
     curl_easy_setopt(easy, CURLOPT_ACCEPT_ENCODING, request.endless ? nullptr : "gzip");
     curl_easy_setopt(easy, CURLOPT_ERRORBUFFER, transfer->error.data());
     curl_easy_setopt(easy, CURLOPT_HEADERFUNCTION, &Transfer::head_line);
@@ -227,7 +159,6 @@ void Http::begin(const Request& request, Receiver& receiver) {
     curl_easy_setopt(easy, CURLOPT_TCP_KEEPALIVE, 1L);
     curl_easy_setopt(easy, CURLOPT_TCP_KEEPIDLE, keepalive_idle_s);
     curl_easy_setopt(easy, CURLOPT_TCP_KEEPINTVL, keepalive_interval_s);
-    curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L);
     if (request.endless) {
         curl_easy_setopt(easy, CURLOPT_LOW_SPEED_LIMIT, 1L);
         curl_easy_setopt(easy, CURLOPT_LOW_SPEED_TIME, silence_max_s);

@@ -14,11 +14,6 @@ constexpr int not_found_status = 404;
 constexpr int gone_status = 410;
 constexpr size_t nameless_max = 16;
 
-std::string text_member(const Value* map, std::string_view name) {
-    const Value* value = map == nullptr ? nullptr : map->find(name);
-    return value != nullptr && value->type == Value::Type::text ? value->text : "";
-}
-
 int64_t integer_member(const Value* map, std::string_view name) {
     const Value* value = map == nullptr ? nullptr : map->find(name);
     return value != nullptr && value->type == Value::Type::integer ? value->integer : 0;

@@ -3,7 +3,6 @@
 
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
-#include <sys/random.h>
 #include <sys/timerfd.h>
 #include <unistd.h>
 
@@ -15,19 +14,13 @@
 #include "agent/kube/http.hpp"
 #include "agent/kube/reflector.hpp"
 #include "config/base/clock.hpp"
+#include "config/base/random.hpp"
 #include "config/base/unique_fd.hpp"
 
 namespace weft::agent::kube {
 namespace {
 
 constexpr int idle_turn_ms = 1'000;
-
-uint64_t any_seed() {
-    uint64_t seed = 0;
-    if (getrandom(&seed, sizeof seed, GRND_NONBLOCK) != sizeof seed)
-        seed = monotonic_ns();
-    return seed;
-}
 
 std::string kind_name(const KindInfo& kind) {
     return std::string(kind.kind) + (*kind.group == 0 ? "" : std::string(" of ") + kind.group);
@@ -244,7 +237,7 @@ LoadResult KubeSource::load(ObjectStore previous) {
             report("", kind_name(kind) + ": " + views[i].fault);
         for (const std::string& fault : views[i].nameless)
             report("", kind_name(kind) + ": " + fault);
-        if (views[i].absent)
+        if (views[i].absent && kind.served) // of the others nothing ever was in force
             result.absent.emplace_back(kind.kind);
         result.versions.push_back(views[i].version);
         if (!views[i].settled()) {

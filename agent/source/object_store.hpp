@@ -89,7 +89,7 @@ struct LoadResult {
     std::vector<std::string> unread;     ///< files, or the directory itself, of which not all was taken
     std::vector<std::string> unreadable; ///< those of them of which nothing could be read
     size_t ignored = 0;                  ///< objects of kinds that Weft does not read
-    std::vector<std::string> absent{};   ///< kinds that the source does not have at all ("HTTPRoute")
+    std::vector<std::string> absent{};   ///< kinds that Weft serves and the source does not have at all ("HTTPRoute")
     /// False: no object means anything else than in the store before; only revisions may differ.
     bool changed = true;
     /// The resourceVersion up to which `store` knows each kind, by KindInfo::index; 0 or missing: not told.

@@ -9,11 +9,6 @@
 namespace weft::agent {
 namespace {
 
-std::string text_member(const Value* map, std::string_view name) {
-    const Value* value = map == nullptr ? nullptr : map->find(name);
-    return value != nullptr && value->type == Value::Type::text ? value->text : "";
-}
-
 /// Istio's objects may have it as text.
 int64_t integer_member(const Value& map, std::string_view name) {
     const Value* value = map.find(name);

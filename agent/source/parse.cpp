@@ -70,11 +70,6 @@ const std::array kind_infos = {
 };
 static_assert(known_kinds.size() == std::variant_size_v<AnyObject> && kind_infos.size() == known_kinds.size());
 
-std::string text_member(const Value* map, std::string_view name) {
-    const Value* value = map == nullptr ? nullptr : map->find(name);
-    return value != nullptr && value->type == Value::Type::text ? value->text : "";
-}
-
 struct Identity {
     std::string group;
     std::string version;

@@ -31,6 +31,12 @@ struct Value {
     }
 };
 
+/// A text of a map; empty if it is missing, is no text, or there is no map.
+[[nodiscard]] inline std::string text_member(const Value* map, std::string_view name) {
+    const Value* value = map == nullptr ? nullptr : map->find(name);
+    return value != nullptr && value->type == Value::Type::text ? value->text : "";
+}
+
 /// "a string", "a list" ...: for fault messages.
 [[nodiscard]] const char* describe(Value::Type type);
 

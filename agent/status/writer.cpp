@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "agent/status/writer.hpp"
 
-#include <sys/random.h>
-
 #include <algorithm>
 #include <array>
 #include <atomic>
@@ -17,6 +15,7 @@
 #include "agent/status/pod_writer.hpp"
 #include "config/base/clock.hpp"
 #include "config/base/log.hpp"
+#include "config/base/random.hpp"
 
 namespace weft::agent::status {
 namespace {
@@ -26,13 +25,6 @@ using metrics::Event;
 constexpr uint64_t turn_max_ms = 1'000;
 /// At the end, for what was begun before.
 constexpr uint64_t under_way_max_ms = 1'000;
-
-uint64_t any_seed() {
-    uint64_t seed = 0;
-    if (getrandom(&seed, sizeof seed, GRND_NONBLOCK) != sizeof seed)
-        seed = monotonic_ns();
-    return seed;
-}
 
 /// What the loop's thread hands to the writer's. Each part is set when it is new; the newest replaces what was not
 /// taken.
