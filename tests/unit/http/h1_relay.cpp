@@ -42,8 +42,9 @@ std::string Received::meaning() const {
     const Head& head = events.heads[0];
     const std::string start =
         head.is_request() ? head.method + " " + head.path + " " + head.authority : std::to_string(head.status);
-    return start + describe(head.headers) + "\n" + events.bodies[0] + "\n" +
-           (trailers() != nullptr ? describe(*trailers()) : "");
+    const bool bodiless = head.status == 204 || head.status == 304;
+    const bool trailed = trailers() != nullptr && !head.content_length && !bodiless;
+    return start + describe(head.headers) + "\n" + events.bodies[0] + "\n" + (trailed ? describe(*trailers()) : "");
 }
 
 void receive_request(std::string_view text, Received& out) {

@@ -19,7 +19,8 @@ struct Received {
     [[nodiscard]] const Trailers* trailers() const {
         return events.trailers_seen.empty() ? nullptr : &events.trailers_seen[0];
     }
-    /// Hop-by-hop matters aside.
+    /// Hop-by-hop matters aside, and trailers where HTTP/1.1 has no place for them: beside a Content-Length, or in a
+    /// reply without a body. There they are lost (RFC 9110 6.5.1).
     [[nodiscard]] std::string meaning() const;
 };
 
