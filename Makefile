@@ -86,7 +86,7 @@ test-tsan: setup
 	@ninja -C build/tsan -j $(JOBS) --quiet $(TSAN_TESTS)
 	@ctest --test-dir build/tsan --output-on-failure --no-tests=error -R '^($(subst $(eval) ,|,$(TSAN_TESTS)))$$'
 
-# Eight programs, two at a time: four times SECONDS in all.
+# Two programs at a time, each for SECONDS.
 SECONDS ?= 60
 fuzz: setup
 	$(call configure,fuzz)

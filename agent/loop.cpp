@@ -262,8 +262,12 @@ bool Loop::sweep_pods() {
         }
         counters_.add(Event::pod_vanished, "");
     }
-    for (const Pods::Failure& failure : changes.failures)
-        log::warn("pod_capture_failed", log::kv("pod", failure.uid), log::kv("reason", failure.reason));
+    for (const Pods::Failure& failure : changes.failures) {
+        if (failure.waits)
+            log::info("pod_waits", log::kv("pod", failure.uid), log::kv("reason", failure.reason));
+        else
+            log::warn("pod_capture_failed", log::kv("pod", failure.uid), log::kv("reason", failure.reason));
+    }
     if (changes.attempts_failed != 0)
         counters_.add(Event::capture_failure, "", changes.attempts_failed);
     for (const CapturePtr& capture : changes.captured) {

@@ -140,7 +140,7 @@ void Loop::tell_writer() {
             continue;
         view.enrolled.insert(pod.uid);
         if (pod.state == Pods::State::captured && kernel_.attached(pod.id))
-            view.captured.insert(pod.uid);
+            view.captured.emplace(pod.uid, pod.id);
     }
     settings_.writer->look(view);
 }

@@ -169,8 +169,13 @@ int run_agent(const Options& options) {
             return ended.exit_code;
         place.lock = {};
         lock = wait_aside(options);
+        const bool told_to_end = daemonset && daemonset->existence() == kube::Existence::deleted;
         if (!lock)
             return 0;
+        if (told_to_end && bpf::list_pins(options.pin_dir).empty()) { // the other has cleaned up
+            ::unlink(options.lock_file().c_str());
+            return 0;
+        }
     }
 }
 

@@ -9,7 +9,6 @@
 #include <set>
 
 #include "agent/check/judge.hpp"
-#include "agent/kube/access.hpp"
 #include "agent/kube/request.hpp"
 #include "agent/source/kinds.hpp"
 
@@ -116,6 +115,8 @@ Allowed ask(Requests& requests, const kube::Access& access, const std::string& a
         {"resourceAttributes", {{"verb", access.verb}, {"group", access.group}, {"resource", access.resource}}}};
     if (!access.subresource.empty())
         spec["resourceAttributes"]["subresource"] = access.subresource;
+    if (!access.name.empty())
+        spec["resourceAttributes"]["name"] = access.name;
     if (access.scope == kube::Access::Scope::own)
         spec["resourceAttributes"]["namespace"] = agent_namespace;
     if (!subject.is_self()) {
@@ -153,7 +154,7 @@ std::vector<Finding> rights(Requests& requests, const ApiOptions& options) {
     if (ns.empty())
         ns = own_namespace();
     std::vector<Allowed> answers;
-    for (const kube::Access& access : kube::access_needed())
+    for (const kube::Access& access : kube::access_needed(options.uses))
         answers.push_back(ask(requests, access, ns, subject));
     std::string who =
         subject.is_self() ? own_name(requests) : "system:serviceaccount:" + subject.ns + ":" + subject.name;

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "agent/check/finding.hpp"
+#include "agent/kube/access.hpp"
 
 namespace weft::agent::check {
 
@@ -13,6 +14,7 @@ struct ApiOptions {
     std::string kubeconfig;       ///< empty: the pod's service account
     std::string agent_namespace;  ///< where the agent's Lease is; empty: that of the pod, else weft-system
     std::string service_account;  ///< "namespace/name", whose rights are asked for; empty: those of whoever asks
+    kube::Uses uses{};            ///< what the agent is set to do
     uint32_t timeout_ms = 10'000; ///< of each request
 };
 

@@ -173,11 +173,13 @@ std::string rule_of(const kube::Access& access, const std::string& verbs) {
     const std::string resource = access.resource + (access.subresource.empty() ? "" : "/" + access.subresource);
     const bool own = access.scope == kube::Access::Scope::own;
     return std::string("in the agent's ") + (own ? "Role" : "ClusterRole") + " (the chart makes it): apiGroups: [\"" +
-           access.group + "\"], resources: [" + resource + "], verbs: [" + verbs + "]";
+           access.group + "\"], resources: [" + resource + "], " +
+           (access.name.empty() ? "" : "resourceNames: [" + access.name + "], ") + "verbs: [" + verbs + "]";
 }
 
 bool same_resource(const kube::Access& a, const kube::Access& b) {
-    return a.group == b.group && a.resource == b.resource && a.subresource == b.subresource && a.scope == b.scope;
+    return a.group == b.group && a.resource == b.resource && a.subresource == b.subresource && a.scope == b.scope &&
+           a.name == b.name;
 }
 
 } // namespace

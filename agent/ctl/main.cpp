@@ -33,11 +33,13 @@ struct Options {
     std::string kubeconfig;
     std::string agent_namespace;
     std::string service_account;
-    std::string daemonset; ///< of uninstall
+    std::string daemonset; ///< also of uninstall
+    bool writes_status = true;
     bool no_api = false;
     bool json = false;
 };
 
+constexpr weft::config::Choice<bool> on_off[] = {{"on", true}, {"off", false}};
 constexpr int exit_usage = 2; ///< of check, whose 1 means that something is wrong with the node or the cluster
 
 int complain(const std::string& why) {
@@ -119,21 +121,31 @@ std::string check_text(const std::vector<weft::agent::check::Finding>& findings)
     return ctl::table({"CHECK", "STATUS", "DETAIL"}, rows) + (remedies.empty() ? "" : "\nWhat to do:\n" + remedies);
 }
 
+/// Of "namespace/name".
+std::string name_in(const std::string& place) {
+    return place.substr(place.find('/') + 1);
+}
+
 int check(const Options& options) {
     using namespace weft::agent::check;
-    if (!options.service_account.empty() && std::ranges::count(options.service_account, '/') != 1) {
-        complain("--service-account: not NAMESPACE/NAME: " + options.service_account);
+    for (const auto& [flag, value] :
+         {std::pair("--service-account", &options.service_account), std::pair("--daemonset", &options.daemonset)}) {
+        if (value->empty() || std::ranges::count(*value, '/') == 1)
+            continue;
+        complain(std::string(flag) + ": not NAMESPACE/NAME: " + *value);
         return exit_usage;
     }
     std::vector<Finding> findings = check_node({.cgroup = options.cgroup,
                                                 .pin_dir = options.pin_dir,
                                                 .kubelet_port = static_cast<uint16_t>(options.kubelet_port)});
-    std::ranges::move(options.no_api ? skip_api("--no-api")
-                                     : check_api({.kubeconfig = options.kubeconfig,
-                                                  .agent_namespace = options.agent_namespace,
-                                                  .service_account = options.service_account,
-                                                  .timeout_ms = static_cast<uint32_t>(options.timeout_s * 1000)}),
-                      std::back_inserter(findings));
+    std::ranges::move(
+        options.no_api ? skip_api("--no-api")
+                       : check_api({.kubeconfig = options.kubeconfig,
+                                    .agent_namespace = options.agent_namespace,
+                                    .service_account = options.service_account,
+                                    .uses = {.status = options.writes_status, .daemonset = name_in(options.daemonset)},
+                                    .timeout_ms = static_cast<uint32_t>(options.timeout_s * 1000)}),
+        std::back_inserter(findings));
     // Texts of the API server may hold any bytes: replaced, not thrown on.
     const std::string text = options.json ? to_json(findings).dump(2, ' ', false, Json::error_handler_t::replace) + "\n"
                                           : check_text(findings);
@@ -176,6 +188,13 @@ int main(int argc, char** argv) {
                    "whose rights are looked at (default: those of the credentials)");
     preflight.text("--namespace", options.agent_namespace, "NAME",
                    "the agent's (default: the service account's, the pod's, weft-system)");
+    preflight.choice<bool>("--status", options.writes_status, on_off, "as of weft-agent");
+    preflight.text("--daemonset", options.daemonset, "NAMESPACE/NAME", "as of weft-agent");
+    // In the agent's container these are what the agent has.
+    preflight.environment("--pin-dir", "WEFT_PIN_DIR");
+    preflight.environment("--kubelet-port", "WEFT_KUBELET_PORT");
+    preflight.environment("--status", "WEFT_STATUS");
+    preflight.environment("--daemonset", "WEFT_DAEMONSET");
     preflight.toggle("--no-api", options.no_api, "leave the cluster out");
     preflight.toggle("--json", options.json, "one JSON object");
     weft::config::Flags& removal =

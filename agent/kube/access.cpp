@@ -20,9 +20,11 @@ constexpr const char* core = "";
 constexpr const char* gateway = "gateway.networking.k8s.io";
 constexpr const char* security = "security.istio.io";
 constexpr const char* leases = "coordination.k8s.io";
+constexpr const char* apps = "apps";
 constexpr const char* read_why = "the source is not whole, so that nothing new comes into force";
 constexpr const char* status_why = "its status is not written";
 constexpr const char* live_why = "its status is not written: what others wrote there is kept";
+constexpr const char* daemonset_why = "at its end the agent cannot tell an upgrade from the end, and cleans nothing up";
 constexpr const char* lease_why = "no agent is elected to write status, and none tells what its node has in force";
 
 /// Kinds whose status the elected agent replaces, beside what others wrote in it.
@@ -62,20 +64,32 @@ Access access_of(const Right& right) {
             .why = right.why};
 }
 
-} // namespace
-
-std::vector<Access> access_needed() {
+void add_writes(std::vector<Access>& all) {
     constexpr auto everywhere = Access::Scope::cluster;
-    std::vector<Access> all;
-    for (const KindInfo& kind : kinds_read())
-        for (const char* verb : {"list", "watch"})
-            all.push_back(access_of({verb, kind.group, kind.plural, "", everywhere, read_why}));
     for (const WithStatus& kind : with_status) {
         all.push_back(access_of({"get", kind.group, kind.resource, "", everywhere, live_why}));
         all.push_back(access_of({"update", kind.group, kind.resource, "status", everywhere, status_why}));
     }
     for (const Right& right : others)
         all.push_back(access_of(right));
+}
+
+} // namespace
+
+std::vector<Access> access_needed(const Uses& uses) {
+    constexpr auto everywhere = Access::Scope::cluster;
+    std::vector<Access> all;
+    for (const KindInfo& kind : kinds_read())
+        for (const char* verb : {"list", "watch"})
+            all.push_back(access_of({verb, kind.group, kind.plural, "", everywhere, read_why}));
+    if (uses.status)
+        add_writes(all);
+    if (uses.daemonset.empty())
+        return all;
+    for (const char* verb : {"get", "list", "watch"}) {
+        all.push_back(access_of({verb, apps, "daemonsets", "", Access::Scope::own, daemonset_why}));
+        all.back().name = uses.daemonset;
+    }
     return all;
 }
 
@@ -85,6 +99,8 @@ std::string to_string(const Access& access) {
         text += "/" + access.subresource;
     if (!access.group.empty())
         text += "." + access.group;
+    if (!access.name.empty())
+        text += " " + access.name;
     return text;
 }
 

@@ -222,7 +222,7 @@ void Pods::failed(Entry& entry, const Error& error, uint64_t now_ms, Changes& ch
     std::string reason = text_of(error);
     ++changes.attempts_failed;
     if (reason != entry.reason)
-        changes.failures.push_back({entry.wanted.uid, reason});
+        changes.failures.push_back({.uid = entry.wanted.uid, .reason = reason, .waits = entry.state == State::waiting});
     entry.reason = std::move(reason);
     // A namespace that is simply not there yet is looked for at the sweep's own pace.
     entry.retry_after_ms = entry.state == State::waiting
@@ -384,7 +384,7 @@ std::vector<Pods::Failure> Pods::missing() const {
     std::vector<Failure> missing;
     for (const auto& [uid, entry] : entries_)
         if (!entry.reason.empty())
-            missing.push_back({uid, entry.reason});
+            missing.push_back({.uid = uid, .reason = entry.reason});
     return missing;
 }
 
@@ -392,9 +392,10 @@ std::vector<Pods::Failure> Pods::unserved() const {
     std::vector<Failure> unserved;
     for (const auto& [uid, entry] : entries_) {
         if (entry.state == State::failed)
-            unserved.push_back({uid, "not captured, no policy holds for it: " + entry.reason});
+            unserved.push_back({.uid = uid, .reason = "not captured, no policy holds for it: " + entry.reason});
         else if (entry.state == State::captured && !entry.reason.empty())
-            unserved.push_back({uid, "policies hold for it, but it cannot be served: " + entry.reason});
+            unserved.push_back(
+                {.uid = uid, .reason = "policies hold for it, but it cannot be served: " + entry.reason});
     }
     return unserved;
 }

@@ -68,6 +68,7 @@ public:
     struct Failure {
         std::string uid;
         std::string reason;
+        bool waits = false; ///< only for its namespace to come: how every pod starts
     };
     struct Changes {
         std::vector<CapturePtr> captured;

@@ -3,8 +3,8 @@
 
 namespace weft::agent::status {
 
-std::vector<PodMark> marks_to_change(const ObjectStore& store, const std::string& node,
-                                     const std::set<std::string>& acknowledged, const std::set<std::string>& enrolled) {
+std::vector<PodMark> marks_to_change(const ObjectStore& store, const std::string& node, const PodIds& acknowledged,
+                                     const std::set<std::string>& enrolled) {
     std::vector<PodMark> out;
     for (const auto& [name, entry] : store.all<Pod>()) {
         const Pod* pod = entry.good.get();

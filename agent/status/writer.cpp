@@ -56,10 +56,10 @@ struct Writer::State {
     metrics::Counters& counters;
 
     // the loop's thread
-    std::set<std::string> acknowledged; ///< pods, once captured with everything in force
-    std::optional<uint64_t> seen;       ///< View::serial
+    PodIds acknowledged;          ///< once captured with everything in force
+    std::optional<uint64_t> seen; ///< View::serial
     std::optional<uint64_t> seen_wanted;
-    std::set<std::string> seen_acknowledged;
+    PodIds seen_acknowledged;
     std::set<std::string> seen_enrolled;
 
     // both
@@ -201,7 +201,10 @@ void Writer::look(const View& view) {
     State& s = *state_;
     if (!s.wants_news.exchange(false))
         return;
-    std::erase_if(s.acknowledged, [&](const std::string& pod) { return !view.captured.contains(pod); });
+    std::erase_if(s.acknowledged, [&](const auto& pod) {
+        const auto now = view.captured.find(pod.first);
+        return now == view.captured.end() || now->second != pod.second;
+    });
     if (view.in_force)
         s.acknowledged.insert(view.captured.begin(), view.captured.end());
     News news;

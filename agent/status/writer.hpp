@@ -11,6 +11,7 @@
 #include "agent/metrics/counters.hpp"
 #include "agent/reconcile/state.hpp"
 #include "agent/source/object_store.hpp"
+#include "agent/status/redirection.hpp"
 
 /// What this agent writes to the Kubernetes API: as the elected leader the status and Events of all objects, as every
 /// agent what its node has in force and the marks on its pods.
@@ -29,8 +30,8 @@ struct View {
     uint64_t serial = 0;                       ///< another one: store or statuses may have changed
     const std::vector<uint64_t>& versions;     ///< LoadResult::versions of that store
     bool in_force = false;                     ///< kernel and engine have all that it compiles to
-    std::set<std::string> captured;            ///< "namespace/name" of the pods captured and attached
-    std::set<std::string> enrolled;            ///< ... of those, and of all that shall be
+    PodIds captured;                           ///< the pods captured and attached
+    std::set<std::string> enrolled;            ///< "namespace/name" of those, and of all that shall be
 };
 
 /// For `weftctl status`.

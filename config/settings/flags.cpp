@@ -64,6 +64,10 @@ void Flags::toggle(std::string_view name, bool& value, std::string_view help) {
     parser_->app->add_flag(std::string(name), value, std::string(help));
 }
 
+void Flags::environment(std::string_view name, std::string_view variable) {
+    parser_->app->get_option(std::string(name))->envname(std::string(variable));
+}
+
 void Flags::one_of(std::string_view name, std::vector<std::string> words, const std::string& now, std::string_view help,
                    std::function<void(size_t)> choose) {
     std::string all;

@@ -38,6 +38,8 @@ public:
                std::string_view help);
     void number(std::string_view name, uint64_t& value, uint64_t least, uint64_t most, std::string_view help);
     void toggle(std::string_view name, bool& value, std::string_view help);
+    /// Where that flag, which is there already, is not given, this environment variable counts, if it is set.
+    void environment(std::string_view name, std::string_view variable);
     /// One of the words. Write T: it is not deduced from an array.
     template <class T>
     void choice(std::string_view name, T& value, std::span<const Choice<T>> choices, std::string_view help) {

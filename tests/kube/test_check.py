@@ -83,6 +83,15 @@ def test_service_account_without_rights_is_told_which(nodes, namespace, tmp_path
             f"{who} may not update gateways/status.gateway.networking.k8s.io"} <= set(said)
 
 
+def test_only_rights_that_the_settings_need_are_asked_for(nodes, namespace, tmp_path):
+    code, found = check(nodes["node1"], "--kubeconfig", service_account(tmp_path, namespace, "reader"),
+                        "--status", "off", "--daemonset", f"{namespace}/weft")
+    said = [detail.split(" (")[0] for detail in failed(found)["RBAC"]]
+    assert code == 1 and said
+    assert f"system:serviceaccount:{namespace}:reader may not get, list, watch daemonsets.apps weft" in said
+    assert not [line for line in said if any(verb in line for verb in ("update", "patch", "create", "delete"))]
+
+
 def test_rights_that_were_granted_are_not_named(nodes, namespace, tmp_path):
     name = f"{namespace}-some"
     config = service_account(tmp_path, namespace, "some")

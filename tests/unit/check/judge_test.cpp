@@ -166,6 +166,13 @@ TEST(Access, IsNamedWhereItLacks) {
     EXPECT_EQ(lacking.front().remedy, "in the agent's ClusterRole (the chart makes it): apiGroups: [\"g\"], resources: "
                                       "[a], verbs: [list, watch]");
 
+    Allowed named = answer("watch", "a", false);
+    named.access.name = "x";
+    const auto own = judge_access({answer("list", "a", true), named}, "me");
+    EXPECT_EQ(lines(own), std::vector<std::string>{"failed: me may not watch a.g x (because)"});
+    EXPECT_EQ(own.front().remedy, "in the agent's ClusterRole (the chart makes it): apiGroups: [\"g\"], resources: "
+                                  "[a], resourceNames: [x], verbs: [watch]");
+
     Allowed broken = answer("list", "a", false);
     broken.error = "HTTP status 500";
     EXPECT_EQ(lines(judge_access({broken}, "me")),
@@ -173,7 +180,7 @@ TEST(Access, IsNamedWhereItLacks) {
 }
 
 TEST(Access, IsNeededForEveryKindThatIsRead) {
-    const auto all = kube::access_needed();
+    const auto all = kube::access_needed({.status = true, .daemonset = "weft"});
     std::set<std::string> texts;
     for (const kube::Access& each : all) {
         EXPECT_TRUE(texts.insert(kube::to_string(each)).second) << "twice: " << kube::to_string(each);
@@ -181,8 +188,11 @@ TEST(Access, IsNeededForEveryKindThatIsRead) {
     }
     for (const char* one :
          {"list pods", "watch endpointslices.discovery.k8s.io", "list authorizationpolicies.security.istio.io",
-          "update httproutes/status.gateway.networking.k8s.io", "delete leases.coordination.k8s.io", "create events"})
+          "update httproutes/status.gateway.networking.k8s.io", "delete leases.coordination.k8s.io", "create events",
+          "watch daemonsets.apps weft"})
         EXPECT_TRUE(texts.contains(one)) << one;
+    for (const kube::Access& each : kube::access_needed({.status = false}))
+        EXPECT_TRUE(each.verb == "list" || each.verb == "watch") << kube::to_string(each);
 }
 
 TEST(Findings, FailOnlyIfOneHasFailed) {

@@ -48,7 +48,9 @@ TEST(Pods, CaptureThenReleaseFreesTheNamespace) {
 TEST(Pods, AnAbsentNamespaceIsWaitedFor) {
     Pods pods;
     pods.want({{.uid = "default/a", .netns = "weft-test-" + std::to_string(getpid()) + "-late", .addresses = {}}});
-    EXPECT_EQ(pods.sweep(0).failures.size(), 1U);
+    const Pods::Changes changes = pods.sweep(0);
+    ASSERT_EQ(changes.failures.size(), 1U);
+    EXPECT_TRUE(changes.failures[0].waits);
     EXPECT_EQ(pods.views().at(0).state, Pods::State::waiting);
     const LabNetns lab("late");
     EXPECT_TRUE(pods.sweep(1).captured.empty()); // not due yet
@@ -60,7 +62,8 @@ TEST(Pods, AFaultIsSaidOnceAndTriedLessOften) {
     Pods pods;
     pods.want({wanted("default/a", lab)});
     const auto first = pods.sweep(0);
-    EXPECT_EQ(first.failures.size(), 1U);
+    ASSERT_EQ(first.failures.size(), 1U);
+    EXPECT_FALSE(first.failures[0].waits);
     // Without a listener it is captured all the same: what its policies govern is refused, not passed.
     ASSERT_EQ(first.captured.size(), 1U);
     EXPECT_TRUE(pods.captured().contains("default/a"));

@@ -93,7 +93,7 @@ TEST(Redirection, follows_capture_on_this_nodes_pods) {
         return out;
     };
     using Marks = std::vector<std::string>;
-    EXPECT_EQ(shown_marks(marks_to_change(objects.store, "n1", {"shop/captured", "shop/marked"},
+    EXPECT_EQ(shown_marks(marks_to_change(objects.store, "n1", {{"shop/captured", 1}, {"shop/marked", 2}},
                                           {"shop/captured", "shop/marked", "shop/soon"})),
               (Marks{"+captured", "-stale"}))
         << "one that is enrolled and not captured just now keeps it";

@@ -29,6 +29,9 @@ struct Subject {
         if (!writer.wants_news())
             return;
         CompileOptions options;
+        std::set<std::string> enrolled;
+        for (const auto& [name, id] : captured)
+            enrolled.insert(name);
         const Compiled compiled = compile(objects.store, options, {}, {});
         writer.look({.store = objects.store,
                      .statuses = compiled.statuses,
@@ -36,7 +39,7 @@ struct Subject {
                      .versions = versions,
                      .in_force = in_force,
                      .captured = captured,
-                     .enrolled = captured});
+                     .enrolled = std::move(enrolled)});
     }
     template <class Done>
     bool until(Done done) {
@@ -53,7 +56,7 @@ struct Subject {
     Objects objects;
     std::vector<uint64_t> versions = std::vector<uint64_t>(kinds_read().size(), 1'000);
     bool in_force = true;
-    std::set<std::string> captured;
+    PodIds captured;
     uint64_t serial = 0;
     Writer writer;
 };
@@ -101,9 +104,8 @@ TEST(Writer, what_somebody_undoes_comes_back_and_not_in_a_loop) {
     };
     watch();
     // The writer has its answer, too: what is undone before is no undoing.
-    ASSERT_TRUE(s.until([&] {
-        return condition(api, "r", programmed_type) == "True Programmed" && s.writer.report().pending == 0;
-    }));
+    ASSERT_TRUE(s.until(
+        [&] { return condition(api, "r", programmed_type) == "True Programmed" && s.writer.report().pending == 0; }));
     const uint64_t written_ms = monotonic_ms();
     Json bare = api.get(routes + "r");
     bare.erase("status");
@@ -220,7 +222,7 @@ TEST(Writer, pods_are_marked_once_in_force_and_no_more_at_the_end) {
         s.objects.put("Pod", name, R"("spec":{"nodeName":"n1","containers":[]},"status":{"podIP":"10.0.0.1"})");
         api.put(pods + name, s.objects.live[std::string("Pod ") + name]);
     }
-    s.captured = {"shop/a"};
+    s.captured = {{"shop/a", 1}};
     s.in_force = false;
     const uint64_t before = s.serial;
     ASSERT_TRUE(s.until([&] { return s.serial > before + 3; }));
@@ -233,12 +235,35 @@ TEST(Writer, pods_are_marked_once_in_force_and_no_more_at_the_end) {
     EXPECT_EQ(api.count("PATCH", "/b/status"), 0U);
 }
 
+/// A StatefulSet's: the name was acknowledged, the pod that has it now is not.
+TEST(Writer, a_pod_made_anew_is_marked_once_it_is_in_force_itself) {
+    FakeStore api;
+    Subject s(api);
+    const std::string spec = R"("spec":{"nodeName":"n1","containers":[]},"status":{"podIP":"10.0.0.1"})";
+    s.objects.put("Pod", "a", spec);
+    api.put(pods + "a", s.objects.live["Pod a"]);
+    s.captured = {{"shop/a", 1}};
+    ASSERT_TRUE(s.until([&] { return api.count("PATCH", "/a/status") == 1; }));
+    Json anew = s.objects.live["Pod a"];
+    anew["metadata"]["uid"] = "uid-a2";
+    s.objects.put("Pod", anew);
+    api.put(pods + "a", s.objects.live["Pod a"]);
+    s.captured = {{"shop/a", 2}};
+    s.in_force = false;
+    const uint64_t before = s.serial;
+    ASSERT_TRUE(s.until([&] { return s.serial > before + 3; }));
+    EXPECT_EQ(api.count("PATCH", "/a/status"), 1U);
+    s.in_force = true;
+    EXPECT_TRUE(s.until([&] { return api.count("PATCH", "/a/status") == 2; }));
+    s.writer.stop(false);
+}
+
 TEST(Writer, with_keep_the_marks_stay) {
     FakeStore api;
     Subject s(api);
     s.objects.put("Pod", "a", R"("spec":{"nodeName":"n1","containers":[]},"status":{"podIP":"10.0.0.1"})");
     api.put(pods + "a", s.objects.live["Pod a"]);
-    s.captured = {"shop/a"};
+    s.captured = {{"shop/a", 1}};
     ASSERT_TRUE(s.until([&] { return api.count("PATCH", "/a/status") == 1; }));
     s.writer.stop(false);
     EXPECT_EQ(api.count("PATCH", "/a/status"), 1U);
