@@ -54,6 +54,9 @@ Versions parse_versions(const std::string& written) {
 }
 
 void NodeAcks::observe(const std::vector<Lease>& leases, uint64_t now_ms) {
+    if (now_ms > observed_ms_ + looks_apart_max_ms)
+        nodes_.clear();
+    observed_ms_ = now_ms;
     std::map<std::string, Node> now;
     for (const Lease& lease : leases) {
         std::string name = node_of_lease(lease.name);
@@ -68,10 +71,14 @@ void NodeAcks::observe(const std::vector<Lease>& leases, uint64_t now_ms) {
     nodes_ = std::move(now);
 }
 
-std::vector<std::string> NodeAcks::awaited(std::string_view kind, uint64_t version, uint64_t now_ms) const {
+bool NodeAcks::is_silent(const Node& node) const {
+    return observed_ms_ >= node.renewed_seen_ms + node_stale_ms;
+}
+
+std::vector<std::string> NodeAcks::awaited(std::string_view kind, uint64_t version) const {
     std::vector<std::string> out;
     for (const auto& [name, node] : nodes_) {
-        if (now_ms >= node.renewed_seen_ms + node_stale_ms)
+        if (name != own_ && is_silent(node))
             continue;
         const auto known = node.versions.find(kind);
         if (version == 0 || known == node.versions.end() || known->second < version)
@@ -82,9 +89,8 @@ std::vector<std::string> NodeAcks::awaited(std::string_view kind, uint64_t versi
     return out;
 }
 
-size_t NodeAcks::silent(uint64_t now_ms) const {
-    return static_cast<size_t>(std::ranges::count_if(
-        nodes_, [&](const auto& node) { return now_ms >= node.second.renewed_seen_ms + node_stale_ms; }));
+size_t NodeAcks::silent() const {
+    return static_cast<size_t>(std::ranges::count_if(nodes_, [&](const auto& node) { return is_silent(node.second); }));
 }
 
 std::string awaited_message(const std::vector<std::string>& nodes) {

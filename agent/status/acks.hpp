@@ -19,6 +19,8 @@ inline constexpr uint64_t node_heartbeat_ms = 10'000;
 inline constexpr uint64_t node_news_ms = 1'000;
 /// An agent that has not been heard of for so long is not waited for.
 inline constexpr uint64_t node_stale_ms = 40'000;
+/// Who has not looked at the Leases for longer than this has not seen whether they were renewed.
+inline constexpr uint64_t looks_apart_max_ms = 20'000;
 inline constexpr int32_t node_lease_duration_s = 40;
 
 /// "weft-node-NODE", and back; empty: it is no such name.
@@ -40,13 +42,14 @@ public:
     /// `own`: this node counts even before it has a Lease.
     explicit NodeAcks(std::string own) : own_(std::move(own)) {}
 
-    /// All of them, as they are now. A node without one is forgotten. When one was renewed is told by our clock.
+    /// All of them, as they are now. A node without one is forgotten. When one was renewed is told by our clock; after
+    /// a time without looking each has node_stale_ms anew, since nobody could renew while the API server was away.
     void observe(const std::vector<Lease>& leases, uint64_t now_ms);
     /// The nodes, sorted, that do not have in force yet what came with that version of the kind; nodes that went silent
-    /// are not among them. `version` 0 cannot be compared: all of them.
-    [[nodiscard]] std::vector<std::string> awaited(std::string_view kind, uint64_t version, uint64_t now_ms) const;
+    /// are not among them, but this one always may be. `version` 0 cannot be compared: all of them.
+    [[nodiscard]] std::vector<std::string> awaited(std::string_view kind, uint64_t version) const;
     [[nodiscard]] size_t nodes() const { return nodes_.size(); }
-    [[nodiscard]] size_t silent(uint64_t now_ms) const;
+    [[nodiscard]] size_t silent() const;
 
 private:
     struct Node {
@@ -54,8 +57,11 @@ private:
         uint64_t renewed_seen_ms = 0;
         Versions versions;
     };
+    [[nodiscard]] bool is_silent(const Node& node) const;
+
     const std::string own_;
     std::map<std::string, Node> nodes_;
+    uint64_t observed_ms_ = 0; ///< the last time
 };
 
 /// "waiting for the nodes a, b and 3 more"

@@ -38,7 +38,7 @@ public:
     using Step = std::variant<Nothing, Read, Write>;
     /// What to do now; then one of the calls below for it. `unix_us` is only written down.
     [[nodiscard]] Step next(uint64_t now_ms, int64_t unix_us);
-    [[nodiscard]] uint64_t due_ms() const { return due_ms_; }
+    [[nodiscard]] uint64_t due_ms() const { return under_way_ ? UINT64_MAX : due_ms_; }
 
     /// nullopt: there is no Lease.
     void read(std::optional<Lease> live, uint64_t now_ms);

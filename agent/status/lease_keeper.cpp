@@ -4,6 +4,7 @@
 #include <sys/time.h>
 
 #include <algorithm>
+#include <utility>
 
 #include "agent/status/json_members.hpp"
 #include "config/base/clock.hpp"
@@ -48,19 +49,21 @@ void LeaseKeeper::step(uint64_t now_ms, bool closely) {
     elect(now_ms);
     find_node(now_ms);
     beat(now_ms);
+    const bool leads = elector_.leads(now_ms);
+    if (leads && !std::exchange(led_, leads))
+        nodes_due_ms_ = now_ms;
+    led_ = leads;
     if (closely)
         nodes_due_ms_ = std::min(nodes_due_ms_, now_ms + nodes_read_closely_ms);
-    if (elector_.leads(now_ms))
+    if (leads)
         read_nodes(now_ms);
 }
 
 uint64_t LeaseKeeper::due_ms() const {
     uint64_t due = elector_.due_ms();
-    if (!beating_) {
-        const uint64_t least = std::max(beat_at_ms_ + node_news_ms, beat_retry_at_ms_);
-        due = std::min(due, in_force_ != said_ ? least : beat_at_ms_ + node_heartbeat_ms);
-    }
-    return reading_nodes_ ? due : std::min(due, nodes_due_ms_);
+    if (!beating_)
+        due = std::min(due, beat_due_ms());
+    return led_ && !reading_nodes_ ? std::min(due, nodes_due_ms_) : due;
 }
 
 // ------------------------------------------------------------------ who leads
@@ -128,10 +131,14 @@ Json LeaseKeeper::beat_body() const {
     return body;
 }
 
+uint64_t LeaseKeeper::beat_due_ms() const {
+    if (beat_at_ms_ == 0)
+        return beat_retry_at_ms_;
+    return std::max(beat_retry_at_ms_, beat_at_ms_ + (in_force_ != said_ ? node_news_ms : node_heartbeat_ms));
+}
+
 void LeaseKeeper::beat(uint64_t now_ms) {
-    const bool news = in_force_ != said_ && now_ms >= beat_at_ms_ + node_news_ms;
-    const bool due = beat_at_ms_ == 0 || now_ms >= beat_at_ms_ + node_heartbeat_ms;
-    if (beating_ || now_ms < beat_retry_at_ms_ || !(news || due))
+    if (beating_ || now_ms < beat_due_ms())
         return;
     beating_ = true;
     beat_at_ms_ = now_ms;
@@ -140,10 +147,10 @@ void LeaseKeeper::beat(uint64_t now_ms) {
         beating_ = false;
         if (verdict == Verdict::done)
             said_ = saying;
-        else if (verdict == Verdict::failed || verdict == Verdict::forbidden)
-            beat_retry_at_ms_ = monotonic_ms() + beat_retry_ms;
         else
-            beat_at_ms_ = 0; // it was there, or is gone: the other way at once
+            beat_at_ms_ = 0; // it was there, or is gone: the other way at once; else the same again, later
+        if (verdict == Verdict::failed || verdict == Verdict::forbidden)
+            beat_retry_at_ms_ = monotonic_ms() + beat_retry_ms;
         if (verdict == Verdict::done || verdict == Verdict::exists)
             beat_made_ = true;
         else if (verdict == Verdict::not_found)

@@ -47,6 +47,7 @@ private:
     void find_node(uint64_t now_ms);
     void beat(uint64_t now_ms);
     void read_nodes(uint64_t now_ms);
+    [[nodiscard]] uint64_t beat_due_ms() const;
     [[nodiscard]] Json beat_body() const;
     [[nodiscard]] kube::Request lease_request(std::string method, const std::string& name, const Json* body) const;
 
@@ -60,12 +61,13 @@ private:
     Versions said_; ///< by the last heartbeat
     std::string node_uid_;
     uint64_t node_due_ms_ = 0;
-    uint64_t beat_at_ms_ = 0; ///< the last began
+    uint64_t beat_at_ms_ = 0; ///< the last began; 0: the next is due, whatever it says
     uint64_t beat_retry_at_ms_ = 0;
     bool beating_ = false;
-    bool beat_made_ = false; ///< the Lease is there, as far as we know
-    uint64_t nodes_due_ms_ = 0;
+    bool beat_made_ = false;    ///< the Lease is there, as far as we know
+    uint64_t nodes_due_ms_ = 0; ///< of a leader
     bool reading_nodes_ = false;
+    bool led_ = false; ///< at the last step
 };
 
 } // namespace weft::agent::status

@@ -58,7 +58,7 @@ void ObjectWriter::weigh(const ObjectKey& key, Item& item, const NodeAcks& acks,
     std::vector<std::string> nodes;
     // Once everywhere, always: a node that comes later takes it with all the rest before it captures a pod.
     if (waits_for_nodes(wanted.lines) && !wanted.live_programmed && !item.everywhere)
-        nodes = acks.awaited(info_of(key).kind, wanted.version, now_ms);
+        nodes = acks.awaited(info_of(key).kind, wanted.version);
     item.everywhere = item.everywhere || nodes.empty();
     if (nodes.empty())
         awaiting_.erase(key);

@@ -140,7 +140,7 @@ void Writer::State::tell(uint64_t now_ms) {
                      .pending = objects.pending() + pods.pending(),
                      .awaiting = objects.awaiting_nodes(),
                      .nodes = leases.acks().nodes(),
-                     .silent = leases.acks().silent(now_ms),
+                     .silent = leases.acks().silent(),
                      .faults = api.faults()};
     say_faults();
     const std::lock_guard lock(mutex);

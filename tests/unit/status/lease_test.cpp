@@ -64,31 +64,45 @@ TEST(NodeAcks, only_kinds_whose_conditions_wait_are_told) {
 
 TEST(NodeAcks, a_version_is_awaited_until_every_node_has_it_or_a_later_one) {
     NodeAcks acks("a");
-    EXPECT_EQ(acks.awaited("HTTPRoute", 5, 0), Nodes{"a"}) << "nobody knows of anybody yet";
+    EXPECT_EQ(acks.awaited("HTTPRoute", 5), Nodes{"a"}) << "nobody knows of anybody yet";
     acks.observe({beat("a", "1", {{"HTTPRoute", 5}}), beat("b", "1", {{"HTTPRoute", 4}}), beat("c", "1", {}),
                   beat("d", "1", {{"HTTPRoute", 12}, {"Gateway", 1}})},
                  1'000);
-    EXPECT_EQ(acks.awaited("HTTPRoute", 5, 1'000), (Nodes{"b", "c"}));
-    EXPECT_EQ(acks.awaited("HTTPRoute", 4, 1'000), Nodes{"c"});
-    EXPECT_EQ(acks.awaited("Gateway", 1, 1'000), (Nodes{"a", "b", "c"}));
-    EXPECT_EQ(acks.awaited("HTTPRoute", 0, 1'000), (Nodes{"a", "b", "c", "d"})) << "cannot be compared";
+    EXPECT_EQ(acks.awaited("HTTPRoute", 5), (Nodes{"b", "c"}));
+    EXPECT_EQ(acks.awaited("HTTPRoute", 4), Nodes{"c"});
+    EXPECT_EQ(acks.awaited("Gateway", 1), (Nodes{"a", "b", "c"}));
+    EXPECT_EQ(acks.awaited("HTTPRoute", 0), (Nodes{"a", "b", "c", "d"})) << "cannot be compared";
     acks.observe({beat("a", "2", {{"HTTPRoute", 5}}), beat("b", "2", {{"HTTPRoute", 5}})}, 2'000);
-    EXPECT_EQ(acks.awaited("HTTPRoute", 5, 2'000), Nodes()) << "nodes without a Lease are gone";
+    EXPECT_EQ(acks.awaited("HTTPRoute", 5), Nodes()) << "nodes without a Lease are gone";
     EXPECT_EQ(acks.nodes(), 2U);
     acks.observe({beat("b", "3", {{"HTTPRoute", 5}})}, 3'000);
-    EXPECT_EQ(acks.awaited("HTTPRoute", 5, 3'000), Nodes{"a"}) << "the leader itself";
+    EXPECT_EQ(acks.awaited("HTTPRoute", 5), Nodes{"a"}) << "the leader itself";
 }
 
 TEST(NodeAcks, a_silent_node_is_waited_for_no_longer_by_our_clock) {
     NodeAcks acks("a");
-    const Lease mine = beat("a", "1", {{"HTTPRoute", 9}});
-    acks.observe({mine, beat("b", "2099-01-01", {})}, 1'000);
-    acks.observe({mine, beat("b", "2099-01-01", {})}, 30'000); // read, not renewed
-    EXPECT_EQ(acks.awaited("HTTPRoute", 9, 1'000 + node_stale_ms - 1), Nodes{"b"});
-    EXPECT_EQ(acks.awaited("HTTPRoute", 9, 1'000 + node_stale_ms), Nodes());
-    EXPECT_EQ(acks.silent(1'000 + node_stale_ms), 2U);
-    acks.observe({mine, beat("b", "1990-01-01", {})}, 60'000); // any other text is a renewal
-    EXPECT_EQ(acks.awaited("HTTPRoute", 9, 60'000), Nodes{"b"});
+    const std::vector<Lease> leases = {beat("a", "1", {{"HTTPRoute", 9}}), beat("b", "2099-01-01", {})};
+    constexpr uint64_t first_ms = 100'000;
+    for (uint64_t now = first_ms; now < first_ms + node_stale_ms; now += 10'000) {
+        acks.observe(leases, now); // read, not renewed
+        EXPECT_EQ(acks.awaited("HTTPRoute", 9), Nodes{"b"});
+    }
+    acks.observe(leases, first_ms + node_stale_ms);
+    EXPECT_EQ(acks.awaited("HTTPRoute", 9), Nodes());
+    EXPECT_EQ(acks.awaited("HTTPRoute", 10), Nodes{"a"}) << "this node cannot be silent to itself";
+    EXPECT_EQ(acks.silent(), 2U);
+    acks.observe({leases[0], beat("b", "1990-01-01", {})}, 150'000); // any other text is a renewal
+    EXPECT_EQ(acks.awaited("HTTPRoute", 9), Nodes{"b"});
+}
+
+/// While the API server was away nobody could renew.
+TEST(NodeAcks, after_a_time_without_looking_every_node_is_waited_for_again) {
+    NodeAcks acks("a");
+    const std::vector<Lease> leases = {beat("a", "1", {{"HTTPRoute", 9}}), beat("b", "1", {{"HTTPRoute", 8}})};
+    acks.observe(leases, 100'000);
+    acks.observe(leases, 100'000 + looks_apart_max_ms + node_stale_ms);
+    EXPECT_EQ(acks.awaited("HTTPRoute", 9), Nodes{"b"});
+    EXPECT_EQ(acks.silent(), 0U);
 }
 
 TEST(NodeAcks, the_message_names_some) {
