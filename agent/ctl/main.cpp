@@ -75,6 +75,12 @@ int ready(const Options& options) {
     return complain(answer ? "not ready: " + answer->error : answer.error());
 }
 
+/// For a liveness probe: any answer is one, also that of the agent that this pod's shall take over from or has yielded to.
+int alive(const Options& options) {
+    const auto answer = ctl::ask(options.socket, ctl::Verb::ready, static_cast<uint32_t>(options.timeout_s * 1000));
+    return answer ? 0 : complain(answer.error());
+}
+
 int synchronise(const Options& options) {
     const auto answer = ctl::ask(options.socket, ctl::Verb::sync, static_cast<uint32_t>(options.timeout_s * 1000));
     if (!answer)
@@ -177,6 +183,7 @@ int main(int argc, char** argv) {
     sync.toggle("--strict", options.strict, "exit 1 also for refused objects and pods whose namespace is not there");
     weft::config::Flags& readiness =
         flags.command("ready", "exit 0 if the agent is ready; with POD_UID in the environment: that pod's agent");
+    weft::config::Flags& liveness = flags.command("alive", "exit 0 if an agent answers, ready or not");
     weft::config::Flags& preflight =
         flags.command("check", "what node and cluster lack for Weft, and what to do about it; needs no agent");
     preflight.text("--cgroup", options.cgroup, "PATH", "as of weft-agent");
@@ -209,6 +216,8 @@ int main(int argc, char** argv) {
         return check(options);
     if (readiness.given())
         return ready(options);
+    if (liveness.given())
+        return alive(options);
     if (removal.given())
         return uninstall(options);
     return status.given() ? show_status(options) : synchronise(options);

@@ -142,7 +142,9 @@ template <class T>
              .message = std::move(message)}};
 }
 
-/// Whether that parent is another controller's: a Gateway of a class that is not Weft's.
+/// Istio's waypoints have HBONE, and plain HTTP means no less here; a listener for anything else takes no routes.
+[[nodiscard]] bool takes_routes(const Gateway::Listener& listener);
+/// Whether that parent is another controller's: a Gateway of a class that is not Weft's, or that is not there.
 [[nodiscard]] bool is_foreign(const Build& build, const HttpRoute::Parent& parent);
 /// The same of a policy's target, which is in the policy's namespace.
 [[nodiscard]] bool is_foreign(const Build& build, const std::string& ns, const AuthorizationPolicy::Target& target);

@@ -15,7 +15,7 @@ namespace {
 struct Attached {
     const char* reason = "Accepted";
     std::string message;
-    bool silent = false; ///< another controller's business
+    bool silent = false; ///< another controller's business; a message is for this node's own status only
 };
 
 void add_once(std::vector<AttachedRoute>& list, const AttachedRoute& route) {
@@ -87,9 +87,10 @@ Attached attach_to_gateway(Build& build, const HttpRoute::Parent& parent, Attach
     WaypointBuild* waypoint = build.waypoint(name);
     if (waypoint == nullptr && build.store.find<Gateway>(name) != nullptr)
         return {"", "", true};
-    if (waypoint == nullptr)
-        return {"NoMatchingParent", id + " does not exist"};
+    if (waypoint == nullptr) // whose it will be, nobody knows: all controllers would write a status of their own
+        return {"", id + " does not exist", true};
     bool named = false;
+    bool served = false;
     bool allowed = false;
     bool any_host = false;
     std::set<std::string> hostnames;
@@ -98,6 +99,9 @@ Attached attach_to_gateway(Build& build, const HttpRoute::Parent& parent, Attach
             (parent.port && *parent.port != listener.port))
             continue;
         named = true;
+        if (!takes_routes(listener))
+            continue;
+        served = true;
         if (!listener.http_routes || !allows_namespace(build, *waypoint->gateway, listener, route.route->meta.ns))
             continue;
         allowed = true;
@@ -111,6 +115,8 @@ Attached attach_to_gateway(Build& build, const HttpRoute::Parent& parent, Attach
     }
     if (!named)
         return {"NoMatchingParent", id + " has no such listener"};
+    if (!served)
+        return {"NotAllowedByListeners", id + " has no such listener with a protocol that is served"};
     if (!allowed)
         return {"NotAllowedByListeners", id + " does not allow HTTPRoutes of the namespace " + route.route->meta.ns};
     if (!any_host && hostnames.empty())
@@ -219,8 +225,12 @@ void attach_route(Build& build, const ObjectName& name, const Entry<HttpRoute>& 
     const AttachedRoute attached{.route = &route, .age = age_of(name, entry), .hostnames = {}, .outdated = outdated};
     for (const auto& parent : route.parents) {
         const auto result = attach(build, parent, attached);
-        if (result.silent)
+        if (result.silent) {
+            if (!result.message.empty())
+                build.diagnose(object_id(HttpRoute::kind, name), "spec.parentRefs", result.message,
+                               Diagnostic::Severity::warning);
             continue;
+        }
         const bool ok = std::string_view(result.reason) == "Accepted";
         std::vector<Condition> conditions = {
             {.type = "Accepted", .status = ok, .reason = result.reason, .message = result.message},
@@ -311,8 +321,12 @@ void add_frontend_tables(Build& build, const ServiceBuild& service, PortBuild& p
 
 bool is_foreign(const Build& build, const HttpRoute::Parent& parent) {
     const auto* gateway = build.store.find<Gateway>({.ns = parent.ns, .name = parent.name});
-    return parent.group == names::gateway_group && parent.kind == "Gateway" && gateway != nullptr &&
-           !build.is_our_class(gateway->class_name);
+    return parent.group == names::gateway_group && parent.kind == "Gateway" &&
+           (gateway == nullptr || !build.is_our_class(gateway->class_name));
+}
+
+bool takes_routes(const Gateway::Listener& listener) {
+    return listener.protocol == "HBONE" || listener.protocol == "HTTP";
 }
 
 void build_routes(Build& build) {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <algorithm>
 #include <tuple>
+#include <utility>
 
 #include "agent/reconcile/build.hpp"
 #include "agent/source/own_status.hpp"
@@ -61,13 +62,41 @@ Condition holds(const char* type) {
     return {.type = type, .status = true, .reason = type, .message = {}};
 }
 
+Condition fails(const char* type, const char* reason, std::string message) {
+    return {.type = type, .status = false, .reason = reason, .message = std::move(message)};
+}
+
+/// Gateway API: listeners of one port have one protocol and different host names. Which are of no consequence here
+/// (what comes to a waypoint is judged by its service), but said.
+Condition conflict(const Gateway::Listener& listener, const Gateway& gateway) {
+    for (const auto& other : gateway.listeners) {
+        if (other.name == listener.name || other.port != listener.port)
+            continue;
+        if (other.protocol != listener.protocol)
+            return {.type = "Conflicted",
+                    .status = true,
+                    .reason = "ProtocolConflict",
+                    .message = "the listener " + other.name + " has another protocol on the same port"};
+        if (other.hostname == listener.hostname)
+            return {.type = "Conflicted",
+                    .status = true,
+                    .reason = "HostnameConflict",
+                    .message = "the listener " + other.name + " has the same hostname on the same port"};
+    }
+    return fails("Conflicted", "NoConflicts", {});
+}
+
 ListenerStatus listener_status(const Gateway::Listener& listener, const WaypointBuild& waypoint) {
     const auto attached = waypoint.attached.find(listener.name);
     ListenerStatus out{.name = listener.name,
                        .http_routes = listener.http_routes,
                        .attached_routes = attached == waypoint.attached.end() ? 0 : attached->second.size(),
                        .conditions = {holds("Accepted"), holds("Programmed")}};
-    out.conditions.push_back({.type = "Conflicted", .status = false, .reason = "NoConflicts", .message = {}});
+    if (!takes_routes(listener))
+        out.conditions = {
+            fails("Accepted", "UnsupportedProtocol", "protocol: " + listener.protocol + " is not HBONE or HTTP"),
+            fails("Programmed", "Invalid", "its protocol is not served")};
+    out.conditions.push_back(conflict(listener, *waypoint.gateway));
     if (listener.other_routes)
         out.conditions.push_back({.type = "ResolvedRefs",
                                   .status = false,
@@ -75,6 +104,21 @@ ListenerStatus listener_status(const Gateway::Listener& listener, const Waypoint
                                   .message = "allowedRoutes.kinds: only HTTPRoutes are served by this release"});
     else
         out.conditions.push_back(holds("ResolvedRefs"));
+    return out;
+}
+
+std::vector<Condition> gateway_conditions(const Gateway& gateway) {
+    std::vector<Condition> out = {holds("Accepted"), holds("Programmed")};
+    const auto served = std::ranges::count_if(gateway.listeners, takes_routes);
+    if (served == 0)
+        return {fails("Accepted", "ListenersNotValid", "no listener has a protocol that is served"),
+                fails("Programmed", "Invalid", "no listener has a protocol that is served")};
+    if (std::cmp_less(served, gateway.listeners.size())) {
+        out[0].reason = "ListenersNotValid";
+        out[0].message = "not every listener has a protocol that is served";
+    }
+    if (gateway.asks_for_addresses)
+        out[1] = fails("Programmed", "AddressNotAssigned", "spec.addresses: a waypoint has no addresses of its own");
     return out;
 }
 
@@ -87,7 +131,7 @@ void gateway_status(Build& build, const ObjectName& name, const Entry<Gateway>& 
                               .reason = "Invalid",
                               .message = "the newest version is not in force"});
     else if (waypoint != nullptr)
-        conditions = {holds("Accepted"), holds("Programmed")};
+        conditions = gateway_conditions(*waypoint->gateway);
     ObjectStatus& status = build.add_status(Gateway::kind, name, "", std::move(conditions));
     if (waypoint == nullptr || !entry.faults.empty())
         return;

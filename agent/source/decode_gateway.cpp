@@ -9,6 +9,7 @@ namespace weft::agent {
 namespace {
 
 constexpr size_t listeners_max = 64;
+constexpr size_t addresses_max = 16;
 constexpr size_t route_kinds_max = 8;
 
 bool is_controller_name(std::string_view text) {
@@ -65,7 +66,9 @@ Gateway::Listener decode_listener(Fields& fields) {
 
 void decode_gateway_spec(Fields& spec, Gateway& out) {
     out.class_name = spec.required_text("gatewayClassName", names::is_dns_subdomain, "a DNS subdomain");
-    spec.ignore({"addresses", "allowedListeners", "backendTLS", "defaultScope", "infrastructure", "tls"});
+    out.asks_for_addresses =
+        spec.each_map("addresses", addresses_max, [](Fields& fields) { fields.ignore({"type", "value"}); }) != 0;
+    spec.ignore({"allowedListeners", "backendTLS", "defaultScope", "infrastructure", "tls"});
     const size_t count = spec.each_map("listeners", listeners_max,
                                        [&](Fields& fields) { out.listeners.push_back(decode_listener(fields)); });
     if (count == 0)

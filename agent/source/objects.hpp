@@ -150,6 +150,7 @@ struct Gateway {
         return waypoint_for == what || waypoint_for == WaypointFor::all;
     }
     std::vector<Listener> listeners;
+    bool asks_for_addresses = false; ///< spec.addresses
     bool operator==(const Gateway&) const = default;
 };
 

@@ -47,7 +47,7 @@ struct Writer::State {
     void run(const std::stop_token& stop);
     void take_news(uint64_t now_ms);
     void lead(uint64_t now_ms);
-    void tell(uint64_t now_ms);
+    void tell();
     void say_faults();
     void release();
     void finish(uint64_t end_ms);
@@ -90,7 +90,7 @@ void Writer::State::run(const std::stop_token& stop) {
         leases.step(now, objects.awaiting_nodes() != 0);
         lead(now);
         pods.step(now);
-        tell(now);
+        tell();
         const uint64_t due = std::min({leases.due_ms(), objects.due_ms(), pods.due_ms(), news_at_ms + news_ms});
         api.turn(static_cast<int>(std::min(due > now ? due - now : 1, turn_max_ms)));
     }
@@ -132,7 +132,7 @@ void Writer::State::lead(uint64_t now_ms) {
     objects.step(now_ms);
 }
 
-void Writer::State::tell(uint64_t now_ms) {
+void Writer::State::tell() {
     WriterReport now{.leader = leases.leader(),
                      .leads = leading.load(),
                      .writes = api.writes(),

@@ -630,6 +630,58 @@ TEST_F(ReconcileTest, listeners_tell_their_routes_and_what_cannot_be_attached) {
     EXPECT_EQ(reason(listener("g"), "ResolvedRefs"), "False InvalidRouteKinds");
 }
 
+TEST_F(ReconcileTest, what_a_gateway_asks_for_in_vain_is_told) {
+    const auto status_of = [&](const std::string& spec) {
+        store_ = {};
+        compile_text("---\napiVersion: gateway.networking.k8s.io/v1\nkind: Gateway\nmetadata: {name: w, namespace: "
+                     "default}\nspec: {gatewayClassName: weft-waypoint, " +
+                     spec + "}\n" + route("all", "{name: w}", "{}") + route("s", "{name: w, sectionName: b}", "{}"));
+        for (const auto& status : out_.statuses)
+            if (status.kind == "Gateway")
+                return status;
+        ADD_FAILURE() << spec;
+        return ObjectStatus{};
+    };
+    const auto told = [](const auto& of) {
+        std::string all;
+        for (const auto& each : of.conditions)
+            all += each.type + (each.status ? "=True " : "=False ") + each.reason + ", ";
+        return all;
+    };
+    const std::string hbone = "{name: a, port: 15008, protocol: HBONE}";
+    ObjectStatus status = status_of("listeners: [" + hbone + ", {name: b, port: 443, protocol: HTTPS}]");
+    EXPECT_EQ(told(status), "Accepted=True ListenersNotValid, Programmed=True Programmed, ");
+    EXPECT_EQ(told(status.listeners.at(0)), "Accepted=True Accepted, Programmed=True Programmed, "
+                                            "Conflicted=False NoConflicts, ResolvedRefs=True ResolvedRefs, ");
+    EXPECT_EQ(told(status.listeners.at(1)), "Accepted=False UnsupportedProtocol, Programmed=False Invalid, "
+                                            "Conflicted=False NoConflicts, ResolvedRefs=True ResolvedRefs, ");
+    EXPECT_EQ(status.listeners.at(0).attached_routes, 1U);
+    EXPECT_EQ(status.listeners.at(1).attached_routes, 0U);
+    EXPECT_EQ(condition("HTTPRoute", "all", "Accepted", "Gateway default/w"), "True Accepted");
+    EXPECT_EQ(condition("HTTPRoute", "s", "Accepted", "Gateway default/w/b"), "False NotAllowedByListeners");
+
+    status = status_of("listeners: [{name: b, port: 53, protocol: UDP}]");
+    EXPECT_EQ(told(status), "Accepted=False ListenersNotValid, Programmed=False Invalid, ");
+    status = status_of("addresses: [{value: 10.0.0.1}], listeners: [" + hbone + "]");
+    EXPECT_EQ(told(status), "Accepted=True Accepted, Programmed=False AddressNotAssigned, ");
+    EXPECT_EQ(told(status_of("addresses: [], listeners: [" + hbone + "]")),
+              "Accepted=True Accepted, Programmed=True Programmed, ");
+    status = status_of("listeners: [" + hbone + ", {name: b, port: 15008, protocol: HTTP}]");
+    EXPECT_NE(told(status.listeners.at(1)).find("Conflicted=True ProtocolConflict"), std::string::npos);
+    status = status_of("listeners: [" + hbone + ", {name: b, port: 15008, protocol: HBONE}]");
+    EXPECT_NE(told(status.listeners.at(0)).find("Conflicted=True HostnameConflict"), std::string::npos);
+}
+
+/// Else each controller of the cluster would write its own opinion of a Gateway that is to come.
+TEST_F(ReconcileTest, a_route_to_a_gateway_that_is_not_there_is_nobodys) {
+    compile_text(route("r", "{name: later}", "{}") + route("x", "{name: later}", "{filters: [{type: URLRewrite}]}"));
+    for (const auto& status : out_.statuses)
+        EXPECT_NE(status.kind, "HTTPRoute") << status.name;
+    EXPECT_TRUE(diagnosed("HTTPRoute default/r", "Gateway default/later does not exist"));
+    for (const auto& each : out_.diagnostics)
+        EXPECT_EQ(each.severity, Diagnostic::Severity::warning) << each.message;
+}
+
 TEST_F(ReconcileTest, a_class_is_ours_by_its_controller_too) {
     const auto accepted = [&](const std::string& controller) {
         compile_text(gateway("x", "", "", "default", "mine") +
@@ -656,7 +708,7 @@ TEST_F(ReconcileTest, routes_of_other_controllers_may_use_what_we_do_not_serve) 
     EXPECT_EQ(severity("{name: theirs}"), warning);
     EXPECT_EQ(condition("HTTPRoute", "r", "Accepted"), "");
     EXPECT_EQ(severity("{name: w}"), refused);
-    EXPECT_EQ(severity("{name: nobodys}"), refused); // it may be ours to be
+    EXPECT_EQ(severity("{name: nobodys}"), warning) << "it may be anybody's, once it is there"; // it may be ours to be
     EXPECT_EQ(severity("{name: theirs}, " + to_service("web")), refused);
     EXPECT_EQ(severity("{name: theirs}, {name: w}"), refused);
     EXPECT_EQ(severity(""), refused);
