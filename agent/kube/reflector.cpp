@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "agent/kube/discovery.hpp"
 #include "agent/source/json.hpp"
 
 namespace weft::agent::kube {
@@ -73,17 +74,26 @@ std::optional<Reflector::Ask> Reflector::next(uint64_t now_ms) {
     error_body_.clear();
     watch_error_.clear();
     gone_ = false;
-    if (state_ == State::listing) {
+    return ask();
+}
+
+Reflector::Ask Reflector::ask() {
+    switch (state_) {
+    case State::listing: {
         std::string path = collection() + "?limit=" + std::to_string(page_objects);
         if (!continue_.empty())
             path += "&continue=" + query_escaped(continue_);
-        return Ask{.path = std::move(path), .watch = false};
+        return {.path = std::move(path), .watch = false};
+    }
+    case State::asking_groups: return {.path = groups_path, .watch = false};
+    case State::asking_resources: return {.path = resources_path(kind_, asked_versions_.back()), .watch = false};
+    case State::watching: break;
     }
     // By chance, or all watches of all nodes would end together, again and again.
     const uint64_t seconds = watch_min_s + random_() % watch_min_s;
-    return Ask{.path = collection() + "?watch=true&allowWatchBookmarks=true&resourceVersion=" +
-                       query_escaped(resource_version_) + "&timeoutSeconds=" + std::to_string(seconds),
-               .watch = true};
+    return {.path = collection() + "?watch=true&allowWatchBookmarks=true&resourceVersion=" +
+                    query_escaped(resource_version_) + "&timeoutSeconds=" + std::to_string(seconds),
+            .watch = true};
 }
 
 void Reflector::began(int status, uint64_t now_ms) {
@@ -98,7 +108,7 @@ bool Reflector::take_piece(int status, std::string_view piece, uint64_t now_ms) 
     }
     last_heard_ms_ = now_ms;
     buffer_ += piece;
-    if (state_ == State::listing) {
+    if (state_ != State::watching) {
         if (buffer_.size() <= page_bytes_max)
             return true;
         watch_error_ = "a page of more than " + std::to_string(page_bytes_max) + " bytes";
@@ -119,10 +129,12 @@ bool Reflector::take_piece(int status, std::string_view piece, uint64_t now_ms) 
 
 void Reflector::ended(const Outcome& outcome, uint64_t now_ms) {
     under_way_ = false;
-    if (state_ == State::listing)
-        end_page(outcome, now_ms);
-    else
-        end_watch(outcome, now_ms);
+    switch (state_) {
+    case State::listing: end_page(outcome, now_ms); break;
+    case State::asking_groups:
+    case State::asking_resources: end_discovery(outcome, now_ms); break;
+    case State::watching: end_watch(outcome, now_ms); break;
+    }
     buffer_ = {};
 }
 
@@ -130,7 +142,7 @@ void Reflector::ended(const Outcome& outcome, uint64_t now_ms) {
 
 void Reflector::end_page(const Outcome& outcome, uint64_t now_ms) {
     if (outcome.status == not_found_status)
-        return not_found(now_ms);
+        return not_found(outcome, now_ms);
     if (outcome.status == gone_status && !continue_.empty()) { // the token has expired: from the first page
         list_anew();
         return retry_later(now_ms, retry_max_ms, outcome.retry_after_ms);
@@ -170,9 +182,8 @@ void Reflector::take_page(const Value& page, uint64_t now_ms) {
     changes_.emplace_back(KindListed{.kind = kind_.index, .objects = std::exchange(listed_, {})});
 }
 
-/// Not at this version. At none: the CRD is not installed, or not yet. If it was, a policy must not vanish with it:
-/// what is known stays until a list says otherwise.
-void Reflector::not_found(uint64_t now_ms) {
+/// Not at this version. At none: the CRD is not installed, or not yet, if the API server's discovery says so too.
+void Reflector::not_found(const Outcome& outcome, uint64_t now_ms) {
     list_anew();
     const size_t count = kind_.versions[1] == nullptr ? 1 : kind_.versions.size();
     version_ = (version_ + 1) % count;
@@ -180,6 +191,18 @@ void Reflector::not_found(uint64_t now_ms) {
         due_ms_ = now_ms;
         return;
     }
+    if (kind_.core) // no API server is without it
+        return failed(outcome, now_ms);
+    if (absent_)
+        return is_absent(now_ms);
+    last_heard_ms_ = now_ms;
+    state_ = State::asking_groups;
+    due_ms_ = now_ms;
+}
+
+/// If it was there, a policy must not vanish with the CRD: what is known stays until a list says otherwise.
+void Reflector::is_absent(uint64_t now_ms) {
+    list_anew();
     last_heard_ms_ = now_ms;
     absent_ = true;
     if (lists_ == 0)
@@ -193,6 +216,52 @@ void Reflector::list_anew() {
     state_ = State::listing;
     continue_.clear();
     listed_.clear();
+}
+
+// ------------------------------------------------------------------ discovery
+
+void Reflector::end_discovery(const Outcome& outcome, uint64_t now_ms) {
+    const State asked = std::exchange(state_, State::listing); // whatever fails here, the list is asked for again
+    if (outcome.status != ok || !outcome.error.empty() || !watch_error_.empty())
+        return failed(outcome, now_ms);
+    const auto body = parse_json(buffer_);
+    if (!body)
+        return doubted("is " + body.error().message, now_ms);
+    if (asked == State::asking_groups)
+        take_groups(*body, now_ms);
+    else
+        take_resources(*body, now_ms);
+}
+
+void Reflector::take_groups(const Value& groups, uint64_t now_ms) {
+    std::optional<std::vector<size_t>> versions = versions_served(groups, kind_);
+    if (!versions)
+        return doubted("is no list of API groups", now_ms);
+    if (versions->empty())
+        return is_absent(now_ms);
+    asked_versions_ = std::move(*versions);
+    state_ = State::asking_resources;
+    due_ms_ = now_ms;
+}
+
+void Reflector::take_resources(const Value& resources, uint64_t now_ms) {
+    const std::optional<bool> served = is_served_at(resources, kind_, asked_versions_.back());
+    if (!served)
+        return doubted("is no list of API resources", now_ms);
+    if (*served)
+        return doubted("has the kind", now_ms);
+    asked_versions_.pop_back();
+    if (asked_versions_.empty())
+        return is_absent(now_ms);
+    state_ = State::asking_resources;
+    due_ms_ = now_ms;
+}
+
+/// The list was answered 404, and not because the kind is not there.
+void Reflector::doubted(const std::string& discovery, uint64_t now_ms) {
+    failed(
+        {.status = ok, .error = "HTTP status 404, but the API server's discovery " + discovery, .retry_after_ms = {}},
+        now_ms);
 }
 
 // ------------------------------------------------------------------ watch

@@ -43,8 +43,15 @@ using Change = std::variant<ObjectChange, KindListed>;
 /// and the pieces of the answers.
 ///
 ///   listing ──last page──▶ watching ──end, error──▶ watching again, from the last version seen
-///     ▲  │ 404: the other version of the API; none has it: absent, asked again later
-///     └──┴── 410 ────────────┘
+///     ▲  │ ▲──────── 410 ────┘
+///     │  │ 404 at every version of the API
+///     │  ▼
+///     │ asking_groups ──the group is there──▶ asking_resources
+///     └────┴────────────────────────────────────┘
+///        the API server's discovery does not have it: absent, asked again later; else a failure as any other
+///
+/// A 404 alone says nothing: a load balancer or a proxy before the API server answers so too, and a policy that is
+/// taken for absent is traffic without it.
 class Reflector {
 public:
     Reflector(const KindInfo& kind, uint64_t seed);
@@ -68,7 +75,7 @@ public:
     [[nodiscard]] std::vector<Change> take_changes();
 
     [[nodiscard]] const KindInfo& kind() const { return kind_; }
-    /// Listed at least once, or not there at all: what is known is all there was then.
+    /// Listed at least once, or not there at all by the API server's word: what is known is all there was then.
     [[nodiscard]] bool synced() const { return synced_; }
     [[nodiscard]] bool absent() const { return absent_; }
     /// Why the last request failed; empty: it did not. Without times or counts, so that it changes only when the cause
@@ -84,9 +91,10 @@ public:
     [[nodiscard]] uint64_t resource_version() const;
 
 private:
-    enum class State : uint8_t { listing, watching };
+    enum class State : uint8_t { listing, asking_groups, asking_resources, watching };
 
     [[nodiscard]] std::string collection() const;
+    [[nodiscard]] Ask ask();
     void end_page(const Outcome& outcome, uint64_t now_ms);
     void take_page(const Value& page, uint64_t now_ms);
     void end_watch(const Outcome& outcome, uint64_t now_ms);
@@ -94,7 +102,12 @@ private:
     void take_object(const std::string& type, const Value& object);
     void parse(const Value& object, std::vector<ParsedObject>& out);
     void list_anew();
-    void not_found(uint64_t now_ms);
+    void not_found(const Outcome& outcome, uint64_t now_ms);
+    void end_discovery(const Outcome& outcome, uint64_t now_ms);
+    void take_groups(const Value& groups, uint64_t now_ms);
+    void take_resources(const Value& resources, uint64_t now_ms);
+    void doubted(const std::string& discovery, uint64_t now_ms);
+    void is_absent(uint64_t now_ms);
     void failed(const Outcome& outcome, uint64_t now_ms);
     void retry_later(uint64_t now_ms, uint64_t most_ms, std::optional<uint64_t> least_ms);
     void worked(uint64_t now_ms);
@@ -106,7 +119,8 @@ private:
     bool under_way_ = false;
     bool synced_ = false;
     bool absent_ = false;
-    size_t version_ = 0; ///< of kind_.versions
+    size_t version_ = 0;                 ///< of kind_.versions
+    std::vector<size_t> asked_versions_; ///< asking_resources: those that are left to ask
     std::string resource_version_;
     std::string continue_;             ///< token of the next page; empty: the first
     std::vector<ParsedObject> listed_; ///< of the pages so far

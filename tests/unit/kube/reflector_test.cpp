@@ -229,31 +229,149 @@ TEST(Reflector, a_server_that_ends_watches_at_once_is_not_asked_in_a_loop) {
     EXPECT_GE(s.reflector.due_ms(), s.now_ms + watch_pause_ms);
 }
 
+const std::string groups_without =
+    R"({"kind":"APIGroupList","apiVersion":"v1","groups":[{"name":"apps","versions":[{"version":"v1"}]}]})";
+
+std::string groups_with(const std::string& group, std::initializer_list<std::string> versions) {
+    std::string list;
+    for (const std::string& version : versions)
+        list += (list.empty() ? "" : ",") + (R"({"groupVersion":"x","version":")" + version + R"("})");
+    return R"({"kind":"APIGroupList","groups":[{"name":"apps","versions":[{"version":"v1"}]},{"name":")" + group +
+           R"(","versions":[)" + list + "]}]}";
+}
+
+std::string resources(const std::string& group_version, const std::string& name) {
+    return R"({"kind":"APIResourceList","groupVersion":")" + group_version + R"(","resources":[{"name":")" + name +
+           R"("}]})";
+}
+
+/// Both versions of the API are answered 404.
+void answer_404(Subject& s) {
+    for (const char* version : {"/v1/", "/v1beta1/"}) {
+        EXPECT_NE(s.ask_when_due().find(version), std::string::npos);
+        s.answer("404 page not found", 404);
+    }
+}
+
 TEST(Reflector, a_kind_that_is_nowhere_is_absent_and_asked_for_again) {
     Subject s("HTTPRoute");
-    EXPECT_NE(s.ask().find("/v1/"), std::string::npos);
-    s.answer("404 page not found", 404);
+    answer_404(s);
     EXPECT_FALSE(s.reflector.absent());
-    EXPECT_NE(s.ask().find("/v1beta1/"), std::string::npos);
-    s.answer("", 404);
+    EXPECT_FALSE(s.reflector.synced()) << "a 404 may be a proxy's";
+    EXPECT_EQ(s.ask(), "/apis");
+    s.answer(groups_without);
     EXPECT_TRUE(s.reflector.absent());
     EXPECT_TRUE(s.reflector.synced());
     EXPECT_EQ(s.reflector.fault(), "");
     EXPECT_LE(s.reflector.due_ms(), s.now_ms + absent_retry_max_ms);
+    for (int i = 0; i < 20; ++i) { // what is known to be absent needs no discovery
+        answer_404(s);
+        EXPECT_TRUE(s.reflector.absent());
+        EXPECT_GT(s.reflector.due_ms(), s.now_ms);
+        EXPECT_LE(s.reflector.due_ms(), s.now_ms + absent_retry_max_ms);
+    }
     s.ask_when_due();
     s.answer(list("5", ""));
     EXPECT_FALSE(s.reflector.absent());
     EXPECT_EQ(s.changes(), "=");
 }
 
+TEST(Reflector, a_group_without_the_kind_is_asked_version_by_version) {
+    Subject s("HTTPRoute");
+    const std::string group = "gateway.networking.k8s.io";
+    answer_404(s);
+    ASSERT_EQ(s.ask(), "/apis");
+    s.answer(groups_with(group, {"v1", "v1beta1", "v1alpha9"}));
+    EXPECT_FALSE(s.reflector.synced());
+    ASSERT_EQ(s.ask(), "/apis/" + group + "/v1beta1");
+    s.answer(resources(group + "/v1beta1", "gateways"));
+    EXPECT_FALSE(s.reflector.synced());
+    ASSERT_EQ(s.ask(), "/apis/" + group + "/v1");
+    s.answer(resources(group + "/v1", "httproutes/status"));
+    EXPECT_TRUE(s.reflector.absent());
+    EXPECT_TRUE(s.reflector.synced());
+
+    Subject other("HTTPRoute"); // no version of it that could have the kind
+    answer_404(other);
+    other.ask();
+    other.answer(groups_with(group, {"v2"}));
+    EXPECT_TRUE(other.reflector.absent());
+}
+
+TEST(Reflector, a_404_that_discovery_does_not_confirm_is_a_failure) {
+    const std::string group = "security.istio.io";
+    const auto begin = [](Subject& s) {
+        answer_404(s);
+        ASSERT_EQ(s.ask(), "/apis");
+    };
+    const auto expect_failed = [](Subject& s, const std::string& what) {
+        EXPECT_FALSE(s.reflector.synced()) << what;
+        EXPECT_FALSE(s.reflector.absent()) << what;
+        EXPECT_NE(s.reflector.fault(), "") << what;
+        EXPECT_GT(s.reflector.due_ms(), s.now_ms) << what;
+        EXPECT_EQ(s.ask_when_due(), "/apis/security.istio.io/v1/authorizationpolicies?limit=250") << what;
+    };
+    const std::pair<int, std::string> no_groups[] = {
+        {404, "404 page not found"},
+        {503, ""},
+        {403, R"({"kind":"Status","message":"no"})"},
+        {200, "<html>"},
+        {200, "{}"},
+        {200, R"({"kind":"APIGroupList"})"},
+        {200, R"({"kind":"APIGroupList","groups":[]})"},
+        {200, R"({"kind":"APIGroupList","groups":[{"name":"security.istio.io"}]})"},
+        {200, R"({"kind":"Status","groups":[{"name":"apps"}]})"}};
+    for (const auto& [status, body] : no_groups) {
+        Subject s("AuthorizationPolicy");
+        begin(s);
+        s.answer(body, status);
+        expect_failed(s, body);
+    }
+    const std::pair<int, std::string> no_resources[] = {{404, ""},
+                                                        {200, "[]"},
+                                                        {200, R"({"kind":"APIResourceList","resources":[]})"},
+                                                        {200, resources("other/v1", "x")},
+                                                        {200, resources(group + "/v1", "authorizationpolicies")}};
+    for (const auto& [status, body] : no_resources) {
+        Subject s("AuthorizationPolicy");
+        begin(s);
+        s.answer(groups_with(group, {"v1"}));
+        ASSERT_EQ(s.ask(), "/apis/" + group + "/v1");
+        s.answer(body, status);
+        expect_failed(s, body);
+    }
+    Subject s("AuthorizationPolicy");
+    begin(s);
+    s.unreachable();
+    expect_failed(s, "unreachable");
+}
+
+TEST(Reflector, kinds_of_kubernetes_itself_are_never_absent) {
+    for (const char* name : {"Service", "EndpointSlice", "Pod", "Namespace"}) {
+        Subject s(name);
+        s.ask();
+        s.answer("404 page not found", 404);
+        EXPECT_FALSE(s.reflector.synced()) << name;
+        EXPECT_FALSE(s.reflector.absent()) << name;
+        EXPECT_NE(s.reflector.fault().find("404"), std::string::npos) << name;
+        EXPECT_GT(s.reflector.due_ms(), s.now_ms) << name;
+        s.ask_when_due();
+        s.answer(list("5", ""));
+        EXPECT_TRUE(s.reflector.synced()) << name;
+    }
+}
+
 TEST(Reflector, a_kind_that_is_gone_keeps_what_it_had) {
-    Subject s;
-    s.listed("70", service("a", "1"));
+    Subject s("HTTPRoute");
+    s.listed("70", R"({"metadata":{"name":"a","namespace":"default"},"spec":{"parentRefs":[{"name":"g"}]}})");
     s.ask_when_due();
     s.answer("", 404);
-    s.ask_when_due();
-    s.answer("", 404);
+    answer_404(s);
+    EXPECT_FALSE(s.reflector.absent());
+    ASSERT_EQ(s.ask_when_due(), "/apis");
+    s.answer(groups_without);
     EXPECT_EQ(s.changes(), "");
+    EXPECT_TRUE(s.reflector.absent());
     EXPECT_NE(s.reflector.fault().find("stays in force"), std::string::npos);
 }
 
