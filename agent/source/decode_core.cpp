@@ -265,7 +265,7 @@ void decode_slice_endpoint(Fields& fields, bool fqdn, EndpointSlice& out) {
     if (count == 0)
         fields.fault("addresses", "must hold at least one address");
     fields.map("conditions", [&](Fields& conditions) {
-        endpoint.ready = conditions.boolean("ready").value_or(true);
+        endpoint.ready = conditions.boolean("ready").value_or(!conditions.has("ready"));
         conditions.boolean("serving");
         conditions.boolean("terminating");
     });

@@ -8,15 +8,16 @@ namespace weft::agent {
 namespace {
 
 constexpr size_t owners_max = 64;
+constexpr size_t owner_kind_bytes_max = 253;
 constexpr size_t expressions_max = 64;
 constexpr size_t selector_values_max = 256;
 
-void check_labels(Fields& fields, std::string_view name, const Labels& labels, bool values) {
+void check_labels(Fields& fields, std::string_view name, const Labels& labels) {
     const Path path = fields.at(name);
     for (const auto& [key, value] : labels) {
         if (!names::is_qualified_name(key))
             fields.faults().add(Path(&path, key), "is not a valid key");
-        else if (values && !names::is_label_value(value))
+        else if (!names::is_label_value(value))
             fields.faults().add(Path(&path, key), quoted(value) + " is not a label value");
     }
 }
@@ -27,6 +28,42 @@ bool is_read(std::string_view annotation) {
     const std::string_view domain = annotation.substr(0, annotation.find('/'));
     return domain == "istio.io" || domain.ends_with(".istio.io") || domain == "weftmesh.io" ||
            domain == "kubernetes.io";
+}
+
+/// Anybody may write them, and Kubernetes takes keys that it would not take for labels: none refuses its object, or a
+/// word to a third program could keep a pod out of the mesh. Whoever reads one judges its value.
+Labels read_annotations(const Value* annotations) {
+    Labels out;
+    if (annotations == nullptr || annotations->type != Value::Type::map)
+        return out;
+    for (size_t i = 0; i < annotations->keys.size(); ++i) {
+        const Value& value = annotations->items[i];
+        const bool scalar = value.type != Value::Type::list && value.type != Value::Type::map;
+        if (scalar && is_read(annotations->keys[i])) // a manifest may have `true` for "true": as it is written
+            out.emplace(annotations->keys[i], value.type == Value::Type::null ? "" : value.text);
+    }
+    return out;
+}
+
+/// Kubernetes wants no more of a reference than that it is not empty: one that cannot be read is left out, since only
+/// names in metrics depend on it.
+std::vector<OwnerRef> read_owners(const Value* references) {
+    std::vector<OwnerRef> out;
+    if (references == nullptr || references->type != Value::Type::list)
+        return out;
+    for (const Value& reference : references->items) {
+        if (out.size() == owners_max)
+            break;
+        if (reference.type != Value::Type::map)
+            continue;
+        const Value* controller = reference.find("controller");
+        OwnerRef owner{.kind = text_member(&reference, "kind"),
+                       .name = text_member(&reference, "name"),
+                       .controller = controller != nullptr && controller->boolean};
+        if (!owner.kind.empty() && owner.kind.size() <= owner_kind_bytes_max && names::is_path_segment(owner.name))
+            out.push_back(std::move(owner));
+    }
+    return out;
 }
 
 bool holds(const LabelSelector::Requirement& requirement, const Labels& labels) {
@@ -81,7 +118,7 @@ bool LabelSelector::matches(const Labels& labels) const {
 LabelSelector decode_selector(Fields& selector) {
     LabelSelector out;
     out.match_labels = selector.texts("matchLabels");
-    check_labels(selector, "matchLabels", out.match_labels, true);
+    check_labels(selector, "matchLabels", out.match_labels);
     selector.each_map("matchExpressions", expressions_max,
                       [&](Fields& fields) { out.expressions.push_back(decode_requirement(fields)); });
     return out;
@@ -93,25 +130,16 @@ void decode_meta(Fields& meta, ObjectMeta& out) {
                  "finalizers", "deletionGracePeriodSeconds", "clusterName"});
     out.uid = meta.text("uid", names::is_uid, "a uid").value_or("");
     Labels labels = meta.texts("labels");
-    check_labels(meta, "labels", labels, true);
+    check_labels(meta, "labels", labels);
     out.labels = LabelSet(std::move(labels));
-    out.annotations = meta.texts("annotations");
-    check_labels(meta, "annotations", out.annotations, false);
-    std::erase_if(out.annotations, [](const auto& each) { return !is_read(each.first); });
+    out.annotations = read_annotations(meta.find("annotations"));
     if (const auto created = meta.text("creationTimestamp")) {
         out.created = names::parse_time(*created);
         if (!out.created)
             meta.fault("creationTimestamp", quoted(*created) + " is not an RFC 3339 time");
     }
     out.deleting = meta.has("deletionTimestamp");
-    meta.each_map("ownerReferences", owners_max, [&](Fields& fields) {
-        OwnerRef owner;
-        owner.kind = fields.required_text("kind", names::is_kind, "a kind");
-        owner.name = fields.required_text("name", names::is_path_segment, "an object name");
-        owner.controller = fields.boolean("controller").value_or(false);
-        fields.ignore({"apiVersion", "uid", "blockOwnerDeletion"});
-        out.owners.push_back(std::move(owner));
-    });
+    out.owners = read_owners(meta.find("ownerReferences"));
 }
 
 } // namespace weft::agent

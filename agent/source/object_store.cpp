@@ -83,7 +83,9 @@ private:
                        .faults = list[chosen].object->faults,
                        .origin = *list[chosen].origin,
                        .refused = list[chosen].object->concerns};
-        if (before != nullptr && before->good && (!entry.good || *entry.good == *before->good))
+        if (before != nullptr && before->good && !entry.good)
+            entry.good = last_good(before->good, *list[chosen].object);
+        if (before != nullptr && before->good && entry.good && *entry.good == *before->good)
             entry.good = before->good;
         result_.store.all<T>().emplace(name, std::move(entry));
     }
@@ -124,7 +126,43 @@ void report_files(const std::vector<SourceFile>& files, LoadResult& result) {
     }
 }
 
+/// What of a refused version could be read, or nullptr.
+template <class T>
+const T* read_of(const ParsedObject& refused) {
+    const auto* read = std::get_if<std::shared_ptr<const T>>(&refused.read);
+    return read == nullptr ? nullptr : read->get();
+}
+
 } // namespace
+
+std::shared_ptr<const Pod> last_good(const std::shared_ptr<const Pod>& good, const ParsedObject& refused) {
+    const Pod* const read = read_of<Pod>(refused);
+    const std::string uid = read != nullptr && !read->meta.uid.empty() ? read->meta.uid : refused.revision.uid;
+    if (!uid.empty() && !good->meta.uid.empty() && uid != good->meta.uid)
+        return nullptr;
+    auto out = std::make_shared<Pod>(*good);
+    out->addresses.clear();
+    if (read == nullptr)
+        return out;
+    out->addresses = read->addresses;
+    out->finished = read->finished;
+    out->ready = read->ready;
+    out->meta.deleting = read->meta.deleting;
+    out->meta.annotations = read->meta.annotations; // the mark of its capture too, which would be written again
+    if (!read->node_name.empty())
+        out->node_name = read->node_name;
+    return out;
+}
+
+std::shared_ptr<const EndpointSlice> last_good(const std::shared_ptr<const EndpointSlice>& good,
+                                               const ParsedObject& refused) {
+    const EndpointSlice* const read = read_of<EndpointSlice>(refused);
+    if (read == nullptr)
+        return good;
+    auto out = std::make_shared<EndpointSlice>(*good);
+    out->endpoints = read->endpoints;
+    return out;
+}
 
 LoadResult merge(const ObjectStore& previous, std::vector<SourceFile> files) {
     std::sort(files.begin(), files.end(), [](const auto& left, const auto& right) { return left.name < right.name; });

@@ -16,7 +16,7 @@ namespace weft::agent {
 /// One object as the source holds it now.
 template <class T>
 struct Entry {
-    std::shared_ptr<const T> good; ///< the last good version, in force; null if there never was one
+    std::shared_ptr<const T> good; ///< last_good(), in force; null if there never was one
     std::vector<Fault> faults;     ///< why the newest version is refused; empty: `good` is the newest
     std::string origin;            ///< the file that it comes from
     Concerns refused{};            ///< whom the newest version concerns, if that is refused
@@ -28,6 +28,19 @@ struct Entry {
     }
     [[nodiscard]] const std::string& uid() const { return faults.empty() && good ? good->meta.uid : revision.uid; }
 };
+
+/// What is in force of an object that was good and whose newest version is refused: the last good version. What is a
+/// fact and not a wish (where a pod is, whether it still runs) is never kept: others may have its addresses by now.
+template <class T>
+[[nodiscard]] std::shared_ptr<const T> last_good(const std::shared_ptr<const T>& good,
+                                                 const ParsedObject& /*refused*/) {
+    return good;
+}
+/// Of a pod stays that it is captured, and as whom; null if the newest version is another pod of that name.
+[[nodiscard]] std::shared_ptr<const Pod> last_good(const std::shared_ptr<const Pod>& good, const ParsedObject& refused);
+/// Of a slice stays whose it is, and its ports.
+[[nodiscard]] std::shared_ptr<const EndpointSlice> last_good(const std::shared_ptr<const EndpointSlice>& good,
+                                                             const ParsedObject& refused);
 
 /// All objects of a source by kind, namespace and name. A plain value: objects are shared and immutable, so a copy
 /// costs a tree of names, and nobody who holds one sees a later change.

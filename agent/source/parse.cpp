@@ -181,6 +181,7 @@ void parse_known(const Value& value, const KindInfo& kind, const std::string& ve
     decode_document(value, kind, version, parsed, faults);
     if (!faults.empty()) {
         parsed.concerns = concerns_of(parsed.object);
+        parsed.read = std::move(parsed.object);
         known_kinds[kind.index].refuse(parsed);
     }
     parsed.faults = faults.take();

@@ -40,6 +40,7 @@ struct ParsedObject {
     AnyObject object;
     std::vector<Fault> faults; ///< not empty: refused, and `object` is null
     Concerns concerns{};       ///< of a refused one
+    AnyObject read{};          ///< of a refused one, what could be read of it; null, or of another kind: nothing
     Revision revision{};       ///< as an API server serves it
 };
 

@@ -28,8 +28,13 @@ void StoreUpdate::put(ParsedObject&& object) {
         ++left_out_;
         return;
     }
-    auto& typed = std::get<std::shared_ptr<const T>>(object.object);
-    Entry<T> entry{.good = std::move(typed),
+    std::shared_ptr<const T> good = std::get<std::shared_ptr<const T>>(std::move(object.object));
+    const std::shared_ptr<const T> before_good = found == table.end() ? nullptr : found->second.good;
+    if (!good && before_good)
+        good = last_good(before_good, object);
+    if (good && before_good && *good == *before_good)
+        good = before_good;
+    Entry<T> entry{.good = std::move(good),
                    .faults = std::move(object.faults),
                    .origin = origin_,
                    .refused = std::move(object.concerns),
@@ -40,8 +45,6 @@ void StoreUpdate::put(ParsedObject&& object) {
         return;
     }
     Entry<T>& before = found->second;
-    if (before.good && (!entry.good || *entry.good == *before.good))
-        entry.good = before.good;
     if (entry == before && entry.uid() == before.uid())
         entry.revision.keep_version(before.revision);
     else

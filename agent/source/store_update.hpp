@@ -23,7 +23,7 @@ struct KindListed {
 };
 
 /// Applies what an API server says to a store in place, by merge()'s rule: an object whose newest version is refused
-/// stays with its last good one. Pure.
+/// stays with its last_good(). Pure.
 class StoreUpdate {
 public:
     /// `origin`: where the objects come from, for their entries.

@@ -580,6 +580,33 @@ TEST(Examples, are_all_accepted) {
     EXPECT_GE(files, 6U);
 }
 
+TEST(Parse, no_annotation_refuses_its_object) {
+    const std::string meta = "metadata: {name: n, labels: {istio.io/dataplane-mode: ambient}, annotations: {"
+                             "Team.Example/owner: x, 'a b': c, '/': d, Istio.IO/rev: e, other.example/list: [1], "
+                             "istio.io/rev: {a: b}, istio.io/flag: true, istio.io/number: 010, istio.io/none: null}}\n";
+    const auto ns = only<Namespace>("apiVersion: v1\nkind: Namespace\n" + meta);
+    ASSERT_TRUE(ns);
+    EXPECT_EQ(ns->meta.labels.at("istio.io/dataplane-mode"), "ambient");
+    EXPECT_EQ(ns->meta.annotations,
+              (Labels{{"istio.io/flag", "true"}, {"istio.io/number", "010"}, {"istio.io/none", ""}}));
+    EXPECT_TRUE(only<Namespace>("apiVersion: v1\nkind: Namespace\nmetadata: {name: n, annotations: [a]}\n"));
+    // One that Weft reads is judged there.
+    const auto policy = parse_manifests("apiVersion: security.istio.io/v1\nkind: AuthorizationPolicy\n"
+                                        "metadata: {name: p, annotations: {istio.io/dry-run: true}}\n"
+                                        "spec: {targetRefs: [{group: '', kind: Service, name: s}]}\n");
+    EXPECT_EQ(policy.objects.at(0).faults.at(0).field, "metadata.annotations[istio.io/dry-run]");
+}
+
+TEST(Parse, an_owner_that_cannot_be_read_is_left_out) {
+    const auto pod = only<Pod>("apiVersion: v1\nkind: Pod\nspec: {}\nmetadata:\n  name: p\n  ownerReferences:\n"
+                               "  - {apiVersion: x/v1, kind: A.B, name: a, uid: u, controller: true}\n"
+                               "  - {kind: ReplicaSet, name: 'b/c'}\n  - {kind: '', name: c}\n  - {name: d}\n"
+                               "  - {kind: 1, name: e}\n  - text\n  - {kind: Job, name: f, new: {x: 1}}\n");
+    ASSERT_TRUE(pod);
+    EXPECT_EQ(pod->meta.owners, (std::vector<OwnerRef>{{.kind = "A.B", .name = "a", .controller = true},
+                                                       {.kind = "Job", .name = "f", .controller = false}}));
+}
+
 TEST(Parse, ReadsUidAndNodeOfAPod) {
     const std::string head = "apiVersion: v1\nkind: Pod\nmetadata: {name: p, uid: '";
     const auto pod = only<Pod>(head + "0a6bcf4b-5d6a-4f6e-9d2a-6b7f3c1f9e01'}\nspec: {nodeName: node-1.example}\n");

@@ -111,5 +111,104 @@ TEST(StoreUpdate, a_new_status_is_no_change_and_a_new_meaning_is) {
     EXPECT_FALSE(listed({}));
 }
 
+ParsedObject parsed(const std::string& text) {
+    ParsedFile file = parse_manifests(text);
+    return file.objects.empty() ? ParsedObject{} : std::move(file.objects.front());
+}
+
+std::string pod(const std::string& meta, const std::string& spec, const std::string& status) {
+    return "apiVersion: v1\nkind: Pod\nmetadata: {name: p, " + meta + "}\nspec: {" + spec + "}\nstatus: {" + status +
+           "}\n";
+}
+
+std::vector<std::string> texts(const std::vector<IpAddress>& addresses) {
+    std::vector<std::string> out;
+    for (const IpAddress& address : addresses)
+        out.push_back(address.to_string());
+    return out;
+}
+
+/// The pod "p" after each of these versions, from an API server and from a directory.
+std::vector<std::shared_ptr<const Pod>> after(const std::vector<ParsedObject>& versions) {
+    ObjectStore served;
+    LoadResult loaded;
+    for (const ParsedObject& version : versions) {
+        StoreUpdate(served, "api")
+            .apply(ObjectChange{.kind = kind_info("Pod").index, .object = version, .deleted = false});
+        auto file = std::make_shared<ParsedFile>();
+        file->objects.push_back(version);
+        loaded = merge(loaded.store, {SourceFile{.name = "f", .parsed = std::move(file), .unreadable = {}}});
+    }
+    return {served.all<Pod>().begin()->second.good, loaded.store.all<Pod>().begin()->second.good};
+}
+
+TEST(StoreUpdate, a_refused_pod_keeps_its_capture_and_none_of_its_old_facts) {
+    const std::string meta = "uid: u-1, labels: {app: web}";
+    const std::string node = "nodeName: n1, serviceAccountName: web";
+    const std::string up = "phase: Running, conditions: [{type: Ready, status: 'True'}], podIP: 10.0.0.1";
+    const ParsedObject good = parsed(pod(meta, node, up));
+    ASSERT_TRUE(good.faults.empty());
+
+    const std::string bad =
+        "uid: u-1, annotations: {istio.io/x: '1'}, deletionTimestamp: '2026-01-01T00:00:00Z', labels: {app: 'b c'}";
+    const ParsedObject over = parsed(pod(bad, node, "phase: Failed, conditions: [{type: Ready, status: 'False'}]"));
+    ASSERT_FALSE(over.faults.empty());
+    for (const auto& now : after({good, over})) {
+        ASSERT_TRUE(now);
+        EXPECT_TRUE(now->addresses.empty()) << "somebody else may have it";
+        EXPECT_TRUE(now->finished);
+        EXPECT_FALSE(now->ready);
+        EXPECT_TRUE(now->meta.deleting);
+        EXPECT_TRUE(now->meta.annotations.contains("istio.io/x"));
+        EXPECT_EQ(now->meta.labels.at("app"), "web");
+        EXPECT_EQ(now->service_account, "web");
+        EXPECT_EQ(now->node_name, "n1");
+    }
+    for (const auto& now : after({good, parsed(pod("uid: u-1, labels: {app: 'b c'}", node, "podIP: 10.0.0.2"))}))
+        EXPECT_EQ(texts(now->addresses), std::vector<std::string>{"10.0.0.2"});
+    for (const auto& now : after({good, parsed(pod("uid: u-2, labels: {app: 'b c'}", node, up))}))
+        EXPECT_FALSE(now) << "another pod of that name";
+    for (const auto& now : after({parsed(pod("labels: {app: 'b c'}", node, up))}))
+        EXPECT_FALSE(now) << "never was good";
+    ParsedObject unread = over; // of which nothing could be read
+    unread.read = {};
+    for (const auto& now : after({good, unread})) {
+        ASSERT_TRUE(now);
+        EXPECT_TRUE(now->addresses.empty());
+        EXPECT_FALSE(now->finished);
+    }
+    for (const auto& now : after({good, over, good}))
+        EXPECT_EQ(texts(now->addresses), std::vector<std::string>{"10.0.0.1"});
+}
+
+TEST(StoreUpdate, a_refused_slice_has_the_endpoints_that_its_newest_version_names) {
+    const std::string head = "apiVersion: discovery.k8s.io/v1\nkind: EndpointSlice\naddressType: IPv4\n"
+                             "metadata: {name: e, labels: {kubernetes.io/service-name: s}}\n";
+    ObjectStore store;
+    const auto put = [&](ParsedObject object) {
+        StoreUpdate(store, "api")
+            .apply(
+                ObjectChange{.kind = kind_info("EndpointSlice").index, .object = std::move(object), .deleted = false});
+        std::string out;
+        for (const auto& endpoint : store.all<EndpointSlice>().begin()->second.good->endpoints)
+            out += texts(endpoint.addresses).at(0) + (endpoint.ready ? " " : "! ");
+        return out;
+    };
+    const ParsedObject good = parsed(head + "endpoints: [{addresses: [10.0.0.1]}, {addresses: [10.0.0.2]}]\n"
+                                            "ports: [{port: 80}]\n");
+    EXPECT_EQ(put(good), "10.0.0.1 10.0.0.2 ");
+    EXPECT_EQ(put(parsed(head + "endpoints: [{addresses: [10.0.0.2], conditions: {ready: 'no'}}, "
+                                "{addresses: [10.0.0.3]}]\nports: [{port: 0}]\n")),
+              "10.0.0.2! 10.0.0.3 ");
+    const EndpointSlice& now = *store.all<EndpointSlice>().begin()->second.good;
+    EXPECT_EQ(now.service, "s");
+    EXPECT_EQ(now.ports.at(0).port, 80);
+    EXPECT_FALSE(store.all<EndpointSlice>().begin()->second.faults.empty());
+    ParsedObject unread = good;
+    unread.object = std::shared_ptr<const EndpointSlice>();
+    unread.faults.push_back({.field = "", .message = "too large"});
+    EXPECT_EQ(put(unread), "10.0.0.2! 10.0.0.3 ") << "nothing is known of it";
+}
+
 } // namespace
 } // namespace weft::agent
