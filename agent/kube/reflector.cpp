@@ -72,15 +72,15 @@ std::optional<Reflector::Ask> Reflector::next(uint64_t now_ms) {
     asked_ms_ = now_ms;
     buffer_.clear();
     error_body_.clear();
-    watch_error_.clear();
-    gone_ = false;
+    content_fault_.clear();
+    too_large_ = unreadable_ = gone_ = false;
     return ask();
 }
 
 Reflector::Ask Reflector::ask() {
     switch (state_) {
     case State::listing: {
-        std::string path = collection() + "?limit=" + std::to_string(page_objects);
+        std::string path = collection() + "?limit=" + std::to_string(page_limit_);
         if (!continue_.empty())
             path += "&continue=" + query_escaped(continue_);
         return {.path = std::move(path), .watch = false};
@@ -111,7 +111,8 @@ bool Reflector::take_piece(int status, std::string_view piece, uint64_t now_ms) 
     if (state_ != State::watching) {
         if (buffer_.size() <= page_bytes_max)
             return true;
-        watch_error_ = "a page of more than " + std::to_string(page_bytes_max) + " bytes";
+        too_large_ = true;
+        content_fault_ = "a page of more than " + std::to_string(page_bytes_max) + " bytes";
         return false;
     }
     size_t from = 0;
@@ -123,7 +124,8 @@ bool Reflector::take_piece(int status, std::string_view piece, uint64_t now_ms) 
     buffer_.erase(0, from);
     if (buffer_.size() <= event_bytes_max)
         return true;
-    watch_error_ = "an event of more than " + std::to_string(event_bytes_max) + " bytes";
+    unreadable_ = true;
+    content_fault_ = "an event of more than " + std::to_string(event_bytes_max) + " bytes";
     return false;
 }
 
@@ -145,38 +147,56 @@ void Reflector::end_page(const Outcome& outcome, uint64_t now_ms) {
         return not_found(outcome, now_ms);
     if (outcome.status == gone_status && !continue_.empty()) { // the token has expired: from the first page
         list_anew();
+        count_failure(true);
         return retry_later(now_ms, retry_max_ms, outcome.retry_after_ms);
     }
-    if (outcome.status != ok || !outcome.error.empty() || !watch_error_.empty())
+    if (too_large_ && page_limit_ > 1) { // the same page, of fewer objects
+        page_limit_ /= 2;
+        due_ms_ = now_ms;
+        return;
+    }
+    Value page;
+    if (outcome.status != ok || !outcome.error.empty() || !content_fault_.empty() || !read_page(page))
         return failed(outcome, now_ms);
-    const auto page = parse_json(buffer_);
-    if (!page)
-        return failed({.status = ok, .error = page.error().message, .retry_after_ms = {}}, now_ms);
-    take_page(*page, now_ms);
+    take_page(page, now_ms);
 }
 
-void Reflector::take_page(const Value& page, uint64_t now_ms) {
-    const Value* meta = page.find("metadata");
-    std::string resource_version = text_member(meta, "resourceVersion");
-    if (resource_version.empty())
-        return failed({.status = ok, .error = "a list without metadata.resourceVersion", .retry_after_ms = {}}, now_ms);
+/// False: it is none, and nothing was learnt.
+bool Reflector::read_page(Value& page) {
     if (continue_.empty()) {
         listed_.clear();
         nameless_.clear();
     }
-    const Value* items = page.find("items");
-    if (items != nullptr) {
-        for (const Value& item : items->items)
-            parse(item, listed_);
+    const size_t listed_before = listed_.size();
+    const size_t nameless_before = nameless_.size();
+    auto read = parse_json_objects(
+        buffer_, [&](const Value& item, const std::string& kept_out) { parse(item, kept_out, listed_); });
+    if (!read)
+        content_fault_ = read.error().message;
+    else if (text_member(read->find("metadata"), "resourceVersion").empty())
+        content_fault_ = "a list without metadata.resourceVersion";
+    if (!content_fault_.empty()) {
+        listed_.erase(listed_.begin() + static_cast<std::ptrdiff_t>(listed_before), listed_.end());
+        nameless_.resize(nameless_before);
+        return false;
     }
+    page = std::move(*read);
+    return true;
+}
+
+void Reflector::take_page(const Value& page, uint64_t now_ms) {
     worked(now_ms);
+    page_limit_ = std::min(page_limit_ * 2, page_objects);
+    const Value* meta = page.find("metadata");
     continue_ = text_member(meta, "continue");
     if (!continue_.empty())
         return;
-    resource_version_ = std::move(resource_version);
+    resource_version_ = text_member(meta, "resourceVersion");
     state_ = State::watching;
     synced_ = true;
     absent_ = false;
+    if (!watch_failed_)
+        failures_ = 0;
     ++lists_;
     objects_ = listed_.size();
     changes_.emplace_back(KindListed{.kind = kind_.index, .objects = std::exchange(listed_, {})});
@@ -222,7 +242,7 @@ void Reflector::list_anew() {
 
 void Reflector::end_discovery(const Outcome& outcome, uint64_t now_ms) {
     const State asked = std::exchange(state_, State::listing); // whatever fails here, the list is asked for again
-    if (outcome.status != ok || !outcome.error.empty() || !watch_error_.empty())
+    if (outcome.status != ok || !outcome.error.empty() || !content_fault_.empty())
         return failed(outcome, now_ms);
     const auto body = parse_json(buffer_);
     if (!body)
@@ -259,61 +279,73 @@ void Reflector::take_resources(const Value& resources, uint64_t now_ms) {
 
 /// The list was answered 404, and not because the kind is not there.
 void Reflector::doubted(const std::string& discovery, uint64_t now_ms) {
-    failed(
-        {.status = ok, .error = "HTTP status 404, but the API server's discovery " + discovery, .retry_after_ms = {}},
-        now_ms);
+    content_fault_ = "HTTP status 404, but the API server's discovery " + discovery;
+    failed({.status = ok, .error = {}, .retry_after_ms = {}}, now_ms);
 }
 
 // ------------------------------------------------------------------ watch
 
 void Reflector::end_watch(const Outcome& outcome, uint64_t now_ms) {
-    if (gone_ || outcome.status == gone_status) {
-        list_anew();
-        due_ms_ = now_ms;
-        return;
-    }
-    if (outcome.status == not_found_status) {
-        list_anew();
-        return retry_later(now_ms, retry_max_ms, outcome.retry_after_ms);
-    }
     // A whole answer is its time that is over; also where the connection just ends, which is how proxies do it.
-    if (outcome.status == ok && outcome.error.empty() && watch_error_.empty()) {
+    const bool over = outcome.status == ok && outcome.error.empty() && content_fault_.empty() && !gone_;
+    const bool lived = outcome.status == ok && now_ms >= asked_ms_ + watch_lived_ms;
+    watch_failed_ = !over && (watch_failed_ || outcome.status != 0);
+    if (over || lived)
+        failures_ = 0;
+    if (over) {
         worked(now_ms);
-        due_ms_ = std::max(now_ms, asked_ms_ + watch_pause_ms); // one that ends watches at once is not asked in a loop
+        // One that ends watches at once is not asked in a loop.
+        due_ms_ = std::max(now_ms, asked_ms_ + by_chance(watch_pause_ms, watch_pause_ms * 3 / 2));
         return;
     }
+    if (gone_ || outcome.status == gone_status)
+        return is_gone(now_ms);
+    if (outcome.status == not_found_status || unreadable_)
+        list_anew();
     failed(outcome, now_ms);
+    if (outcome.status == ok) // one that breaks them at once neither; a server that is only just back is
+        due_ms_ = std::max(due_ms_, asked_ms_ + by_chance(watch_pause_ms, watch_pause_ms * 3 / 2));
+}
+
+/// All nodes may be told at once, by a server that has started anew.
+void Reflector::is_gone(uint64_t now_ms) {
+    list_anew();
+    count_failure(true);
+    retry_later(now_ms, retry_max_ms, {});
+    due_ms_ = std::max(
+        {due_ms_, now_ms + by_chance(0, gone_pause_ms), asked_ms_ + by_chance(gone_pause_ms / 2, gone_pause_ms)});
 }
 
 /// False: nothing more is to be read of this watch.
 bool Reflector::take_event(std::string_view line) {
     if (line.find_first_not_of(" \r\t") == std::string_view::npos)
         return true;
-    const auto event = parse_json(line);
-    if (!event) {
-        watch_error_ = "an event is " + event.error().message;
+    Value object;
+    std::string kept_out;
+    const auto event = parse_json_objects(line, [&](Value&& read, const std::string& why) {
+        object = std::move(read);
+        kept_out = why;
+    });
+    if (!event || object.type != Value::Type::map) {
+        unreadable_ = true;
+        content_fault_ = event ? "an event without an object" : "an event is " + event.error().message;
         return false;
     }
     const std::string type = text_member(&*event, "type");
-    const Value* object = event->find("object");
-    if (object == nullptr || object->type != Value::Type::map) {
-        watch_error_ = "an event without an object";
-        return false;
-    }
     if (type == "ERROR") {
-        gone_ = integer_member(object, "code") == gone_status;
-        watch_error_ = text_member(object, "message");
+        gone_ = integer_member(&object, "code") == gone_status;
+        content_fault_ = "the watch ended: " + text_member(&object, "message");
         return false;
     }
-    take_object(type, *object);
+    take_object(type, object, kept_out);
     return true;
 }
 
-void Reflector::take_object(const std::string& type, const Value& object) {
+/// Of one that is kept out the version goes on too: the watch would end at it again and again.
+void Reflector::take_object(const std::string& type, const Value& object, const std::string& kept_out) {
     const Value* meta = object.find("metadata");
     if (std::string seen = text_member(meta, "resourceVersion"); !seen.empty())
         resource_version_ = std::move(seen);
-    failures_ = 0;
     fault_.clear();
     if (type == "DELETED") {
         ObjectChange change{.kind = kind_.index, .object = {}, .deleted = true};
@@ -321,7 +353,7 @@ void Reflector::take_object(const std::string& type, const Value& object) {
         changes_.emplace_back(std::move(change));
     } else if (type == "ADDED" || type == "MODIFIED") {
         std::vector<ParsedObject> parsed;
-        parse(object, parsed);
+        parse(object, kept_out, parsed);
         for (ParsedObject& one : parsed)
             changes_.emplace_back(ObjectChange{.kind = kind_.index, .object = std::move(one), .deleted = false});
     } // BOOKMARK: only the version; what a later server may say is no change that we know
@@ -329,9 +361,12 @@ void Reflector::take_object(const std::string& type, const Value& object) {
 
 // ------------------------------------------------------------------ both
 
-void Reflector::parse(const Value& object, std::vector<ParsedObject>& out) {
+void Reflector::parse(const Value& object, const std::string& kept_out, std::vector<ParsedObject>& out) {
     ParsedFile parsed;
-    parse_served(object, kind_, version(), parsed);
+    if (kept_out.empty())
+        parse_served(object, kind_, version(), parsed);
+    else
+        refuse_served(object, kind_, kept_out, parsed);
     for (ParsedObject& one : parsed.objects) {
         if (auto* pod = std::get_if<std::shared_ptr<const Pod>>(&one.object); pod != nullptr && *pod)
             *pod = lean(**pod, labels_);
@@ -353,27 +388,36 @@ std::vector<Change> Reflector::take_changes() {
 
 void Reflector::worked(uint64_t now_ms) {
     last_heard_ms_ = now_ms;
-    failures_ = 0;
     fault_.clear();
     due_ms_ = now_ms;
 }
 
 void Reflector::failed(const Outcome& outcome, uint64_t now_ms) {
-    const bool answered = outcome.status != 0 && outcome.status != ok;
-    // A server that is back says 503 for a moment: that it was away for long must not make this wait long.
-    if (std::exchange(last_answered_, answered) != answered)
-        failures_ = 0;
-    ++failures_;
+    // Also an answer that is none of an API server: whoever gives it is there, and to ask costs him something.
+    const bool answered = outcome.status != 0 && (outcome.status != ok || outcome.error.empty());
+    count_failure(answered);
     ++failures_total_;
-    const std::string& cause = watch_error_.empty() ? outcome.error : watch_error_;
-    if (answered) {
+    const std::string& cause = content_fault_.empty() ? outcome.error : content_fault_;
+    if (answered)
+        last_heard_ms_ = now_ms;
+    if (answered && outcome.status != ok) {
         const std::string said = message_of(error_body_);
         fault_ = "HTTP status " + std::to_string(outcome.status) + (said.empty() ? "" : ": " + said);
-        last_heard_ms_ = now_ms;
     } else {
         fault_ = cause.empty() ? "the answer broke off" : cause;
     }
     retry_later(now_ms, answered ? retry_max_ms : retry_unreachable_max_ms, outcome.retry_after_ms);
+}
+
+/// A server that is back says 503 for a moment: that it was away for long must not make this wait long.
+void Reflector::count_failure(bool answered) {
+    if (std::exchange(last_answered_, answered) != answered)
+        failures_ = 0;
+    ++failures_;
+}
+
+uint64_t Reflector::by_chance(uint64_t least_ms, uint64_t most_ms) {
+    return least_ms + random_() % (most_ms - least_ms + 1);
 }
 
 void Reflector::retry_later(uint64_t now_ms, uint64_t most_ms, std::optional<uint64_t> least_ms) {
@@ -381,7 +425,7 @@ void Reflector::retry_later(uint64_t now_ms, uint64_t most_ms, std::optional<uin
     for (uint64_t i = 1; i < failures_ && wait_ms < most_ms; ++i)
         wait_ms *= 2;
     wait_ms = std::min(wait_ms, most_ms);
-    wait_ms = wait_ms / 2 + random_() % (wait_ms / 2 + 1); // by chance: not all nodes at once
+    wait_ms = by_chance(wait_ms / 2, wait_ms); // not all nodes at once
     due_ms_ = now_ms + std::max(wait_ms, std::min(least_ms.value_or(0), retry_after_max_ms));
 }
 

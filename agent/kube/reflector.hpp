@@ -14,9 +14,10 @@
 
 namespace weft::agent::kube {
 
-inline constexpr size_t page_objects = 250;                 ///< asked for at a time
-inline constexpr size_t page_bytes_max = 64U << 20U;        ///< of a page's JSON
-inline constexpr size_t event_bytes_max = 8U << 20U;        ///< of one line of a watch
+inline constexpr size_t page_objects = 250;          ///< asked for at a time; fewer where they are too large
+inline constexpr size_t page_bytes_max = 64U << 20U; ///< of a page's JSON
+/// Of one line of a watch: what etcd takes (1.5 MiB), in JSON up to six times as long.
+inline constexpr size_t event_bytes_max = 16U << 20U;
 inline constexpr size_t error_bytes_max = 16U << 10U;       ///< kept of an answer that is an error
 inline constexpr uint64_t retry_min_ms = 100;               ///< after the first failure, then doubled
 inline constexpr uint64_t retry_unreachable_max_ms = 1'000; ///< no connection: nobody is burdened by a try
@@ -26,6 +27,8 @@ inline constexpr uint64_t retry_max_ms = 30'000;            ///< an answer that 
 inline constexpr uint64_t retry_after_max_ms = 1'000;
 inline constexpr uint64_t absent_retry_max_ms = 10'000; ///< the kind's CRD is not there
 inline constexpr uint64_t watch_pause_ms = 1'000;       ///< at least, from one watch to the next
+inline constexpr uint64_t watch_lived_ms = 5'000;       ///< one that breaks then is no failure in a row
+inline constexpr uint64_t gone_pause_ms = 800;          ///< at most, before what is forgotten is listed anew
 inline constexpr uint64_t watch_min_s = 300;            ///< asked for; up to twice as long, by chance
 
 /// How one request ended.
@@ -96,11 +99,13 @@ private:
     [[nodiscard]] std::string collection() const;
     [[nodiscard]] Ask ask();
     void end_page(const Outcome& outcome, uint64_t now_ms);
+    [[nodiscard]] bool read_page(Value& page);
     void take_page(const Value& page, uint64_t now_ms);
     void end_watch(const Outcome& outcome, uint64_t now_ms);
+    void is_gone(uint64_t now_ms);
     [[nodiscard]] bool take_event(std::string_view line);
-    void take_object(const std::string& type, const Value& object);
-    void parse(const Value& object, std::vector<ParsedObject>& out);
+    void take_object(const std::string& type, const Value& object, const std::string& kept_out);
+    void parse(const Value& object, const std::string& kept_out, std::vector<ParsedObject>& out);
     void list_anew();
     void not_found(const Outcome& outcome, uint64_t now_ms);
     void end_discovery(const Outcome& outcome, uint64_t now_ms);
@@ -109,6 +114,8 @@ private:
     void doubted(const std::string& discovery, uint64_t now_ms);
     void is_absent(uint64_t now_ms);
     void failed(const Outcome& outcome, uint64_t now_ms);
+    void count_failure(bool answered);
+    [[nodiscard]] uint64_t by_chance(uint64_t least_ms, uint64_t most_ms);
     void retry_later(uint64_t now_ms, uint64_t most_ms, std::optional<uint64_t> least_ms);
     void worked(uint64_t now_ms);
     [[nodiscard]] std::string version() const;
@@ -127,14 +134,18 @@ private:
     LabelPool labels_;                 ///< of Pods
     std::string buffer_;               ///< of the page, or of a line that is not whole
     std::string error_body_;
-    std::string watch_error_; ///< the watch said it is over
-    bool gone_ = false;       ///< ... because its version is forgotten
+    size_t page_limit_ = page_objects;
+    std::string content_fault_; ///< what is wrong with the answer, or what a watch said that is over
+    bool too_large_ = false;    ///< ... the page's bytes
+    bool unreadable_ = false;   ///< ... an event, which would come again from the same version
+    bool gone_ = false;         ///< ... the watch's version is forgotten
     std::vector<Change> changes_;
     std::vector<std::string> nameless_;
     std::string fault_;
     uint64_t due_ms_ = 0;
     uint64_t asked_ms_ = 0;      ///< the last request began
     uint64_t failures_ = 0;      ///< in a row, of one sort
+    bool watch_failed_ = false;  ///< some of them were watches: a list that works says nothing about the next
     bool last_answered_ = false; ///< the last failure was an answer
     uint64_t failures_total_ = 0;
     uint64_t lists_ = 0;

@@ -2,6 +2,8 @@
 #pragma once
 
 #include <expected>
+#include <functional>
+#include <string>
 #include <string_view>
 
 #include "agent/source/value.hpp"
@@ -12,5 +14,14 @@ namespace weft::agent {
 /// objects, and nobody reads them. Nodes and depth are bounded by limits.hpp whatever the text is. The fault says what
 /// is wrong with the text as a whole.
 [[nodiscard]] std::expected<Value, Fault> parse_json(std::string_view text);
+
+/// `kept_out`: empty, or why nothing but names are left of the object: name, namespace, uid and resourceVersion of its
+/// metadata, as far as they are texts.
+using TakeObject = std::function<void(Value&& object, const std::string& kept_out)>;
+
+/// A list, or an event of a watch, as the API server writes them. Each object (of the list's `items`, or the event's
+/// `object`) goes to `take` when it has been read, and is not in what is returned: there is one in memory at a time,
+/// and one that is beyond limits.hpp keeps out nothing but itself. After a fault, those before it have been taken.
+[[nodiscard]] std::expected<Value, Fault> parse_json_objects(std::string_view text, const TakeObject& take);
 
 } // namespace weft::agent

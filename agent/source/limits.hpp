@@ -11,6 +11,7 @@ inline constexpr size_t directory_files_max = 16'384;
 inline constexpr size_t directory_bytes_max = 256U << 20U;
 inline constexpr size_t documents_per_file_max = 32'768;
 inline constexpr size_t nodes_per_file_max = 1'000'000; ///< aliases count as often as they are expanded
+inline constexpr size_t nodes_per_object_max = 200'000; ///< of an API server; the object is kept out
 inline constexpr size_t text_per_file_max = 64U << 20U; ///< bytes of all scalars, aliases expanded
 inline constexpr size_t depth_max = 64;
 inline constexpr size_t objects_max = 200'000;

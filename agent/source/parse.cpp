@@ -268,6 +268,17 @@ void parse_served(const Value& value, const KindInfo& kind, const std::string& v
         parsed.revision.uid.clear(); // the object's own metadata has it
 }
 
+void refuse_served(const Value& names, const KindInfo& kind, const std::string& why, ParsedFile& out) {
+    ParsedObject parsed;
+    Faults faults;
+    if (!read_name(names, kind, parsed, faults))
+        return file_fault(out, names, std::string(kind.kind) + " that cannot be named: " + why);
+    known_kinds[kind.index].refuse(parsed);
+    parsed.faults = {{.field = {}, .message = why}};
+    parsed.revision = read_revision(names, kind);
+    out.objects.push_back(std::move(parsed));
+}
+
 ParsedFile parse_manifests(std::string_view text) {
     ParsedFile out;
     auto documents = parse_yaml(text);

@@ -62,6 +62,9 @@ void parse_object(const Value& value, const std::vector<Fault>& faults, ParsedFi
 /// One object as the API server serves it. The kind is the one that was asked for: items of a list do not repeat it.
 void parse_served(const Value& value, const KindInfo& kind, const std::string& version, ParsedFile& out);
 
+/// The same of an object of which only the names could be read (TakeObject): refused, for `why`.
+void refuse_served(const Value& names, const KindInfo& kind, const std::string& why, ParsedFile& out);
+
 /// "HTTPRoute default/reviews", "Namespace default".
 [[nodiscard]] std::string object_id(const char* kind, const ObjectName& name);
 

@@ -5,6 +5,8 @@
 
 #include <algorithm>
 
+#include "agent/source/limits.hpp"
+
 namespace weft::agent::kube {
 namespace {
 
@@ -151,7 +153,9 @@ TEST(Reflector, a_forgotten_version_is_listed_anew_and_what_is_known_stays_until
             s.answer("", 410);
         EXPECT_EQ(s.changes(), "");
         EXPECT_TRUE(s.reflector.synced());
-        EXPECT_EQ(s.ask(), "/api/v1/services?limit=250") << "at once";
+        EXPECT_GE(s.reflector.due_ms(), s.now_ms + gone_pause_ms / 2) << "the watch had only begun";
+        EXPECT_LE(s.reflector.due_ms(), s.now_ms + gone_pause_ms) << "soon";
+        EXPECT_EQ(s.ask_when_due(), "/api/v1/services?limit=250");
         s.answer(list("90", service("c", "1")));
         EXPECT_EQ(s.changes(), "=c,");
     }
@@ -227,6 +231,162 @@ TEST(Reflector, a_server_that_ends_watches_at_once_is_not_asked_in_a_loop) {
     s.ask_when_due();
     s.answer("");
     EXPECT_GE(s.reflector.due_ms(), s.now_ms + watch_pause_ms);
+}
+
+/// Watches until `end` has ended one, again and again. Returns the shortest and the longest wait for the next request.
+template <class End>
+std::pair<uint64_t, uint64_t> waits(Subject& s, int times, End&& end) {
+    uint64_t least = UINT64_MAX;
+    uint64_t most = 0;
+    for (int i = 0; i < times; ++i) {
+        while (s.ask_when_due().find("watch=true") == std::string::npos)
+            s.answer(list("70", ""));
+        s.reflector.began(200, s.now_ms);
+        end();
+        least = std::min(least, s.reflector.due_ms() - s.now_ms);
+        most = std::max(most, s.reflector.due_ms() - s.now_ms);
+    }
+    return {least, most};
+}
+
+TEST(Reflector, a_watch_that_breaks_at_once_is_not_asked_for_in_a_loop) {
+    Subject s;
+    s.listed("70", "");
+    const auto broken = [&] { s.reflector.ended({.status = 200, .error = "reset", .retry_after_ms = {}}, s.now_ms); };
+    const auto [least, most] = waits(s, 20, broken);
+    EXPECT_GE(least, watch_pause_ms);
+    EXPECT_LE(most, 2 * watch_pause_ms) << "it may be a server that starts";
+    const auto [soonest, latest] = waits(s, 5, [&] {
+        s.now_ms += watch_lived_ms;
+        broken();
+    });
+    EXPECT_LE(latest, retry_min_ms) << "it has lived: the server may be back at once";
+    EXPECT_GT(soonest, 0U);
+}
+
+TEST(Reflector, answers_that_cannot_be_read_and_errors_of_a_watch_are_asked_for_less_and_less_often) {
+    for (const std::string& line :
+         {std::string("<html>\n"), std::string("{}\n"), event("ADDED", service("a", "80")) + "<html>\n",
+          event("ERROR", R"({"kind":"Status","code":500,"message":"etcd"})"),
+          event("ERROR", R"({"kind":"Status","code":410,"message":"too old"})")}) {
+        Subject s;
+        s.listed("70", "");
+        const auto [least, most] = waits(s, 20, [&] { s.answer(line); });
+        EXPECT_GE(least, gone_pause_ms / 2) << line;
+        EXPECT_GE(most, retry_max_ms / 2) << line;
+        EXPECT_LE(most, retry_max_ms) << line;
+    }
+    for (const std::string& page : {std::string("<html>"), std::string("{}")}) {
+        Subject s;
+        for (int i = 0; i < 20; ++i) {
+            s.ask_when_due();
+            s.answer(page);
+        }
+        EXPECT_GE(s.reflector.due_ms() - s.now_ms, retry_max_ms / 2) << page;
+    }
+    Subject s; // one that works ends it
+    s.listed("70", "");
+    waits(s, 20, [&] { s.answer("<html>\n"); });
+    waits(s, 1, [&] {
+        s.now_ms += watch_lived_ms;
+        s.answer("");
+    });
+    EXPECT_LE(waits(s, 1, [&] { s.answer("<html>\n"); }).second, 2 * watch_pause_ms);
+}
+
+TEST(Reflector, an_event_that_cannot_be_read_is_not_met_again) {
+    Subject s;
+    s.listed("70", service("a", "1"));
+    s.ask_when_due();
+    s.answer("<html>\n");
+    EXPECT_EQ(s.ask_when_due(), "/api/v1/services?limit=250");
+    EXPECT_TRUE(s.reflector.synced());
+    EXPECT_EQ(s.changes(), "");
+    s.answer(list("90", service("b", "80")));
+    EXPECT_EQ(s.changes(), "=b,");
+}
+
+TEST(Reflector, a_page_too_large_is_asked_for_in_smaller_ones) {
+    Subject s;
+    s.ask();
+    s.answer(list("70", service("a", "1"), "next"));
+    static_cast<void>(s.ask_when_due());
+    const auto too_much = [&] {
+        const std::string piece(16U << 20U, ' ');
+        size_t taken = 0;
+        while (s.reflector.take_piece(200, piece, s.now_ms))
+            ASSERT_LE(taken += piece.size(), page_bytes_max);
+        s.reflector.ended({.status = 200, .error = "", .retry_after_ms = {}}, s.now_ms);
+    };
+    for (const char* limit : {"125", "62", "31", "15", "7", "3", "1"}) {
+        too_much();
+        EXPECT_EQ(s.ask(), std::string("/api/v1/services?limit=") + limit + "&continue=next");
+    }
+    too_much();
+    EXPECT_NE(s.reflector.fault().find("more than"), std::string::npos) << "smaller is none";
+    EXPECT_GT(s.reflector.due_ms(), s.now_ms);
+    for (const char* limit : {"1", "2", "4", "8", "16", "32", "64", "128", "250", "250"}) {
+        EXPECT_EQ(s.ask_when_due(), std::string("/api/v1/services?limit=") + limit + "&continue=next");
+        s.answer(list("70", service("b" + std::string(limit), "1"), "next"));
+        EXPECT_EQ(s.reflector.fault(), "");
+    }
+    s.ask_when_due();
+    s.answer(list("70", service("c", "1")));
+    EXPECT_EQ(s.changes(), "=a,b1,b2,b4,b8,b16,b32,b64,b128,b250,b250,c,");
+}
+
+TEST(Reflector, a_page_that_breaks_is_taken_once) {
+    Subject s;
+    s.ask();
+    s.answer(list("70", service("a", "1"), "next"));
+    s.ask_when_due();
+    const std::string page = list("70", R"({"metadata":{}},)" + service("b", "1"));
+    s.answer(page.substr(0, page.size() - 1));
+    EXPECT_NE(s.reflector.fault(), "");
+    s.ask_when_due();
+    s.answer(page);
+    EXPECT_EQ(s.changes(), "=a,b,");
+    EXPECT_EQ(s.reflector.nameless().size(), 1U);
+}
+
+std::string oversized(const std::string& name, const std::string& version) {
+    std::string labels;
+    for (size_t i = 0; i < limits::nodes_per_object_max; ++i)
+        labels += (i == 0 ? "\"" : ",\"") + std::to_string(i) + "\":1";
+    return R"({"metadata":{"labels":{)" + labels + R"(},"name":")" + name +
+           R"(","namespace":"default","uid":"u","resourceVersion":")" + version + R"("},"spec":{}})";
+}
+
+TEST(Reflector, an_object_too_large_is_kept_out_and_named) {
+    Subject s;
+    s.ask();
+    s.answer(list("70", service("a", "1") + "," + oversized("big", "2") + "," + service("c", "3")));
+    EXPECT_TRUE(s.reflector.synced());
+    EXPECT_EQ(s.reflector.fault(), "");
+    auto changes = s.reflector.take_changes();
+    const auto& objects = std::get<KindListed>(changes.at(0)).objects;
+    ASSERT_EQ(objects.size(), 3U);
+    EXPECT_EQ(objects[1].name.name, "big");
+    EXPECT_NE(objects[1].faults.at(0).message.find("more than"), std::string::npos);
+    EXPECT_EQ(objects[1].revision.uid, "u");
+    EXPECT_TRUE(objects[0].faults.empty() && objects[2].faults.empty());
+
+    s.ask_when_due();
+    ASSERT_TRUE(s.reflector.take_piece(200,
+                                       event("MODIFIED", oversized("a", "80")) + event("ADDED", service("d", "81")) +
+                                           event("DELETED", oversized("big", "82")),
+                                       s.now_ms));
+    EXPECT_EQ(s.changes(), "!a+d-big");
+    EXPECT_EQ(s.reflector.resource_version(), 82U);
+    EXPECT_EQ(s.reflector.fault(), "");
+
+    Subject nameless;
+    nameless.ask();
+    const std::string object = oversized("", "2");
+    nameless.answer(list("70", object + "," + service("c", "3")));
+    EXPECT_EQ(nameless.changes(), "=c,");
+    ASSERT_EQ(nameless.reflector.nameless().size(), 1U);
+    EXPECT_NE(nameless.reflector.nameless()[0].find("more than"), std::string::npos);
 }
 
 const std::string groups_without =

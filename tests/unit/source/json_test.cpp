@@ -3,6 +3,8 @@
 
 #include <gtest/gtest.h>
 
+#include <chrono>
+
 #include "agent/source/limits.hpp"
 
 namespace weft::agent {
@@ -45,6 +47,100 @@ TEST(Json, refuses_what_is_none_or_too_much) {
     for (size_t i = 0; i < limits::nodes_per_file_max; ++i)
         wide += ",1";
     EXPECT_FALSE(parse_json(wide + "]"));
+}
+
+/// What parse_json_objects() takes: names, "!" before one that was kept out.
+struct Taken {
+    explicit Taken(const std::string& text)
+        : rest(parse_json_objects(text, [this](Value&& object, const std::string& kept_out) {
+              names += (kept_out.empty() ? "" : "!") + text_member(object.find("metadata"), "name") + ",";
+              why += kept_out;
+              last = std::move(object);
+          })) {}
+    std::string names;
+    std::string why;
+    Value last;
+    std::expected<Value, Fault> rest;
+};
+
+std::string numbers(size_t count) {
+    std::string out = "[1";
+    for (size_t i = 1; i < count; ++i)
+        out += ",1";
+    return out + "]";
+}
+
+TEST(JsonObjects, are_given_out_one_by_one_and_not_kept) {
+    const Taken list(R"({"kind":"L","items":[{"metadata":{"name":"a"},"items":[{"metadata":{"name":"no"}}]},)"
+                     R"({"metadata":{"name":"b"},"object":{"metadata":{"name":"no"}}}],"metadata":{"name":"l"}})");
+    ASSERT_TRUE(list.rest) << list.rest.error().message;
+    EXPECT_EQ(list.names, "a,b,");
+    EXPECT_EQ(list.last.find("object")->find("metadata")->find("name")->text, "no");
+    EXPECT_TRUE(list.rest->find("items")->items.empty());
+    EXPECT_EQ(text_member(list.rest->find("metadata"), "name"), "l");
+    const Taken event(R"({"object":{"metadata":{"name":"a","managedFields":[{}]},"spec":[1]},"type":"ADDED"})");
+    ASSERT_TRUE(event.rest);
+    EXPECT_EQ(event.names, "a,");
+    EXPECT_EQ(event.last.find("spec")->items.size(), 1U);
+    EXPECT_EQ(text_member(&*event.rest, "type"), "ADDED");
+    const Taken none(R"({"items":[1,[2],null],"metadata":{}})");
+    ASSERT_TRUE(none.rest);
+    EXPECT_EQ(none.names, ",,,");
+    EXPECT_NE(none.rest->find("metadata"), nullptr);
+    EXPECT_FALSE(Taken(R"({"items":[{"metadata":{"name":"a"}})").rest);
+    EXPECT_FALSE(Taken(R"({"object":{},"object":{}})").rest);
+}
+
+TEST(JsonObjects, one_beyond_the_limits_keeps_out_only_itself) {
+    std::string deep;
+    for (size_t i = 0; i <= limits::depth_max; ++i)
+        deep += "[";
+    deep += std::string(limits::depth_max + 1, ']');
+    const std::string names =
+        R"("metadata":{"name":"b","namespace":"n","uid":"u","resourceVersion":"7","x":{"name":"y"}})";
+    for (const std::string& beyond :
+         {numbers(limits::nodes_per_object_max + 1), deep, std::string(R"({"k":1,"k":2})")}) {
+        for (const std::string& object :
+             {"{" + names + R"(,"spec":)" + beyond + R"(,"status":{"metadata":{"name":"z"}}})",
+              R"({"annotations":)" + beyond + "," + names + "}"}) {
+            const Taken taken(R"({"items":[{"metadata":{"name":"a"}},)" + object +
+                              R"(,{"metadata":{"name":"c"},"spec":[1,{"x":1}]}],"metadata":{"continue":"d"}})");
+            ASSERT_TRUE(taken.rest) << taken.rest.error().message;
+            EXPECT_EQ(taken.names, "a,!b,c,");
+            EXPECT_EQ(text_member(taken.rest->find("metadata"), "continue"), "d");
+            const Taken event(R"({"type":"ADDED","object":)" + object + "}");
+            ASSERT_TRUE(event.rest);
+            EXPECT_NE(event.why, "");
+            EXPECT_EQ(event.last.keys, std::vector<std::string>{"metadata"});
+            const Value* meta = event.last.find("metadata");
+            for (const auto& [key, value] :
+                 {std::pair{"name", "b"}, {"namespace", "n"}, {"uid", "u"}, {"resourceVersion", "7"}})
+                EXPECT_EQ(text_member(meta, key), value);
+            EXPECT_EQ(meta->keys.size(), 4U);
+        }
+    }
+    std::string page = R"({"items":[)"; // many large ones are no page too large
+    for (int i = 0; i < 8; ++i)
+        page += (i == 0 ? "" : ",") +
+                (R"({"metadata":{"name":"a"},"spec":)" + numbers(limits::nodes_per_object_max - 10)) + "}";
+    EXPECT_EQ(Taken(page + "]}").names, "a,a,a,a,a,a,a,a,");
+}
+
+TEST(Json, many_keys_of_one_map_are_compared_in_little_time) {
+    const auto map = [](size_t count, const std::string& last) {
+        std::string out = "{";
+        for (size_t i = 0; i < count; ++i)
+            out += "\"key" + std::to_string(i * 7919 % count) + "\":\"\",";
+        return out + "\"" + last + "\":1}";
+    };
+    const auto begin = std::chrono::steady_clock::now();
+    const auto root = parse_json(map(100'000, "other"));
+    EXPECT_LT(std::chrono::steady_clock::now() - begin, std::chrono::seconds(10)) << "each with each is minutes";
+    ASSERT_TRUE(root) << root.error().message;
+    EXPECT_EQ(root->keys.size(), 100'001U);
+    for (const size_t count : {1U, 2U, 31U, 32U, 33U, 34U, 100'000U})
+        for (const size_t twice : {size_t{0}, size_t{count / 2}, size_t{count - 1}})
+            EXPECT_FALSE(parse_json(map(count, "key" + std::to_string(twice)))) << count << " " << twice;
 }
 
 } // namespace
