@@ -3,6 +3,7 @@
 
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <cstdint>
 #include <cstdlib>
@@ -122,7 +123,25 @@ std::optional<std::string> take_user(const Value* user, const std::string& folde
     return std::nullopt;
 }
 
+std::string in_brackets(const std::string& host) {
+    return host.find(':') == std::string::npos ? host : "[" + host + "]";
+}
+
 } // namespace
+
+Address address_of(const ApiServer& server) {
+    constexpr std::string_view scheme = "https://";
+    if (server.server_name.empty() || !server.url.starts_with(scheme))
+        return {.url = server.url, .connect_to = {}, .authority = {}};
+    const size_t end = std::min(server.url.find('/', scheme.size()), server.url.size());
+    const std::string authority = server.url.substr(scheme.size(), end - scheme.size());
+    const size_t in_host = authority.starts_with('[') ? authority.find(']') : 0; // an IPv6 address has colons
+    const size_t colon = std::min(authority.find(':', in_host), authority.size());
+    const std::string port = authority.substr(colon); // with its colon
+    return {.url = std::string(scheme) + in_brackets(server.server_name) + port + server.url.substr(end),
+            .connect_to = authority.substr(0, colon) + (port.empty() ? ":" : port),
+            .authority = authority};
+}
 
 std::expected<ApiServer, std::string> in_cluster(const Environment& environment, const std::string& folder) {
     const std::string host = environment("KUBERNETES_SERVICE_HOST").value_or("");
@@ -131,7 +150,7 @@ std::expected<ApiServer, std::string> in_cluster(const Environment& environment,
         return std::unexpected("not in a cluster: KUBERNETES_SERVICE_HOST and KUBERNETES_SERVICE_PORT are not set; "
                                "outside of one, give --kubeconfig");
     ApiServer out;
-    out.url = "https://" + (host.find(':') == std::string::npos ? host : "[" + host + "]") + ":" + port;
+    out.url = "https://" + in_brackets(host) + ":" + port;
     out.token_file = folder + "/token";
     out.ca_file = folder + "/ca.crt";
     for (const std::string& file : {out.token_file, out.ca_file}) {

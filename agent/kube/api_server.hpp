@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <cstddef>
 #include <expected>
 #include <functional>
 #include <optional>
@@ -8,6 +9,8 @@
 #include <string_view>
 
 namespace weft::agent::kube {
+
+inline constexpr size_t answer_bytes_max = 8U << 20U; ///< of one that is taken whole; more is an error
 
 /// Where the API server is, and as whom it is asked. Plain data. Of each file and its contents at most one is set; a
 /// file is read again for each connection (ca, client certificate) or request (token), since Kubernetes rotates them.
@@ -24,6 +27,15 @@ struct ApiServer {
     std::string server_name;   ///< verified instead of the URL's host; empty: that
     bool trust_anyone = false; ///< insecure-skip-tls-verify
 };
+
+/// What a request's URL begins with, and where it goes instead. With a server_name the URL has that in the place of the
+/// host, so that TLS names and verifies it.
+struct Address {
+    std::string url;        ///< without a slash at the end
+    std::string connect_to; ///< "HOST:PORT"; empty: where the URL says. Without a port: that of the URL
+    std::string authority;  ///< for the header Host; empty: the URL's
+};
+[[nodiscard]] Address address_of(const ApiServer& server);
 
 /// An environment variable's value, or nullopt.
 using Environment = std::function<std::optional<std::string>(const char*)>;

@@ -11,8 +11,6 @@
 
 namespace weft::agent::kube {
 
-inline constexpr size_t answer_bytes_max = 8U << 20U;
-
 struct Answer {
     Outcome outcome; ///< `error` also says that the body was too long
     std::string body;

@@ -32,10 +32,10 @@ void set_blob(CURL* easy, CURLoption option, const std::string& contents) {
 
 } // namespace
 
-void append(Headers& headers, const std::string& line) {
-    if (curl_slist* longer = curl_slist_append(headers.get(), line.c_str()); longer != nullptr) {
-        static_cast<void>(headers.release());
-        headers.reset(longer);
+void append(Lines& lines, const std::string& line) {
+    if (curl_slist* longer = curl_slist_append(lines.get(), line.c_str()); longer != nullptr) {
+        static_cast<void>(lines.release());
+        lines.reset(longer);
     }
 }
 
@@ -44,12 +44,22 @@ void start_curl() {
     static_cast<void>(once);
 }
 
-void set_up(CURL* easy, Headers& headers, const ApiServer& server) {
+void set_up(CURL* easy, Lists& lists, const ApiServer& server, const std::string& path) {
+    const Address address = address_of(server);
+    curl_easy_setopt(easy, CURLOPT_URL, (address.url + path).c_str());
+    if (!address.connect_to.empty()) {
+        append(lists.connect_to, "::" + address.connect_to);
+        curl_easy_setopt(easy, CURLOPT_CONNECT_TO, lists.connect_to.get());
+        append(lists.headers, "Host: " + address.authority);
+    }
     // The system's own authorities vouch for no cluster.
     curl_easy_setopt(easy, CURLOPT_CAPATH, nullptr);
     if (!server.ca_file.empty() || !server.ca.empty())
         curl_easy_setopt(easy, CURLOPT_CAINFO, nullptr);
     set_text(easy, CURLOPT_CAINFO, server.ca_file);
+#if LIBCURL_VERSION_NUM >= 0x075700
+    curl_easy_setopt(easy, CURLOPT_CA_CACHE_TIMEOUT, 0L); // or what was in the file counts for a day
+#endif
     set_blob(easy, CURLOPT_CAINFO_BLOB, server.ca);
     set_text(easy, CURLOPT_SSLCERT, server.certificate_file);
     set_blob(easy, CURLOPT_SSLCERT_BLOB, server.certificate);
@@ -61,7 +71,7 @@ void set_up(CURL* easy, Headers& headers, const ApiServer& server) {
     }
     const std::string token = server.token_file.empty() ? server.token : read_token(server.token_file);
     if (!token.empty())
-        append(headers, "Authorization: Bearer " + token);
+        append(lists.headers, "Authorization: Bearer " + token);
     curl_easy_setopt(easy, CURLOPT_HTTP_VERSION, static_cast<long>(CURL_HTTP_VERSION_2TLS));
     curl_easy_setopt(easy, CURLOPT_PROTOCOLS_STR, "http,https");
     curl_easy_setopt(easy, CURLOPT_PROXY, ""); // whatever the environment says

@@ -11,19 +11,25 @@
 /// What every request to an API server has in common, whoever sends it.
 namespace weft::agent::kube {
 
-struct FreeHeaders {
+struct FreeLines {
     void operator()(curl_slist* list) const { curl_slist_free_all(list); }
 };
-using Headers = std::unique_ptr<curl_slist, FreeHeaders>;
+using Lines = std::unique_ptr<curl_slist, FreeLines>;
 
-/// "Name: value".
-void append(Headers& headers, const std::string& line);
+/// What libcurl reads of a request until that has ended.
+struct Lists {
+    Lines headers; ///< "Name: value"
+    Lines connect_to;
+};
+
+void append(Lines& lines, const std::string& line);
 
 /// Once per process, before the first handle; any thread.
 void start_curl();
 
-/// Whom to trust, as whom to ask (the token is read from its file each time: Kubernetes rotates it) and how: HTTP/2,
-/// no proxy. `headers` get the token; the caller sets them, the URL and what else it wants.
-void set_up(CURL* easy, Headers& headers, const ApiServer& server);
+/// Where to ask for `path` (with its query), whom to trust, as whom to ask (files are read each time, the authorities'
+/// for each connection: Kubernetes rotates them) and how: HTTP/2, no proxy. `lists` get the token; the caller sets the
+/// headers, when they are all there, and what else it wants.
+void set_up(CURL* easy, Lists& lists, const ApiServer& server, const std::string& path);
 
 } // namespace weft::agent::kube

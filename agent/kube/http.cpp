@@ -23,7 +23,7 @@ constexpr int performs_max = 16; ///< of one turn: others wait for what it broug
 struct Transfer {
     CURL* easy = nullptr;
     bool* moved = nullptr; ///< set when a callback comes
-    Headers headers;
+    Lists lists;
     Http::Receiver* receiver = nullptr;
     std::array<char, CURL_ERROR_SIZE> error{};
     bool enough = false; ///< the receiver wants no more
@@ -95,8 +95,8 @@ struct Http::State {
 void Http::State::send(Transfer& transfer, const Request& request) {
     CURL* const easy = transfer.easy;
     if (!request.body.empty()) {
-        append(transfer.headers, "Content-Type: " + request.content_type);
-        append(transfer.headers, "Expect:"); // large bodies would wait for a 100 first
+        append(transfer.lists.headers, "Content-Type: " + request.content_type);
+        append(transfer.lists.headers, "Expect:"); // large bodies would wait for a 100 first
         curl_easy_setopt(easy, CURLOPT_POSTFIELDSIZE_LARGE, static_cast<curl_off_t>(request.body.size()));
         curl_easy_setopt(easy, CURLOPT_COPYPOSTFIELDS, request.body.c_str());
     }
@@ -143,11 +143,10 @@ void Http::begin(const Request& request, Receiver& receiver) {
     CURL* const easy = transfer->easy;
     transfer->receiver = &receiver;
     transfer->moved = &state_->moved;
-    append(transfer->headers, "Accept: application/json");
-    set_up(easy, transfer->headers, state_->server);
+    append(transfer->lists.headers, "Accept: application/json");
+    set_up(easy, transfer->lists, state_->server, request.path);
     State::send(*transfer, request);
-    curl_easy_setopt(easy, CURLOPT_URL, (state_->server.url + request.path).c_str());
-    curl_easy_setopt(easy, CURLOPT_HTTPHEADER, transfer->headers.get());
+    curl_easy_setopt(easy, CURLOPT_HTTPHEADER, transfer->lists.headers.get());
     curl_easy_setopt(easy, CURLOPT_USERAGENT, "weft-agent");
     curl_easy_setopt(easy, CURLOPT_ACCEPT_ENCODING, request.endless ? nullptr : "gzip");
     curl_easy_setopt(easy, CURLOPT_ERRORBUFFER, transfer->error.data());

@@ -63,22 +63,21 @@ Requests::Answer Requests::send(const std::string& path, const std::string& acce
         return answer;
     }
     curl_easy_reset(easy); // keeps the connection
-    Headers headers;
-    append(headers, "Accept: " + accept);
-    set_up(easy, headers, state_->server);
+    Lists lists;
+    append(lists.headers, "Accept: " + accept);
+    set_up(easy, lists, state_->server, path);
     curl_easy_setopt(easy, CURLOPT_USERAGENT, "weftctl");
     curl_easy_setopt(easy, CURLOPT_ACCEPT_ENCODING, "gzip");
     curl_easy_setopt(easy, CURLOPT_TIMEOUT_MS, static_cast<long>(state_->timeout_ms));
     if (json != nullptr) {
-        append(headers, "Content-Type: application/json");
+        append(lists.headers, "Content-Type: application/json");
         curl_easy_setopt(easy, CURLOPT_POSTFIELDSIZE_LARGE, static_cast<curl_off_t>(json->size()));
         curl_easy_setopt(easy, CURLOPT_POSTFIELDS, json->c_str());
     }
     if (method != nullptr)
         curl_easy_setopt(easy, CURLOPT_CUSTOMREQUEST, method);
     std::array<char, CURL_ERROR_SIZE> reason{};
-    curl_easy_setopt(easy, CURLOPT_HTTPHEADER, headers.get());
-    curl_easy_setopt(easy, CURLOPT_URL, (state_->server.url + path).c_str());
+    curl_easy_setopt(easy, CURLOPT_HTTPHEADER, lists.headers.get());
     curl_easy_setopt(easy, CURLOPT_ERRORBUFFER, reason.data());
     curl_easy_setopt(easy, CURLOPT_WRITEFUNCTION, &take);
     curl_easy_setopt(easy, CURLOPT_WRITEDATA, &answer.body);

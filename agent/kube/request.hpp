@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <string>
@@ -9,8 +8,6 @@
 #include "agent/kube/api_server.hpp"
 
 namespace weft::agent::kube {
-
-inline constexpr size_t answer_bytes_max = 8U << 20U; ///< of one answer; more is an error
 
 /// Requests one after another, each waited for: for programs that ask a few questions and end. The agent's own go
 /// through Http. One connection is kept. One thread.

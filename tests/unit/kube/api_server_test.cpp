@@ -66,6 +66,34 @@ TEST(Kubeconfig, says_what_is_wrong_with_it) {
     }
 }
 
+TEST(Address, has_the_server_name_in_the_place_of_the_host) {
+    const struct {
+        const char* url;
+        const char* name;
+        const char* want;
+        const char* connect_to;
+        const char* authority;
+    } cases[] = {
+        {"https://10.0.0.1:6443", "", "https://10.0.0.1:6443", "", ""},
+        {"http://10.0.0.1:8080", "api", "http://10.0.0.1:8080", "", ""},
+        {"https://10.0.0.1:6443", "api", "https://api:6443", "10.0.0.1:6443", "10.0.0.1:6443"},
+        {"https://lb.example", "api", "https://api", "lb.example:", "lb.example"},
+        {"https://lb.example/k8s/c", "api", "https://api/k8s/c", "lb.example:", "lb.example"},
+        {"https://[fd00::1]:6443/x", "api", "https://api:6443/x", "[fd00::1]:6443", "[fd00::1]:6443"},
+        {"https://[fd00::1]", "api", "https://api", "[fd00::1]:", "[fd00::1]"},
+        {"https://lb:1", "fd00::2", "https://[fd00::2]:1", "lb:1", "lb:1"},
+    };
+    for (const auto& each : cases) {
+        ApiServer server;
+        server.url = each.url;
+        server.server_name = each.name;
+        const Address address = address_of(server);
+        EXPECT_EQ(address.url, each.want) << each.url;
+        EXPECT_EQ(address.connect_to, each.connect_to) << each.url;
+        EXPECT_EQ(address.authority, each.authority) << each.url;
+    }
+}
+
 TEST(InCluster, wants_the_environment_and_a_token) {
     std::map<std::string, std::string> variables;
     const Environment environment = [&](const char* name) {
