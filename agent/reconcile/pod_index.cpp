@@ -76,6 +76,18 @@ const std::string* mirrored_hash(const ObjectMeta& meta) {
     return meta.annotations.contains(mirror_annotation) ? find_value(meta.annotations, hash_annotation) : nullptr;
 }
 
+/// Annotations are anybody's text: they must not make one pod out of another. A uid is the API server's word, so it
+/// stays with its pod; of several mirrors with one hash, enrolled or not, the oldest has it. The kubelet names nothing
+/// of another node after it.
+bool is_anothers(const PodIndex& index, const PodIndex::Item& item, const std::string& hash) {
+    const Age age = age_of(item.name, item.pod->meta);
+    return std::ranges::any_of(index.items(), [&](const PodIndex::Item& other) {
+        if (other.pod->meta.uid == hash)
+            return true;
+        return other.local && kubelet_uid_of(*other.pod) == hash && age_of(other.name, other.pod->meta) < age;
+    });
+}
+
 /// How the namespace of a pod of this node is found: one of netns and kubelet_uid, or a fault.
 struct Place {
     std::string netns;
@@ -103,12 +115,11 @@ Place place_of(const PodIndex& index, const PodIndex::Item& item) {
             out.fault = "is missing: the network namespace of a pod of this node is found by it";
         return out;
     }
-    // Annotations are anybody's text: they must not make one pod out of another.
     out.field = annotation_field(hash_annotation);
     if (!names::is_uid(*hash))
         out.fault = "is not a uid";
-    else if (std::ranges::any_of(index.items(), [&](const auto& other) { return other.pod->meta.uid == *hash; }))
-        out.fault = "is the uid of another pod; this one is not captured";
+    else if (is_anothers(index, item, *hash))
+        out.fault = "is the uid or the hash of another pod; this one is not captured";
     return out;
 }
 

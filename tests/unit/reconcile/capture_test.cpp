@@ -135,5 +135,35 @@ TEST(Capture, a_static_pod_is_found_by_its_hash_and_cannot_pose_as_another_pod) 
                              "Pod default/g metadata.uid"}));
 }
 
+TEST(Capture, of_two_static_pods_with_one_hash_the_older_has_it_whether_or_not_it_is_enrolled) {
+    const auto mirror = [](const std::string& name, const std::string& day, const std::string& mode,
+                           const std::string& node, const std::string& more = "") {
+        return "---\napiVersion: v1\nkind: Pod\nmetadata: {name: " + name + ", uid: u-" + name +
+               ", creationTimestamp: '2024-01-" + day + "T00:00:00Z', labels: {istio.io/dataplane-mode: " + mode +
+               "}, annotations: {kubernetes.io/config.mirror: h, kubernetes.io/config.hash: h1}" + more +
+               "}\nspec: {nodeName: " + node + "}\n";
+    };
+    struct Row {
+        const char* what;
+        std::string other;
+        bool captured;
+    };
+    const Row rows[] = {
+        {"the other is an older one that is not enrolled", mirror("z", "01", "none", "n1"), false},
+        {"and is going", mirror("z", "01", "none", "n1", ", deletionTimestamp: '2024-02-01T00:00:00Z'"), false},
+        {"a younger one", mirror("z", "03", "none", "n1"), true},
+        {"made in the same second: by name", mirror("z", "02", "none", "n1"), true},
+        {"the same, the other way round", mirror("a", "02", "none", "n1"), false},
+        {"of another node, whose kubelet has its own", mirror("z", "01", "none", "n2"), true},
+    };
+    for (const Row& row : rows) {
+        std::vector<Diagnostic> diagnostics;
+        const auto found =
+            pods_to_capture(store_of(mirror("m", "02", "ambient", "n1") + row.other), {.name = "n1"}, diagnostics);
+        EXPECT_EQ(found.size(), row.captured ? 1U : 0U) << row.what;
+        EXPECT_EQ(diagnostics.size(), row.captured ? 0U : 1U) << row.what;
+    }
+}
+
 } // namespace
 } // namespace weft::agent
