@@ -90,14 +90,50 @@ std::optional<std::string> original_of(const std::string& list, const std::set<s
     return found == saved.end() ? std::nullopt : std::optional(*found);
 }
 
+bool is_there(const std::string& name, const std::vector<ConfFile>& files) {
+    return std::ranges::find(files, name, &ConfFile::name) != files.end();
+}
+
+ConfEdit remove_saved(const std::string& original) {
+    return {.kind = ConfEdit::Kind::remove, .name = original + std::string(saved_suffix)};
+}
+
+Json list_of(const Json& single, const Json& entry) {
+    return {{"cniVersion", single["cniVersion"]}, {"name", single["name"]}, {"plugins", Json::array({single, entry})}};
+}
+
+/// The single configuration beside the list that is made of it, if it still has to be saved: an agent was killed in
+/// between. Its entry may say something else than ours. nullopt: none.
+std::optional<std::string> unsaved_original_of(const ConfFile& list, const Json& json,
+                                               const std::vector<ConfFile>& files) {
+    if (!is_list(list.name) || !has_entry(json))
+        return std::nullopt;
+    const auto found = std::ranges::find_if(files, [&](const ConfFile& each) {
+        if (is_list(each.name) || wrapped_name(each.name) != list.name || !each.fault.empty())
+            return false;
+        const auto single = load(each);
+        return single && why_not(each, *single).empty() && json == list_of(*single, json["plugins"].back());
+    });
+    return found == files.end() ? std::nullopt : std::optional(found->name);
+}
+
 void remove_from(const ConfFile& file, Json json, const std::set<std::string>& saved,
                  const std::vector<ConfFile>& files, std::vector<ConfEdit>& edits) {
+    const ConfEdit remove_list{.kind = ConfEdit::Kind::remove, .name = file.name};
     if (const auto original = original_of(file.name, saved)) {
-        // The CNI's own daemon may have written it anew meanwhile: then that one counts.
-        const bool there = std::ranges::any_of(files, [&](const ConfFile& each) { return each.name == *original; });
-        edits.push_back(there ? ConfEdit{.kind = ConfEdit::Kind::remove, .name = *original + std::string(saved_suffix)}
-                              : ConfEdit{.kind = ConfEdit::Kind::restore, .name = *original});
-        edits.push_back({.kind = ConfEdit::Kind::remove, .name = file.name});
+        // The CNI's own daemon may have written it anew meanwhile: then that one counts. The saved one goes last: a
+        // list without it, left by an agent that is killed in between, would not be known as ours.
+        if (is_there(*original, files)) {
+            edits.push_back(remove_list);
+            edits.push_back(remove_saved(*original));
+        } else {
+            edits.push_back({.kind = ConfEdit::Kind::restore, .name = *original});
+            edits.push_back(remove_list);
+        }
+        return;
+    }
+    if (unsaved_original_of(file, json, files)) {
+        edits.push_back(remove_list);
         return;
     }
     drop_entry(json);
@@ -108,6 +144,8 @@ void remove_from(const ConfFile& file, Json json, const std::set<std::string>& s
 std::string add_to(const ConfFile& file, Json json, const Json& entry, const std::set<std::string>& saved,
                    const std::vector<ConfFile>& files, std::vector<ConfEdit>& edits) {
     if (is_list(file.name)) {
+        if (const auto original = unsaved_original_of(file, json, files))
+            edits.push_back({.kind = ConfEdit::Kind::save, .name = *original});
         const Json before = json;
         drop_entry(json);
         json["plugins"].push_back(entry);
@@ -115,12 +153,16 @@ std::string add_to(const ConfFile& file, Json json, const Json& entry, const std
             edits.push_back({.kind = ConfEdit::Kind::write, .name = file.name, .text = text_with(json)});
         return "";
     }
+    const Json list = list_of(json, entry);
     const std::string name = wrapped_name(file.name);
-    const bool taken = std::ranges::any_of(files, [&](const ConfFile& each) { return each.name == name; });
-    if (taken && original_of(name, saved) != file.name)
+    const auto there = std::ranges::find(files, name, &ConfFile::name);
+    const auto theirs = there == files.end() || !there->fault.empty() ? std::unexpected("") : load(*there);
+    const bool ours =
+        original_of(name, saved) == file.name || (theirs && unsaved_original_of(*there, *theirs, files) == file.name);
+    if (there != files.end() && !ours)
         return "it has to be wrapped into " + name + ", which is there already";
-    Json list = {{"cniVersion", json["cniVersion"]}, {"name", json["name"]}, {"plugins", Json::array({json, entry})}};
-    edits.push_back({.kind = ConfEdit::Kind::write, .name = name, .text = text_with(list)});
+    if (!theirs || *theirs != list)
+        edits.push_back({.kind = ConfEdit::Kind::write, .name = name, .text = text_with(list)});
     edits.push_back({.kind = ConfEdit::Kind::save, .name = file.name});
     return "";
 }
@@ -188,6 +230,9 @@ std::vector<ConfEdit> plan_removal(std::vector<ConfFile> files, const std::set<s
         if (json && has_entry(*json))
             remove_from(file, *std::move(json), saved, files, edits);
     }
+    for (const std::string& original : saved) // of a removal that was cut short
+        if (is_there(original, files) && std::ranges::find(edits, remove_saved(original)) == edits.end())
+            edits.push_back(remove_saved(original));
     return edits;
 }
 

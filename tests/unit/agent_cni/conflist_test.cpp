@@ -149,6 +149,36 @@ TEST(Conflist, ASingleConfigurationIsWrappedAndUnwrapped) {
     }
 }
 
+/// Whatever of the edits was done when an agent was killed, the next one comes to the same.
+TEST(Conflist, EditsThatWereCutShortAreFinishedOrUndone) {
+    for (const char* name : {"10-x.conf", "10-x.json"}) {
+        const Folder before = {{name, single}, {"20-y.conflist", list(bridge)}};
+        const Folder wrapped = installed(before);
+        Folder anew = wrapped; // by the CNI's daemon
+        anew[name] = R"({"cniVersion": "1.0.0", "name": "new", "type": "ptp"})";
+        for (const Folder& start : {before, wrapped, anew}) {
+            const Seen now = seen(start);
+            for (const auto& edits : {install(start).edits, plan_removal(now.files, now.saved)}) {
+                for (size_t done = 0; done <= edits.size(); ++done) {
+                    SCOPED_TRACE(std::string(name) + ", done: " + std::to_string(done));
+                    const Folder cut = after(start, {edits.begin(), edits.begin() + static_cast<ptrdiff_t>(done)});
+                    EXPECT_EQ(install(cut).fault, "");
+                    EXPECT_EQ(installed(cut), installed(start));
+                    EXPECT_EQ(removed(cut), removed(start));
+                }
+            }
+        }
+        Folder cut = wrapped;
+        cut.erase(std::string(name) + ".weft-saved");
+        cut[name] = single;
+        EXPECT_EQ(install(cut).edits, (std::vector<ConfEdit>{{.kind = Kind::save, .name = name}}));
+        // With what an older release had written as the entry.
+        cut["10-x.conflist"] = R"({"cniVersion": "0.4.0", "name": "pods", "plugins": [)" + single + "," + ours + "]}";
+        EXPECT_EQ(installed(cut), wrapped);
+        EXPECT_EQ(removed(cut), before);
+    }
+}
+
 TEST(Conflist, AFileThatIsNoMoreTheFirstIsAsItWas) {
     Folder now = installed({{"10-x.conflist", list(bridge)}});
     now["05-new.conflist"] = list(R"({"type": "ptp"})");
@@ -196,6 +226,9 @@ TEST(Conflist, WhatCannotBeChainedIsSaidAndLeftAlone) {
     const ConfPlan taken = install({{"10-x.conf", single}, {"10-x.conflist", list(bridge)}});
     EXPECT_NE(taken.fault.find("there already"), std::string::npos);
     EXPECT_TRUE(taken.edits.empty());
+    // One that has our entry, but was made of something else or has been changed since, is somebody's, too.
+    for (const std::string& plugins : {bridge + "," + ours, single + "," + bridge + "," + ours})
+        EXPECT_NE(install({{"10-x.conf", single}, {"10-x.conflist", list(plugins, "0.4.0")}}).fault, "") << plugins;
 }
 
 TEST(Conflist, RemovalTouchesOnlyFilesWithOurEntry) {
