@@ -111,7 +111,7 @@ std::expected<KubeletCandidate, std::string> choose_kubelet(const std::vector<Ku
 }
 
 bool KubeletFinder::look(uint64_t now_ms) {
-    if (found_ && !has_ended(process_))
+    if (found_ && !has_ended(process_) && still_listens(now_ms))
         return false;
     const bool lost = found_.has_value();
     if (!lost && now_ms < next_ms_)
@@ -121,7 +121,17 @@ bool KubeletFinder::look(uint64_t now_ms) {
     const std::expected<void, std::string> found = search();
     fault_ = found ? "" : found.error();
     next_ms_ = now_ms + (listening_ ? kubelet_again_ms : kubelet_retry_ms);
+    check_ms_ = now_ms + kubelet_check_ms;
     return lost || found_;
+}
+
+/// What was said last counts until it is time to look again, and when it cannot be told.
+bool KubeletFinder::still_listens(uint64_t now_ms) {
+    if (now_ms < check_ms_)
+        return true;
+    check_ms_ = now_ms + kubelet_check_ms;
+    const Result<std::set<uint32_t>> inodes = listening_inodes(settings_.port);
+    return !inodes || holds(found_->pid, *inodes);
 }
 
 std::expected<void, std::string> KubeletFinder::search() {

@@ -19,6 +19,7 @@ namespace weft::agent {
 inline constexpr uint16_t kubelet_port_default = 10250; ///< kubelet, k3s, kubelite: KubeletConfiguration's `port`
 inline constexpr uint64_t kubelet_retry_ms = 500;       ///< while nobody listens there
 inline constexpr uint64_t kubelet_again_ms = 1000;      ///< after nobody who does was the kubelet: a walk through /proc
+inline constexpr uint64_t kubelet_check_ms = 10'000;    ///< whether the one that was found still listens there
 inline constexpr size_t processes_max = 65'536;         ///< of one walk
 inline constexpr size_t descriptors_max = 65'536;       ///< of one process
 
@@ -49,7 +50,8 @@ public:
     KubeletFinder() = default;
     explicit KubeletFinder(Settings settings) : settings_(std::move(settings)) {}
 
-    /// One poll(2) while it lives; the search, bounded in how often, while there is none. True: found() has changed.
+    /// One poll(2) while it lives and, now and then, whether it still listens: the kubelet may be another by now. The
+    /// search, bounded in how often, while there is none. True: found() has changed.
     bool look(uint64_t now_ms);
     [[nodiscard]] const std::optional<KubeletCandidate>& found() const { return found_; }
     /// Why there is none; empty while there is one.
@@ -57,6 +59,7 @@ public:
     [[nodiscard]] uint16_t port() const { return settings_.port; }
 
 private:
+    [[nodiscard]] bool still_listens(uint64_t now_ms);
     [[nodiscard]] std::expected<void, std::string> search();
     [[nodiscard]] std::vector<KubeletCandidate> holders(const std::set<uint32_t>& inodes) const;
     [[nodiscard]] bool holds(pid_t pid, const std::set<uint32_t>& inodes) const;
@@ -67,7 +70,8 @@ private:
     UniqueFd process_; ///< pidfd of found_
     std::string fault_ = "not looked for yet";
     bool listening_ = false; ///< somebody did, at the last search
-    uint64_t next_ms_ = 0;
+    uint64_t next_ms_ = 0;   ///< the next search
+    uint64_t check_ms_ = 0;  ///< of found_
 };
 
 } // namespace weft::agent

@@ -71,10 +71,11 @@ TEST(Kubelet, IsTheOldestThatCanBeOne) {
               "no process that is visible here holds the socket (hostPID, CAP_SYS_PTRACE?)");
 }
 
-/// A child of the test that listens; its port.
+/// A child of the test that listens until it is told to stop; its port.
 struct Listener {
     pid_t pid = 0;
     uint16_t port = 0;
+    UniqueFd said{};
 
     explicit Listener(uint16_t wanted) {
         int answer[2] = {};
@@ -92,18 +93,33 @@ struct Listener {
             const bool good = bind(fd, reinterpret_cast<sockaddr*>(&address), length) == 0 && listen(fd, 1) == 0 &&
                               getsockname(fd, reinterpret_cast<sockaddr*>(&address), &length) == 0;
             const uint16_t bound = good ? ntohs(address.sin6_port) : 0;
+            sigset_t told;
+            sigemptyset(&told);
+            sigaddset(&told, SIGUSR1);
+            sigprocmask(SIG_BLOCK, &told, nullptr);
+            if (write(answer[1], &bound, sizeof(bound)) != sizeof(bound))
+                _exit(1);
+            int signal = 0;
+            sigwait(&told, &signal);
+            close(fd);
             if (write(answer[1], &bound, sizeof(bound)) == sizeof(bound))
                 pause();
             _exit(1);
         }
         EXPECT_EQ(read(answer[0], &port, sizeof(port)), static_cast<ssize_t>(sizeof(port)));
         EXPECT_NE(port, 0);
-        close(answer[0]);
+        said.reset(answer[0]);
         close(answer[1]);
     }
     Listener(const Listener&) = delete;
     Listener& operator=(const Listener&) = delete;
     ~Listener() { end(); }
+    /// It lives on.
+    void stop_listening() const {
+        kill(pid, SIGUSR1);
+        uint16_t done = 0;
+        EXPECT_EQ(read(said.get(), &done, sizeof(done)), static_cast<ssize_t>(sizeof(done)));
+    }
     void end() {
         if (pid == 0)
             return;
@@ -134,6 +150,26 @@ TEST(Kubelet, IsFoundByItsPortAndFoundAnewWhenItRestarts) {
     EXPECT_TRUE(finder.look(1000 + kubelet_retry_ms));
     ASSERT_TRUE(finder.found()) << finder.fault();
     EXPECT_EQ(finder.found()->pid, second.pid);
+}
+
+TEST(Kubelet, IsLookedForAnewWhenItLivesButListensNoMore) {
+    const Listener first(0);
+    KubeletFinder finder({.port = first.port});
+    ASSERT_TRUE(finder.look(1000));
+    EXPECT_FALSE(finder.look(1000 + kubelet_check_ms)) << "it still listens";
+    EXPECT_EQ(finder.found()->pid, first.pid);
+
+    first.stop_listening();
+    const Listener second(first.port);
+    EXPECT_FALSE(finder.look(1000 + 2 * kubelet_check_ms - 1)) << "not looked at each tick";
+    EXPECT_TRUE(finder.look(1000 + 2 * kubelet_check_ms));
+    ASSERT_TRUE(finder.found()) << finder.fault();
+    EXPECT_EQ(finder.found()->pid, second.pid);
+
+    second.stop_listening();
+    EXPECT_TRUE(finder.look(1000 + 3 * kubelet_check_ms));
+    EXPECT_FALSE(finder.found()) << "nobody does now";
+    EXPECT_NE(finder.fault(), "");
 }
 
 } // namespace
