@@ -118,7 +118,7 @@ void Installer::run(const std::stop_token& stop) {
         for (const std::string& folder : {settings_.folders.conf, settings_.folders.bin})
             static_cast<void>(inotify_add_watch(inotify_.get(), folder.c_str(), folder_events));
         reconcile();
-        if (view().state == State::failed)
+        if (view().state == State::failed && !is_contested())
             pause(install_retry_ms); // our own attempts wake us, too
         else
             wait(view().state == State::installed ? install_again_ms : install_retry_ms);
@@ -162,39 +162,76 @@ std::optional<std::string> Installer::copy_program() {
     return std::nullopt;
 }
 
-void Installer::reconcile() {
-    View next;
-    const auto fail = [&](const char* cause, std::string why) {
-        counters_.add(CountedEvent::cni_install_failure, cause);
-        next.state = State::failed;
-        next.reason = std::move(why);
-        set(std::move(next));
-    };
-    if (const auto why = copy_program())
-        return fail("program", *why);
-    const auto contents = read_conf_folder(settings_.folders.conf);
+/// The folder as it is, and what is to be done there.
+struct Installer::Look {
+    FolderContents contents;
+    ConfPlan plan;
+};
+
+std::expected<Installer::Look, std::string> Installer::look() const {
+    auto contents = read_conf_folder(settings_.folders.conf);
     if (!contents)
-        return fail("folder", contents.error());
-    const ConfPlan plan = plan_install(contents->files, contents->saved, entry_);
-    next.file = plan.active;
-    next.skipped = plan.skipped;
-    if (!plan.edits.empty()) {
-        const uint64_t now_ms = monotonic_ms();
-        edit_wait_ms_ = edited_at_ms_ == 0 || now_ms > edited_at_ms_ + edit_calm_ms
-                            ? edit_wait_min_ms
-                            : std::min(edit_wait_ms_ * 2, edit_wait_max_ms);
-        if (edited_at_ms_ != 0 && edit_wait_ms_ > edit_wait_min_ms)
+        return std::unexpected(contents.error());
+    ConfPlan plan = plan_install(contents->files, contents->saved, entry_);
+    return Look{.contents = *std::move(contents), .plan = std::move(plan)};
+}
+
+/// How long the edit has to wait, and whether it is one more of the same file.
+void Installer::note_edit(const std::string& file) {
+    const bool calm = edited_at_ms_ == 0 || monotonic_ms() > edited_at_ms_ + settings_.calm_ms;
+    edit_wait_ms_ = calm ? edit_wait_min_ms : std::min(edit_wait_ms_ * 2, edit_wait_max_ms);
+    put_back_ = !calm && file == edited_file_ ? put_back_ + 1 : 0;
+    edited_file_ = file;
+}
+
+bool Installer::is_contested() const {
+    return put_back_ >= put_back_min && monotonic_ms() <= edited_at_ms_ + settings_.calm_ms;
+}
+
+void Installer::fail(View next, const char* cause, std::string why) {
+    counters_.add(CountedEvent::cni_install_failure, cause);
+    next.state = State::failed;
+    next.reason = std::move(why);
+    set(std::move(next));
+}
+
+void Installer::reconcile() {
+    if (const auto why = copy_program())
+        return fail({}, "program", *why);
+    auto now = look();
+    if (!now)
+        return fail({}, "folder", now.error());
+    const auto view_of = [](const ConfPlan& plan) {
+        return View{.file = plan.active, .reason = "", .skipped = plan.skipped};
+    };
+    const auto fail_contested = [&](const ConfPlan& plan) {
+        fail(view_of(plan), "put_back",
+             "somebody puts " + edited_file_ + " back without our entry (Cilium: cni.exclusive=false)");
+    };
+    if (!now->plan.edits.empty()) {
+        note_edit(now->plan.active);
+        if (is_contested())
+            fail_contested(now->plan); // before the wait: meanwhile pods start without being held
+        if (edit_wait_ms_ > edit_wait_min_ms) {
             pause(edit_wait_ms_);
+            now = look();
+            if (!now)
+                return fail({}, "folder", now.error());
+        }
         edited_at_ms_ = monotonic_ms();
     }
+    const ConfPlan& plan = now->plan;
     for (const ConfEdit& edit : plan.edits) {
-        if (const auto done = apply(settings_.folders.conf, edit, text_before(*contents, edit.name)); !done)
-            return fail("configuration", done.error());
+        if (const auto done = apply(settings_.folders.conf, edit, text_before(now->contents, edit.name)); !done)
+            return fail(view_of(plan), "configuration", done.error());
         counters_.add(CountedEvent::cni_install, word(edit.kind));
         log::info("cni_file_changed", log::kv("file", edit.name), log::kv("how", word(edit.kind)));
     }
     if (!plan.fault.empty())
-        return fail("unfit", plan.active + ": " + plan.fault);
+        return fail(view_of(plan), "unfit", plan.active + ": " + plan.fault);
+    if (is_contested())
+        return fail_contested(plan);
+    View next = view_of(plan);
     next.state = plan.active.empty() ? State::none : State::installed;
     set(std::move(next));
 }

@@ -25,6 +25,8 @@ inline constexpr int install_again_ms = 30'000; ///< else; inotify tells earlier
 inline constexpr int edit_wait_min_ms = 100;
 inline constexpr int edit_wait_max_ms = 5000;
 inline constexpr uint64_t edit_calm_ms = 10'000; ///< without an edit for so long, the wait is the least again
+/// A file that comes back without our entry once was written anew; so often within the calm, the entry does not last.
+inline constexpr unsigned put_back_min = 2;
 inline constexpr size_t plugin_bytes_max = 64 * 1024 * 1024;
 
 /// The node's CNI folders as this process sees them.
@@ -37,6 +39,9 @@ struct Folders {
 /// entry in the configuration that the runtime uses, each whole or not at all. Of others' files nothing else changes.
 ///
 ///     waiting ──ready()──▶ no configuration ◀──▶ installed ◀──▶ failed (tried again)
+///
+/// While somebody keeps putting the file back, most pods start without being held although each edit succeeds: failed,
+/// until our entry has stayed for the calm.
 class Installer {
 public:
     struct Settings {
@@ -44,6 +49,7 @@ public:
         std::string program; ///< the file to be copied
         PluginSettings plugin;
         std::function<bool()> may_install; ///< asked until it is true once: the agent answers
+        uint64_t calm_ms = edit_calm_ms;
     };
     enum class State : uint8_t {
         waiting, ///< for the agent
@@ -74,7 +80,12 @@ private:
     void run(const std::stop_token& stop);
     void wait(int ms);
     void pause(int ms);
+    struct Look;
     void reconcile();
+    [[nodiscard]] std::expected<Look, std::string> look() const;
+    void note_edit(const std::string& file);
+    [[nodiscard]] bool is_contested() const;
+    void fail(View next, const char* cause, std::string why);
     [[nodiscard]] std::optional<std::string> copy_program();
     void set(View view);
 
@@ -88,6 +99,8 @@ private:
     std::string program_seen_; ///< of the installed program, when it was last found to be ours
     int edit_wait_ms_ = edit_wait_min_ms;
     uint64_t edited_at_ms_ = 0;
+    std::string edited_file_; ///< the one that was used at the last edit
+    unsigned put_back_ = 0;   ///< how often it came back without our entry, without a calm in between
 
     mutable std::mutex mutex_;
     View view_;

@@ -37,11 +37,12 @@ protected:
         fs::remove_all(top_);
     }
 
-    void start() {
+    void start(uint64_t calm_ms = edit_calm_ms) {
         auto made = Installer::start({.folders = folders(),
                                       .program = top_ / "program",
                                       .plugin = {.socket = "/run/x.sock", .excluded = {}},
-                                      .may_install = [this] { return agent_answers_.load(); }},
+                                      .may_install = [this] { return agent_answers_.load(); },
+                                      .calm_ms = calm_ms},
                                      counters_);
         ASSERT_TRUE(made);
         installer_ = *std::move(made);
@@ -96,9 +97,38 @@ TEST_F(InstallerTest, AConfigurationThatComesLaterIsWrittenAnewOrComesFirstHasTh
     EXPECT_TRUE(has_entry("10.conflist"));
     write(top_ / "conf" / "10.conflist", conf); // the CNI's daemon
     EXPECT_TRUE(becomes([&] { return has_entry("10.conflist"); }));
+    EXPECT_EQ(installer_->view().state, Installer::State::installed);
     write(top_ / "conf" / "05.conflist", conf);
     EXPECT_TRUE(becomes([&] { return has_entry("05.conflist") && !has_entry("10.conflist"); }));
     EXPECT_TRUE(becomes([&] { return installer_->view().file == "05.conflist"; }));
+}
+
+TEST_F(InstallerTest, WhileSomebodyKeepsPuttingTheFileBackItIsNotInstalled) {
+    constexpr uint64_t calm_ms = 1000;
+    write(top_ / "conf" / "10.conflist", conf);
+    start(calm_ms);
+    const auto fight = [&] {
+        if (has_entry("10.conflist"))
+            write(top_ / "conf" / "10.conflist", conf);
+    };
+    ASSERT_TRUE(becomes([&] {
+        fight();
+        return installer_->view().state == Installer::State::failed;
+    }));
+    EXPECT_EQ(installer_->view().reason,
+              "somebody puts 10.conflist back without our entry (Cilium: cni.exclusive=false)");
+    EXPECT_EQ(installer_->view().file, "10.conflist");
+    const uint64_t edits = counters_.total(metrics::Event::cni_install);
+    ASSERT_TRUE(becomes([&] {
+        fight();
+        EXPECT_NE(installer_->view().state, Installer::State::installed);
+        return counters_.total(metrics::Event::cni_install) >= edits + 3;
+    }));
+    ASSERT_TRUE(becomes([&] { return has_entry("10.conflist"); })); // now it is left there
+    const auto since = std::chrono::steady_clock::now();
+    ASSERT_TRUE(becomes(Installer::State::installed));
+    EXPECT_GE(std::chrono::steady_clock::now() - since, std::chrono::milliseconds(calm_ms / 2));
+    EXPECT_TRUE(has_entry("10.conflist"));
 }
 
 TEST_F(InstallerTest, ModeOfAFileAndOtherFilesStay) {
