@@ -67,11 +67,16 @@ void Loop::turn() {
         take(std::move(event));
     if (items[1].revents != 0 && source_->ready())
         reload();
+    // Once for all pods that start and go now: after a reboot there are a hundred, and each compile takes its time.
+    // Before tick(): until the pods that are wanted are told anew, their places may be those of former sandboxes.
+    if (stale_)
+        recompile();
     if (monotonic_ms() >= next_tick_ms_) {
         next_tick_ms_ = monotonic_ms() + tick_ms;
         tick();
     }
     answer_waiters();
+    answer_going();
     answer_starting();
     publish_readiness();
     tell_writer();
@@ -313,23 +318,11 @@ bool Loop::prune_severed() {
 }
 
 void Loop::recompile() {
+    stale_ = false;
     if (!begun_)
         return;
     record_objects();
-    std::optional<ObjectStore> completed;
-    if (sandboxes_.completes(store_))
-        completed = sandboxes_.completed(store_);
-    const ObjectStore& store = completed ? *completed : store_;
-    std::vector<Diagnostic> diagnostics;
-    PodIndex index(store, settings_.compile.node, diagnostics);
-    std::vector<Diagnostic> repeated; // compile() gives them again
-    std::vector<PodToCapture> wanted = pods_to_capture(index, repeated);
-    sandboxes_.place(wanted);
-    pods_.want(std::move(wanted));
-    sweep_pods();
-    prune_severed();
-    Compiled next =
-        compile(store, std::move(index), std::move(diagnostics), settings_.compile, pods_.enforced(), service_ids_);
+    Compiled next = compile_completed();
     std::ranges::move(sandboxes_.contradictions(store_), std::back_inserter(next.diagnostics));
     service_ids_ = next.service_ids;
     ++compile_serial_;
@@ -344,6 +337,20 @@ void Loop::recompile() {
         publish(std::move(next), std::move(body));
     converge();
     heap_trim_at_ms_ = std::min(heap_trim_at_ms_, monotonic_ms() + heap_trim_ms);
+}
+
+/// From the objects and what weft-cni knows more of them. The pods are captured in between.
+Compiled Loop::compile_completed() {
+    const cni::Completion completion = sandboxes_.complete(store_);
+    std::vector<Diagnostic> diagnostics;
+    PodIndex index(store_, settings_.compile.node, diagnostics);
+    std::vector<Diagnostic> repeated; // compile() gives them again
+    std::vector<PodToCapture> wanted = pods_to_capture(index, repeated);
+    sandboxes_.place(wanted);
+    pods_.want(std::move(wanted));
+    sweep_pods();
+    prune_severed();
+    return compile(store_, std::move(index), std::move(diagnostics), settings_.compile, pods_.enforced(), service_ids_);
 }
 
 /// A new generation: to the engine at once, to the kernel by converge().
@@ -383,7 +390,7 @@ void Loop::send_snapshot(std::string body) {
 }
 
 void Loop::converge() {
-    if (!begun_)
+    if (!begun_ || stale_) // recompile() comes first, in this turn
         return;
     kernel_.start_round();
     kernel_retry_at_ms_ = monotonic_ms() + kernel_retry_ms;

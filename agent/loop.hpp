@@ -115,8 +115,10 @@ private:
     void on(const cni::Left& event);
     void start_pod(cni::Asked event);
     void stop_pod(const cni::Asked& event);
+    [[nodiscard]] bool depends_on(const std::string& pod, const std::optional<cni::Sandboxes::Word>& before) const;
     [[nodiscard]] cni::StartFacts start_facts(Starting& starting) const;
     void answer_starting();
+    void answer_going();
     void close_named();
     [[nodiscard]] Json cni_status() const;
     void tick();
@@ -130,6 +132,7 @@ private:
     bool prune_severed();
     void record_objects();
     void recompile();
+    [[nodiscard]] Compiled compile_completed();
     void publish(Compiled next, std::expected<std::string, std::string> body);
     void send_snapshot(std::string body);
     void refuse_snapshot();
@@ -166,6 +169,7 @@ private:
     bool record_failed_ = false;
     std::optional<uint64_t> recorded_objects_; ///< fingerprint of what the record says; nullopt: not ours yet
     std::vector<std::string> hold_;            ///< why what a former run put in force is left alone; empty: it is not
+    bool stale_ = false; ///< compiled_ is not of what weft-cni has said; for the rest of this turn's events only
     ServiceIds service_ids_;
     Compiled compiled_;                          ///< without its snapshot
     std::shared_ptr<const std::string> message_; ///< of the last good snapshot
@@ -180,6 +184,7 @@ private:
     std::vector<Waiter> waiters_;
     cni::Sandboxes sandboxes_;
     std::vector<Starting> starting_;
+    std::vector<uint64_t> going_;    ///< tokens of DELs whose pods are let go of when what is in force is compiled anew
     std::vector<std::string> named_; ///< pods found by their processes since the last tick
     std::set<std::string> faults_said_;
     bool engine_wanted_ = false; ///< an engine process is kept running

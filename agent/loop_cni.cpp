@@ -46,10 +46,12 @@ void Loop::start_pod(cni::Asked event) {
         return refuse("address", addresses.error());
     const std::string pod = cni::pod_of(event.request);
     const std::optional<NetnsId> told = id_of(event.netns);
+    const auto word = sandboxes_.word_on(pod, store_);
     if (!sandboxes_.up(event.request, *std::move(addresses), std::move(event.netns), store_, monotonic_ms()))
         return refuse("full", "the agent knows the most sandboxes that it can");
     std::erase(named_, pod); // that was said of its sandbox before
     if (const CapturePtr capture = pods_.find(pod)) {
+        stale_ = true;
         if (told && capture->netns.id() != *told)
             lose_pod(*capture, "it has a new sandbox");
         else if (!cni::is_told(capture->netns.path()))
@@ -59,7 +61,14 @@ void Loop::start_pod(cni::Asked event) {
     starting_.push_back(
         {.token = event.token, .request = std::move(event.request), .deadline_ms = deadline_ms, .lacking = ""});
     pods_.retry_now();
-    recompile();
+    stale_ = stale_ || depends_on(pod, word);
+}
+
+/// What is compiled depends on what the container runtime has just said of the pod. Of one that is not enrolled only
+/// the addresses are in it, and of one that the store does not have, nothing. `before`: the word until then.
+bool Loop::depends_on(const std::string& pod, const std::optional<cni::Sandboxes::Word>& before) const {
+    const Pod* const known = store_.find<Pod>(cni::name_of(pod));
+    return (known != nullptr && is_enrolled(store_, *known)) || sandboxes_.word_on(pod, store_) != before;
 }
 
 /// The namespace goes: our sockets would keep it. Only that of the sandbox that is meant: the pod may have a new one.
@@ -69,6 +78,7 @@ void Loop::stop_pod(const cni::Asked& event) {
     const std::optional<NetnsId> told = id_of(event.netns);
     const std::optional<NetnsId> known = sandboxes_.namespace_of(pod);
     const bool same = capture && told && capture->netns.id() == *told;
+    const auto word = sandboxes_.word_on(pod, store_);
     if (sandboxes_.down(event.request, same, store_, monotonic_ms())) {
         std::erase_if(starting_, [&](const Starting& each) { // it does not come up any more
             if (cni::pod_of(each.request) != pod || each.request.container != event.request.container)
@@ -78,9 +88,15 @@ void Loop::stop_pod(const cni::Asked& event) {
         });
         if (capture && (same || (known && capture->netns.id() == *known)))
             lose_pod(*capture, "its sandbox is deleted");
-        recompile();
+        stale_ = stale_ || capture || depends_on(pod, word);
     }
-    settings_.cni_reply(event.token, {.outcome = Outcome::released, .reason = ""});
+    going_.push_back(event.token);
+}
+
+/// The runtime gives the address to another pod next: by then the kernel has no entry of this one under it.
+void Loop::answer_going() {
+    for (const uint64_t token : std::exchange(going_, {}))
+        settings_.cni_reply(token, {.outcome = Outcome::released, .reason = ""});
 }
 
 cni::StartFacts Loop::start_facts(Starting& starting) const {

@@ -21,11 +21,6 @@ std::string path_of(const UniqueFd& netns) {
     return std::string(told_folder) + std::to_string(netns.get());
 }
 
-ObjectName name_of(const std::string& pod) {
-    const size_t slash = pod.find('/');
-    return {.ns = pod.substr(0, slash), .name = pod.substr(slash + 1)};
-}
-
 bool same(std::vector<IpAddress> left, std::vector<IpAddress> right) {
     std::ranges::sort(left);
     std::ranges::sort(right);
@@ -57,8 +52,22 @@ std::string pod_of(const Request& request) {
     return request.ns + "/" + request.pod;
 }
 
+ObjectName name_of(const std::string& pod) {
+    const size_t slash = pod.find('/');
+    return {.ns = pod.substr(0, slash), .name = pod.substr(slash + 1)};
+}
+
 const Pod* find_pod(const ObjectStore& store, const Request& request) {
     return find_pod(store, pod_of(request), request.uid);
+}
+
+Completion::~Completion() {
+    for (auto& [name, pod] : before_)
+        pods_.at(name).good = std::move(pod);
+}
+
+void Completion::put(const ObjectName& name, std::shared_ptr<const Pod> pod) {
+    before_.emplace_back(name, std::exchange(pods_.at(name).good, std::move(pod)));
 }
 
 std::expected<std::vector<IpAddress>, std::string> Sandboxes::addresses_of(const Request& request) {
@@ -82,6 +91,11 @@ const Pod* Sandboxes::pod_of(const ObjectStore& store, const Table::value_type& 
 /// The runtime's word counts for this pod, and says something else than the API's.
 bool Sandboxes::counts(const Sandbox& sandbox, const Pod& pod) {
     return !sandbox.api_spoke && !pod.host_network && !same(sandbox.addresses, pod.addresses);
+}
+
+/// The API's word counts, and is another one than the runtime's.
+bool Sandboxes::contradicts(const Sandbox& sandbox, const Pod& pod) {
+    return sandbox.is_up && sandbox.api_spoke && !same(sandbox.addresses, pod.addresses);
 }
 
 Sandboxes::Sandbox& Sandboxes::renew(const Request& request, const ObjectStore& store, uint64_t now_ms) {
@@ -161,24 +175,28 @@ bool Sandboxes::is_past(const ObjectStore& store, Table::value_type& item, uint6
     return !sandbox.is_up;
 }
 
-bool Sandboxes::completes(const ObjectStore& store) const {
-    return std::ranges::any_of(sandboxes_, [&](const auto& item) {
-        const Pod* const pod = pod_of(store, item);
-        return pod != nullptr && counts(item.second, *pod);
-    });
+std::optional<Sandboxes::Word> Sandboxes::word_on(const std::string& pod, const ObjectStore& store) const {
+    const Pod* const known = store.find<Pod>(name_of(pod));
+    if (known == nullptr)
+        return std::nullopt;
+    const auto item = sandboxes_.find(pod);
+    if (item == sandboxes_.end() || pod_of(store, *item) == nullptr)
+        return Word{.addresses = known->addresses, .contradicted = false};
+    return Word{.addresses = counts(item->second, *known) ? item->second.addresses : known->addresses,
+                .contradicted = contradicts(item->second, *known)};
 }
 
-ObjectStore Sandboxes::completed(const ObjectStore& store) const {
-    ObjectStore out = store;
+Completion Sandboxes::complete(ObjectStore& store) const {
+    Completion completion(store);
     for (const auto& item : sandboxes_) {
         const Pod* const pod = pod_of(store, item);
         if (pod == nullptr || !counts(item.second, *pod))
             continue;
         Pod copy = *pod;
         copy.addresses = item.second.addresses;
-        out.all<Pod>().at(name_of(item.first)).good = std::make_shared<const Pod>(std::move(copy));
+        completion.put(name_of(item.first), std::make_shared<const Pod>(std::move(copy)));
     }
-    return out;
+    return completion;
 }
 
 std::vector<Diagnostic> Sandboxes::contradictions(const ObjectStore& store) const {
@@ -186,7 +204,7 @@ std::vector<Diagnostic> Sandboxes::contradictions(const ObjectStore& store) cons
     for (const auto& item : sandboxes_) {
         const Pod* const pod = pod_of(store, item);
         const Sandbox& sandbox = item.second;
-        if (pod == nullptr || !sandbox.is_up || !sandbox.api_spoke || same(sandbox.addresses, pod->addresses))
+        if (pod == nullptr || !contradicts(sandbox, *pod))
             continue;
         out.push_back({.object = object_id(Pod::kind, name_of(item.first)),
                        .field = "status.podIPs",

@@ -5,8 +5,10 @@
 #include <cstdint>
 #include <expected>
 #include <map>
+#include <memory>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "agent/pods/netns.hpp"
@@ -23,6 +25,22 @@ using weft::cni::Request;
 inline constexpr size_t sandboxes_max = 2 * WEFT_PODS_MAX;
 /// A sandbox whose Pod object never comes is forgotten.
 inline constexpr uint64_t unseen_keep_ms = 60'000;
+
+/// Pods of a store are other ones while this lives. In place: a copy of the store costs a tree of all its names. Ends
+/// before the store does, and before anybody else looks at it.
+class [[nodiscard]] Completion {
+public:
+    explicit Completion(ObjectStore& store) : pods_(store.all<Pod>()) {}
+    Completion(Completion&&) = default;
+    Completion& operator=(Completion&&) = delete;
+    ~Completion();
+
+    void put(const ObjectName& name, std::shared_ptr<const Pod> pod);
+
+private:
+    ObjectStore::Table<Pod>& pods_;
+    std::vector<std::pair<ObjectName, std::shared_ptr<const Pod>>> before_;
+};
 
 /// What the container runtime said, through weft-cni, about the sandboxes of this node's pods: their network namespaces
 /// and addresses are known here before the API has them, and gone here before it says so. Owned by the loop, used on
@@ -50,12 +68,20 @@ public:
     /// Its addresses count while the API's do not; nullptr: the API's count.
     [[nodiscard]] const std::vector<IpAddress>* addresses(const std::string& pod) const;
 
+    /// What is compiled from the store and these sandboxes depends on a pod that is not enrolled by this only: its
+    /// addresses are names of its identity.
+    struct Word {
+        std::vector<IpAddress> addresses; ///< that count
+        bool contradicted = false;        ///< the runtime's are others than the API's, which count
+        bool operator==(const Word&) const = default;
+    };
+    /// nullopt: the store has no pod of that name.
+    [[nodiscard]] std::optional<Word> word_on(const std::string& pod, const ObjectStore& store) const;
+
     /// The objects have changed: the API may have spoken, pods may be gone.
     void note(const ObjectStore& store, uint64_t now_ms);
-    /// Some pod of the store would not be the same in completed().
-    [[nodiscard]] bool completes(const ObjectStore& store) const;
-    /// The store with these addresses in its pods. What contradicts is reported.
-    [[nodiscard]] ObjectStore completed(const ObjectStore& store) const;
+    /// The store with these addresses in its pods, as long as this lives. What contradicts is reported.
+    [[nodiscard]] Completion complete(ObjectStore& store) const;
     [[nodiscard]] std::vector<Diagnostic> contradictions(const ObjectStore& store) const;
     /// Takes out pods that are down, and tells where the others are.
     void place(std::vector<PodToCapture>& pods) const;
@@ -80,6 +106,7 @@ private:
 
     [[nodiscard]] static const Pod* pod_of(const ObjectStore& store, const Table::value_type& item);
     [[nodiscard]] static bool counts(const Sandbox& sandbox, const Pod& pod);
+    [[nodiscard]] static bool contradicts(const Sandbox& sandbox, const Pod& pod);
     [[nodiscard]] static bool is_past(const ObjectStore& store, Table::value_type& item, uint64_t now_ms);
     Sandbox& renew(const Request& request, const ObjectStore& store, uint64_t now_ms);
 
@@ -90,6 +117,8 @@ private:
 [[nodiscard]] bool is_told(const std::string& path);
 /// "namespace/name", as PodToCapture::uid.
 [[nodiscard]] std::string pod_of(const Request& request);
+/// Of "namespace/name".
+[[nodiscard]] ObjectName name_of(const std::string& pod);
 /// The request's pod, if the store has it under the uid of the request; a manifest without a uid is known by its name.
 [[nodiscard]] const Pod* find_pod(const ObjectStore& store, const Request& request);
 

@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """weft-cni: a starting pod is held until its policies hold, and let go of when the container runtime says so."""
-import json
 import contextlib
 import json
+import os
 import pathlib
+import signal
 import sys
 import time
 import uuid
@@ -295,6 +296,31 @@ def test_fifty_pods_that_start_and_go_at_once_leave_nothing(node):
     assert not namespaces & open_files(agent)
 
 
+def test_pods_that_start_or_go_together_are_compiled_together(node):
+    """As after a reboot. In a large cluster one compile takes 50 ms, and nothing is answered meanwhile."""
+    agent, runtime = node.node_agent, node.runtime
+    pods = [new_pod(node, f"pod-{number}", labels={"app": "web"}) for number in range(20)]
+    agent.apply("pods.yaml", *[manifest(pod) for pod in pods])
+
+    def together(command):
+        """How many generations it took."""
+        before = agent.status()["generation"]["wanted"]
+        os.kill(agent.process.pid, signal.SIGSTOP)
+        try:
+            asking = [runtime.begin(command, pod, f"c-{pod.name}", timeoutSeconds=30) for pod in pods]
+            connected = f" {node.folder / 'cni.sock'}\n"  # one line more: the listener
+            wait_until(lambda: pathlib.Path("/proc/net/unix").read_text().count(connected) > len(pods), "all have asked")
+        finally:
+            os.kill(agent.process.pid, signal.SIGCONT)
+        assert [end(process)[0] for process in asking] == [0] * len(pods)
+        return agent.status()["generation"]["wanted"] - before
+
+    assert 1 <= together("ADD") <= len(pods) / 2
+    assert {entry["state"] for entry in agent.status()["pods"]} == {"captured"}
+    assert 1 <= together("DEL") <= len(pods) / 2
+    assert agent.status()["pods"] == []
+
+
 def test_deleted_object_releases_everything_within_a_second(node):
     agent, runtime = node.node_agent, node.runtime
     server = new_pod(node, "server", labels={"app": "web"})
@@ -444,6 +470,26 @@ def test_plugin_is_installed_kept_in_place_and_removed(own_lab):
     assert json.loads((folders.conf / "05-first.conf").read_text()) == SINGLE
     assert json.loads((folders.conf / "10-pods.conflist").read_text()) == CONFLIST
     assert not (lab.folder / "cni.sock").exists()
+
+
+def test_who_keeps_putting_the_file_back_makes_the_agent_not_ready(own_lab):
+    """As Cilium's agent does by default (cni.exclusive)."""
+    lab, folders = own_lab, CniFolders(own_lab)
+    lab.apply("base.yaml", namespace("default"))
+    folders.write("05-cilium.conflist", CONFLIST)
+    agent = lab.agent(arguments=folders.arguments)
+    wait_until(lambda: agent.http("/readyz")[0] == 200, "it is ready")
+
+    def fight():
+        if folders.types("05-cilium.conflist") == ["ptp", "weft-cni"]:
+            folders.write("05-cilium.conflist", CONFLIST)
+        return agent.http("/readyz")
+
+    wait_until(lambda: fight()[0] == 503, "it is not ready")
+    assert "somebody puts 05-cilium.conflist back without our entry" in agent.http("/readyz")[1]
+    assert "cni.exclusive=false" in agent.ctl("status").stdout
+    wait_until(lambda: agent.http("/readyz")[0] == 200, "it is ready again after the calm", 25)
+    assert folders.types("05-cilium.conflist") == ["ptp", "weft-cni"]
 
 
 def test_agent_that_is_kept_leaves_the_plugin_and_cleanup_takes_it(own_lab):

@@ -48,8 +48,11 @@ protected:
         return known_.up(of, addresses, UniqueFd(), store_, 0);
     }
     Addresses addresses(const std::string& pod = "a") {
-        const ObjectStore completed = known_.completed(store_);
-        return completed.find<Pod>({.ns = "default", .name = pod})->addresses;
+        const Completion completion = known_.complete(store_);
+        return of_store(pod);
+    }
+    Addresses of_store(const std::string& pod = "a") {
+        return store_.find<Pod>({.ns = "default", .name = pod})->addresses;
     }
 
     Sandboxes known_;
@@ -59,11 +62,10 @@ protected:
 TEST_F(SandboxesTest, TheRuntimesWordCountsUntilTheApiSpeaks) {
     api(object("a", "u-a"));
     ASSERT_TRUE(up(list({"10.0.0.1"})));
-    EXPECT_TRUE(known_.completes(store_));
     EXPECT_EQ(addresses(), list({"10.0.0.1"}));
     EXPECT_TRUE(known_.contradictions(store_).empty());
     api(object("a", "u-a", "{ip: 10.0.0.1}"));
-    EXPECT_FALSE(known_.completes(store_));
+    EXPECT_EQ(addresses(), list({"10.0.0.1"}));
     EXPECT_TRUE(known_.contradictions(store_).empty());
     api(object("a", "u-a", "{ip: 10.0.0.2}"));
     EXPECT_EQ(addresses(), list({"10.0.0.2"}));
@@ -74,12 +76,47 @@ TEST_F(SandboxesTest, TheRuntimesWordCountsUntilTheApiSpeaks) {
     EXPECT_EQ(addresses(), Addresses{});
 }
 
+TEST_F(SandboxesTest, TheStoreIsCompletedInPlaceAndIsTheSourcesAgain) {
+    api(object("a", "u-a") + object("b", "u-b"));
+    const ObjectStore before = store_;
+    const Pod* const other = store_.find<Pod>({.ns = "default", .name = "b"});
+    ASSERT_TRUE(up(list({"10.0.0.1"})));
+    {
+        const Completion completion = known_.complete(store_);
+        EXPECT_EQ(of_store("a"), list({"10.0.0.1"}));
+        EXPECT_EQ(store_.find<Pod>({.ns = "default", .name = "b"}), other);
+    }
+    EXPECT_EQ(of_store("a"), Addresses{});
+    EXPECT_EQ(store_, before);
+}
+
+TEST_F(SandboxesTest, WhatIsCompiledChangesByTheAddressesThatCountOrByAContradiction) {
+    const auto word = [&] { return known_.word_on("default/a", store_); };
+    ASSERT_TRUE(up(list({"10.0.0.1"})));
+    EXPECT_EQ(word(), std::nullopt) << "the store does not have the pod";
+    api(object("a", "u-a"));
+    EXPECT_EQ(word(), (Sandboxes::Word{.addresses = list({"10.0.0.1"})}));
+    ASSERT_TRUE(up(list({"10.0.0.1"})));
+    EXPECT_EQ(word(), (Sandboxes::Word{.addresses = list({"10.0.0.1"})})) << "asked again";
+    ASSERT_TRUE(up(list({"10.0.0.2"})));
+    EXPECT_EQ(word(), (Sandboxes::Word{.addresses = list({"10.0.0.2"})}));
+    ASSERT_TRUE(known_.down(request(), false, store_, 0));
+    EXPECT_EQ(word(), (Sandboxes::Word{.addresses = {}}));
+    ASSERT_TRUE(up(list({"10.0.0.2"})));
+    api(object("a", "u-a", "{ip: 10.0.0.3}"));
+    EXPECT_EQ(word(), (Sandboxes::Word{.addresses = list({"10.0.0.3"}), .contradicted = true}));
+    ASSERT_TRUE(up(list({"10.0.0.3"})));
+    EXPECT_EQ(word(), (Sandboxes::Word{.addresses = list({"10.0.0.3"}), .contradicted = false}));
+    ASSERT_TRUE(up(list({"10.0.0.4"}), request("a", "u-other"))); // of another pod that bears its name
+    EXPECT_EQ(word(), (Sandboxes::Word{.addresses = list({"10.0.0.3"})}));
+}
+
 TEST_F(SandboxesTest, AnOldAddressInTheApiIsNotTheNewSandboxs) {
     api(object("a", "u-a", "{ip: 10.0.0.1}"));
     ASSERT_TRUE(up(list({"10.0.0.2", "fd00::2"})));
     EXPECT_EQ(addresses(), list({"10.0.0.2", "fd00::2"}));
     api(object("a", "u-a", "{ip: fd00::2}, {ip: 10.0.0.2}")); // in another order, the same
-    EXPECT_FALSE(known_.completes(store_));
+    EXPECT_EQ(addresses(), list({"fd00::2", "10.0.0.2"}));
     EXPECT_TRUE(known_.contradictions(store_).empty());
 }
 
