@@ -206,6 +206,8 @@ bool Loop::load_source() {
     LoadResult loaded = source_->load(std::move(store_));
     const KernelState& found = kernel_.now();
     const bool may_hold = !begun_ && !(found.pods.empty() && found.services.empty());
+    if (may_hold && former_objects_)
+        bring_back(loaded.store, *former_objects_);
     std::vector<std::string> reasons = may_hold ? reasons_to_hold(loaded, former_objects_) : std::vector<std::string>();
     store_ = std::move(loaded.store);
     source_faults_ = std::move(loaded.faults);
@@ -241,10 +243,10 @@ void Loop::reload() {
 
 /// Before any of them is in force: the next agent must not take a good one that turned bad for one that never was good.
 void Loop::record_objects() {
-    const uint64_t now = fingerprint_in_force(store_);
+    const uint64_t now = fingerprint_of_record(store_);
     if (recorded_objects_ == now)
         return;
-    if (write_record(settings_.objects_file, objects_in_force(store_))) {
+    if (write_record(settings_.objects_file, record_of(store_))) {
         recorded_objects_ = now;
         record_failed_ = false;
         return;

@@ -165,7 +165,7 @@ private:
     uint64_t compile_serial_ = 0; ///< store_ and compiled_ belong together; another one: one of them is new
     size_t source_ignored_ = 0;
     int64_t source_read_s_ = 0;
-    std::optional<ObjectIds> former_objects_;
+    std::optional<Record> former_objects_;
     bool record_failed_ = false;
     std::optional<uint64_t> recorded_objects_; ///< fingerprint of what the record says; nullopt: not ours yet
     std::vector<std::string> hold_;            ///< why what a former run put in force is left alone; empty: it is not

@@ -12,7 +12,10 @@ bool Newcomer::may_take_over(Source& source, ObjectStore& store) {
     const bool settled = !source.unsettled();
     if (source.ready() || (settled && !read_)) {
         LoadResult loaded = source.load(std::move(store));
-        std::vector<std::string> reasons = reasons_to_hold(loaded, read_record(objects_file_));
+        const std::optional<Record> former = read_record(objects_file_);
+        if (former)
+            bring_back(loaded.store, *former);
+        std::vector<std::string> reasons = reasons_to_hold(loaded, former);
         store = std::move(loaded.store);
         read_ = read_ || settled;
         if (settled && !reasons.empty() && reasons != reasons_)

@@ -22,6 +22,8 @@ void decode(Fields& object, TlsRoute& out);
 void decode(Fields& object, RequestAuthentication& out);
 
 void decode_meta(Fields& meta, ObjectMeta& out);
+/// Whether decode_meta() keeps an annotation of that name.
+[[nodiscard]] bool is_read_annotation(std::string_view name);
 /// One rules[] entry of an AuthorizationPolicy in namespace `ns`.
 void decode_policy_rule(Fields& rule, const std::string& ns, config::PolicyRule& out);
 LabelSelector decode_selector(Fields& selector);

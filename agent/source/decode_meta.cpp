@@ -22,14 +22,6 @@ void check_labels(Fields& fields, std::string_view name, const Labels& labels) {
     }
 }
 
-/// Annotations of others are the larger part of many an object (what kubectl last applied), and change without meaning
-/// anything here.
-bool is_read(std::string_view annotation) {
-    const std::string_view domain = annotation.substr(0, annotation.find('/'));
-    return domain == "istio.io" || domain.ends_with(".istio.io") || domain == "weftmesh.io" ||
-           domain == "kubernetes.io";
-}
-
 /// Anybody may write them, and Kubernetes takes keys that it would not take for labels: none refuses its object, or a
 /// word to a third program could keep a pod out of the mesh. Whoever reads one judges its value.
 Labels read_annotations(const Value* annotations) {
@@ -39,7 +31,8 @@ Labels read_annotations(const Value* annotations) {
     for (size_t i = 0; i < annotations->keys.size(); ++i) {
         const Value& value = annotations->items[i];
         const bool scalar = value.type != Value::Type::list && value.type != Value::Type::map;
-        if (scalar && is_read(annotations->keys[i])) // a manifest may have `true` for "true": as it is written
+        if (scalar &&
+            is_read_annotation(annotations->keys[i])) // a manifest may have `true` for "true": as it is written
             out.emplace(annotations->keys[i], value.type == Value::Type::null ? "" : value.text);
     }
     return out;
@@ -122,6 +115,14 @@ LabelSelector decode_selector(Fields& selector) {
     selector.each_map("matchExpressions", expressions_max,
                       [&](Fields& fields) { out.expressions.push_back(decode_requirement(fields)); });
     return out;
+}
+
+/// Annotations of others are the larger part of many an object (what kubectl last applied), and change without meaning
+/// anything here.
+bool is_read_annotation(std::string_view name) {
+    const std::string_view domain = name.substr(0, name.find('/'));
+    return domain == "istio.io" || domain.ends_with(".istio.io") || domain == "weftmesh.io" ||
+           domain == "kubernetes.io";
 }
 
 void decode_meta(Fields& meta, ObjectMeta& out) {

@@ -231,6 +231,33 @@ std::expected<Value, Fault> parse(std::string_view text, const TakeObject* take)
     return builder.take();
 }
 
+std::string quoted_text(const std::string& text) {
+    return Json(text).dump(-1, ' ', false, Json::error_handler_t::replace);
+}
+
+void write(const Value& value, std::string& out) {
+    using enum Value::Type;
+    switch (value.type) {
+    case null: out += "null"; return;
+    case boolean: out += value.boolean ? "true" : "false"; return;
+    case integer: out += std::to_string(value.integer); return;
+    case real: out += value.text; return;
+    case text: out += quoted_text(value.text); return;
+    case list:
+    case map: break;
+    }
+    const bool named = value.type == Value::Type::map;
+    out += named ? '{' : '[';
+    for (size_t i = 0; i < value.items.size(); ++i) {
+        if (i != 0)
+            out += ',';
+        if (named)
+            out += quoted_text(value.keys[i]) + ':';
+        write(value.items[i], out);
+    }
+    out += named ? '}' : ']';
+}
+
 } // namespace
 
 std::expected<Value, Fault> parse_json(std::string_view text) {
@@ -239,6 +266,13 @@ std::expected<Value, Fault> parse_json(std::string_view text) {
 
 std::expected<Value, Fault> parse_json_objects(std::string_view text, const TakeObject& take) {
     return parse(text, &take);
+}
+
+std::string json_text(const Value& value) {
+    std::string out;
+    write(value, out);
+    out.shrink_to_fit();
+    return out;
 }
 
 } // namespace weft::agent

@@ -24,4 +24,7 @@ using TakeObject = std::function<void(Value&& object, const std::string& kept_ou
 /// and one that is beyond limits.hpp keeps out nothing but itself. After a fault, those before it have been taken.
 [[nodiscard]] std::expected<Value, Fault> parse_json_objects(std::string_view text, const TakeObject& take);
 
+/// As JSON without spaces, so without a line end or a tab.
+[[nodiscard]] std::string json_text(const Value& value);
+
 } // namespace weft::agent

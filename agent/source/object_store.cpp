@@ -87,6 +87,8 @@ private:
             entry.good = last_good(before->good, *list[chosen].object);
         if (before != nullptr && before->good && entry.good && *entry.good == *before->good)
             entry.good = before->good;
+        if constexpr (keeps_text<T>)
+            entry.text = !entry.faults.empty() && before != nullptr ? before->text : list[chosen].object->text;
         result_.store.all<T>().emplace(name, std::move(entry));
     }
 

@@ -6,12 +6,16 @@
 #include <memory>
 #include <string>
 #include <tuple>
+#include <type_traits>
 #include <vector>
 
 #include "agent/source/objects.hpp"
 #include "agent/source/parse.hpp"
 
 namespace weft::agent {
+
+/// Of kinds that do not keep it.
+struct NoText {};
 
 /// One object as the source holds it now.
 template <class T>
@@ -21,6 +25,7 @@ struct Entry {
     std::string origin;            ///< the file that it comes from
     Concerns refused{};            ///< whom the newest version concerns, if that is refused
     Revision revision{};           ///< of the newest version
+    std::conditional_t<keeps_text<T>, std::string, NoText> text{}; ///< kept_text() of `good`
     /// But for the revision: it means the same.
     bool operator==(const Entry& other) const {
         const bool same = good == other.good || (good && other.good && *good == *other.good);

@@ -229,6 +229,16 @@ struct RequestAuthentication {
     bool operator==(const RequestAuthentication&) const = default;
 };
 
+/// Kinds whose last good version outlives the agent (hold.hpp), so whose text is kept.
+template <class T>
+inline constexpr bool keeps_text = false;
+template <>
+inline constexpr bool keeps_text<Gateway> = true;
+template <>
+inline constexpr bool keeps_text<HttpRoute> = true;
+template <>
+inline constexpr bool keeps_text<AuthorizationPolicy> = true;
+
 template <class T>
 inline constexpr bool is_served = true;
 template <>

@@ -6,6 +6,7 @@
 #include <variant>
 
 #include "agent/source/decode.hpp"
+#include "agent/source/kept_text.hpp"
 #include "agent/source/limits.hpp"
 #include "agent/source/names.hpp"
 #include "agent/source/yaml.hpp"
@@ -170,6 +171,10 @@ Concerns concerns_of(const AnyObject& object) {
     return out;
 }
 
+bool keeps_its_text(const AnyObject& object) {
+    return std::visit([]<class T>(const std::shared_ptr<const T>&) { return keeps_text<T>; }, object);
+}
+
 /// `faults` decides what is one.
 void parse_known(const Value& value, const KindInfo& kind, const std::string& version,
                  const std::vector<Fault>& known_faults, Faults faults, ParsedFile& out) {
@@ -183,6 +188,8 @@ void parse_known(const Value& value, const KindInfo& kind, const std::string& ve
         parsed.concerns = concerns_of(parsed.object);
         parsed.read = std::move(parsed.object);
         known_kinds[kind.index].refuse(parsed);
+    } else if (keeps_its_text(parsed.object)) {
+        parsed.text = kept_text(value, kind, version);
     }
     parsed.faults = faults.take();
     out.objects.push_back(std::move(parsed));

@@ -39,6 +39,8 @@ void StoreUpdate::put(ParsedObject&& object) {
                    .origin = origin_,
                    .refused = std::move(object.concerns),
                    .revision = std::move(object.revision)};
+    if constexpr (keeps_text<T>)
+        entry.text = !entry.faults.empty() && before_good ? found->second.text : std::move(object.text);
     if (found == table.end()) {
         changed_ = true;
         table.emplace(std::move(object.name), std::move(entry));

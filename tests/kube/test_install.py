@@ -20,6 +20,7 @@ VARIANTS = {
     "default": [],
     "everything": ["--set", "metrics.podMonitor.create=true", "--set", "metrics.serviceMonitor.create=true",
                    "--set", "metrics.dashboards.create=true", "--set", "networkPolicy.create=true",
+                   "--set", "resourceQuota.create=true", "--set", f"image.digest=sha256:{64 * '0'}",
                    "--set", "gatewayClass.extra={istio-waypoint}", "--set", "imagePullSecrets[0].name=registry",
                    "--set-string", "podAnnotations.a=b", "--set-string", "nodeSelector.disk=fast",
                    "--api-versions", "monitoring.coreos.com/v1"],
@@ -50,7 +51,8 @@ def test_what_is_rendered_is_what_was_looked_at(name):
     (["--set", "agent.logLevel=loud"], "logLevel"),
     (["--set", "podAnnotations.a=1"], "podAnnotations"),
     (["--set", "enigne.workers=2"], "enigne"),
-    (["--set", "engine.drainSeconds=60", "--set", "terminationGracePeriodSeconds=30"], "drainSeconds"),
+    (["--set", "engine.drainSeconds=21", "--set", "terminationGracePeriodSeconds=30"], "drainSeconds"),
+    (["--set", "image.digest=latest"], "digest"),
 ])
 def test_a_wrong_value_is_refused_by_its_name(wrong, named):
     done = weft.helm("template", weft.RELEASE, weft.CHART, *wrong, check=False)

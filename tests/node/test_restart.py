@@ -66,6 +66,25 @@ def test_agent_that_restarts_without_its_whole_source_leaves_everything_in_force
     assert world.get(path="/closed").status == 200
 
 
+def test_policy_that_turned_bad_under_an_agent_does_not_hold_the_next_one(own_world):
+    """One tenant's mistake: what was in force stays, and everybody else goes on."""
+    world = own_world
+    world.policy("DENY", CLOSED)
+    world.lab.apply("policy-policy.yaml", policy("policy", "PERMIT", CLOSED))
+    world.fault("default/policy")
+    for end in (world.agent.kill_agent, world.agent.kill):
+        end()
+        world.agent.start()
+        world.agent.sync()
+        guarded(world)
+        world.fault("default/policy")
+    assert world.agent.metrics().total("weft_agent_source_holds_total") == 0
+    world.route(to("a"))  # others' changes come into force
+    assert world.get().status == 200
+    world.agent.remove("policy-policy.yaml")
+    assert world.get(path="/closed").status == 200
+
+
 def test_agent_and_engine_that_restart_without_their_source_stay_closed(own_world):
     world = own_world
     world.policy("DENY", CLOSED)

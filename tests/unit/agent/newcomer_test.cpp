@@ -47,7 +47,7 @@ protected:
 };
 
 TEST_F(NewcomerTest, TakesOverWithWhatItHasRead) {
-    ASSERT_TRUE(write_record(record_, {"Namespace a"}));
+    ASSERT_TRUE(write_record(record_, {{"Namespace a"}}));
     EXPECT_TRUE(may());
     EXPECT_EQ(store_.size(), 1U);
     EXPECT_TRUE(may());
@@ -55,7 +55,7 @@ TEST_F(NewcomerTest, TakesOverWithWhatItHasRead) {
 }
 
 TEST_F(NewcomerTest, WaitsForAWholeSourceAndReadsMeanwhile) {
-    ASSERT_TRUE(write_record(record_, {"Namespace a"}));
+    ASSERT_TRUE(write_record(record_, {{"Namespace a"}}));
     source_.whole = false;
     EXPECT_FALSE(may());
     source_.news = true;
@@ -66,7 +66,7 @@ TEST_F(NewcomerTest, WaitsForAWholeSourceAndReadsMeanwhile) {
 }
 
 TEST_F(NewcomerTest, LeavesAloneWhatItWouldHold) {
-    ASSERT_TRUE(write_record(record_, {"Namespace a"}));
+    ASSERT_TRUE(write_record(record_, {{"Namespace a"}}));
     source_.text = refused;
     EXPECT_FALSE(may());
     source_.text = one;

@@ -708,7 +708,7 @@ TEST_F(ReconcileTest, routes_of_other_controllers_may_use_what_we_do_not_serve) 
     EXPECT_EQ(severity("{name: theirs}"), warning);
     EXPECT_EQ(condition("HTTPRoute", "r", "Accepted"), "");
     EXPECT_EQ(severity("{name: w}"), refused);
-    EXPECT_EQ(severity("{name: nobodys}"), warning) << "it may be anybody's, once it is there"; // it may be ours to be
+    EXPECT_EQ(severity("{name: nobodys}"), warning) << "it may be anybody's, once it is there";
     EXPECT_EQ(severity("{name: theirs}, " + to_service("web")), refused);
     EXPECT_EQ(severity("{name: theirs}, {name: w}"), refused);
     EXPECT_EQ(severity(""), refused);

@@ -1,0 +1,15 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <string>
+
+#include "agent/source/kinds.hpp"
+#include "agent/source/value.hpp"
+
+namespace weft::agent {
+
+/// That object as JSON for parse_object(), without what decoding it leaves out (its status, others' annotations, what
+/// others manage): it means the same. One line.
+[[nodiscard]] std::string kept_text(const Value& object, const KindInfo& kind, const std::string& version);
+
+} // namespace weft::agent
