@@ -107,6 +107,7 @@ bool Reflector::take_piece(int status, std::string_view piece, uint64_t now_ms) 
         return true;
     }
     last_heard_ms_ = now_ms;
+    const size_t had = buffer_.size();
     buffer_ += piece;
     if (state_ != State::watching) {
         if (buffer_.size() <= page_bytes_max)
@@ -116,7 +117,7 @@ bool Reflector::take_piece(int status, std::string_view piece, uint64_t now_ms) 
         return false;
     }
     size_t from = 0;
-    for (size_t end = buffer_.find('\n'); end != std::string::npos; end = buffer_.find('\n', from)) {
+    for (size_t end = buffer_.find('\n', had); end != std::string::npos; end = buffer_.find('\n', from)) {
         if (!take_event(std::string_view(buffer_).substr(from, end - from)))
             return false;
         from = end + 1;
