@@ -64,6 +64,8 @@ std::string why_not(const ConfFile& file, const Json& json) {
         return "it has too many plugins";
     if (!is_list(file.name) && text_of(json, "name").value_or("").empty())
         return "it has no name";
+    if (!is_list(file.name) && is_ours(json))
+        return "it is weft-cni alone, without a network's plugin";
     return "";
 }
 

@@ -207,6 +207,7 @@ TEST(Conflist, WhatCannotBeChainedIsSaidAndLeftAlone) {
         {"10-x.conflist", R"({"name": "n", "plugins": [{"type": "a"}]})", "cannot be chained"},
         {"10-x.conf", R"({"cniVersion": "0.1.0", "name": "n", "type": "a"})", "cannot be chained"},
         {"10-x.conf", R"({"cniVersion": "1.0.0", "type": "a"})", "no name"},
+        {"10-x.conf", R"({"cniVersion": "1.0.0", "name": "n", "type": "weft-cni"})", "weft-cni alone"},
         {"10-x.conflist", list(many), "too many plugins"},
     };
     for (const Row& row : rows) {
