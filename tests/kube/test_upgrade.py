@@ -46,7 +46,8 @@ def test_a_rolling_update_loses_no_connection_and_no_request(guarded):
 def test_an_agent_that_cannot_read_its_objects_does_not_take_the_place_of_the_old_one(nodes, guarded):
     """A release whose agents have no API server: the rollout stops at the first pod, and nothing changes."""
     before = {node: weft.agent_pod(node) for node in settings.NODES}
-    closed = {"clusters": [{"name": "c", "cluster": {"server": "https://127.0.0.1:1"}}], "users": [{"name": "u"}],
+    closed = {"clusters": [{"name": "c", "cluster": {"server": "https://127.0.0.1:1"}}],
+              "users": [{"name": "u", "user": {"token": "x"}}],
               "contexts": [{"name": "x", "context": {"cluster": "c", "user": "u"}}], "current-context": "x"}
     for node in settings.NODES:
         nodes[node].run("sh", "-c", f"echo '{json.dumps(closed)}' >/run/weft/closed.kubeconfig")
