@@ -11,6 +11,7 @@
 #include <string_view>
 
 #include "agent/source/json.hpp"
+#include "agent/source/kept_text.hpp"
 #include "config/base/unique_fd.hpp"
 
 namespace weft::agent {
@@ -59,7 +60,7 @@ void bring_back_one(const std::string& json, const ObjectName& name, Entry<T>& e
     if (good == nullptr || *good == nullptr)
         return;
     entry.good = *good;
-    entry.text = json;
+    entry.text = pack(json);
 }
 
 bool write_all(int fd, std::string_view text) {
@@ -80,7 +81,7 @@ Record record_of(const ObjectStore& store) {
         if (!entry.good)
             return;
         if (const std::string* text = outdated_text(entry))
-            record.outdated.emplace(id, *text);
+            record.outdated.emplace(id, unpack(*text));
         record.ids.insert(std::move(id));
     });
     return record;

@@ -5,6 +5,7 @@ find_package(Threads REQUIRED)
 find_package(Protobuf REQUIRED)
 find_package(GTest REQUIRED)
 find_package(OpenSSL REQUIRED)
+find_package(ZLIB REQUIRED)
 
 set(WEFT_DEPS_PREFIX ${CMAKE_SOURCE_DIR}/build/deps/usr)
 set(multiarch ${CMAKE_LIBRARY_ARCHITECTURE})

@@ -25,7 +25,7 @@ struct Entry {
     std::string origin;            ///< the file that it comes from
     Concerns refused{};            ///< whom the newest version concerns, if that is refused
     Revision revision{};           ///< of the newest version
-    std::conditional_t<keeps_text<T>, std::string, NoText> text{}; ///< kept_text() of `good`
+    std::conditional_t<keeps_text<T>, std::string, NoText> text{}; ///< kept_text() of `good`, packed
     /// But for the revision: it means the same.
     bool operator==(const Entry& other) const {
         const bool same = good == other.good || (good && other.good && *good == *other.good);

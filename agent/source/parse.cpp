@@ -189,7 +189,7 @@ void parse_known(const Value& value, const KindInfo& kind, const std::string& ve
         parsed.read = std::move(parsed.object);
         known_kinds[kind.index].refuse(parsed);
     } else if (keeps_its_text(parsed.object)) {
-        parsed.text = kept_text(value, kind, version);
+        parsed.text = pack(kept_text(value, kind, version));
     }
     parsed.faults = faults.take();
     out.objects.push_back(std::move(parsed));

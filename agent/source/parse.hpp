@@ -42,7 +42,7 @@ struct ParsedObject {
     Concerns concerns{};       ///< of a refused one
     AnyObject read{};          ///< of a refused one, what could be read of it; null, or of another kind: nothing
     Revision revision{};       ///< as an API server serves it
-    std::string text{};        ///< kept_text() of a good one, of kinds that keep it
+    std::string text{};        ///< kept_text() of a good one, packed, of kinds that keep it
 };
 
 /// What one file says.
