@@ -145,16 +145,17 @@ void LeaseKeeper::beat(uint64_t now_ms) {
     const Json body = beat_body();
     const auto ended = [this, saying = in_force_](Verdict verdict, const kube::Answer&) {
         beating_ = false;
-        if (verdict == Verdict::done)
+        if (verdict == Verdict::done) {
             said_ = saying;
-        else
-            beat_at_ms_ = 0; // it was there, or is gone: the other way at once; else the same again, later
-        if (verdict == Verdict::failed || verdict == Verdict::forbidden)
-            beat_retry_at_ms_ = monotonic_ms() + beat_retry_ms;
-        if (verdict == Verdict::done || verdict == Verdict::exists)
             beat_made_ = true;
-        else if (verdict == Verdict::not_found)
-            beat_made_ = false;
+            return;
+        }
+        beat_at_ms_ = 0;
+        const bool other_way = verdict == (beat_made_ ? Verdict::not_found : Verdict::exists); // at once, then
+        if (other_way)
+            beat_made_ = !beat_made_;
+        else
+            beat_retry_at_ms_ = monotonic_ms() + beat_retry_ms;
     };
     if (beat_made_)
         api_.call(lease_request("PATCH", node_lease_name(settings_.node), &body), on_leases("patch"), ended);
