@@ -36,6 +36,7 @@ endef
 
 build: setup
 	$(call configure,release)
+	@test -x build/release/bin/weft-agent || echo "building the programs: some ten minutes the first time"
 	@ninja -C build/release -j $(JOBS) --quiet weft-agent weft-l7engine weftctl weft-cni
 	@echo "programs: build/release/bin"
 

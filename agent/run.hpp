@@ -8,7 +8,8 @@ namespace weft::agent {
 inline constexpr int exit_failure = 1;
 inline constexpr int exit_missing_requirement = 2;
 
-/// The agent, until SIGTERM or SIGINT. These, and step_aside_signal, signals must be blocked in the calling thread. Returns the exit code.
+/// The agent, until SIGTERM or SIGINT. These, and step_aside_signal, signals must be blocked in the calling thread.
+/// Returns the exit code.
 [[nodiscard]] int run_agent(const Options& options);
 
 /// --cleanup: removes all that a former run left. Idempotent. Returns the exit code.

@@ -24,6 +24,7 @@ constexpr const char* metadata_only = "application/json;as=PartialObjectMetadata
 constexpr size_t said_bytes_max = 300;
 constexpr int http_not_found = 404;
 constexpr int http_unauthorized = 401;
+constexpr int http_forbidden = 403;
 
 const Json& member(const Json& object, const char* key) {
     static const Json none;
@@ -86,10 +87,17 @@ std::expected<std::map<std::string, Served>, std::string> read_groups(Requests& 
 
 /// Not being allowed to read CRDs is no fault: the agent does not need to.
 Finding bundle(Requests& requests) {
-    const auto crd = object_of(requests.get(
-        "/apis/apiextensions.k8s.io/v1/customresourcedefinitions/httproutes.gateway.networking.k8s.io", metadata_only));
+    const Requests::Answer answer = requests.get(
+        "/apis/apiextensions.k8s.io/v1/customresourcedefinitions/httproutes.gateway.networking.k8s.io", metadata_only);
+    const auto crd = object_of(answer);
     if (!crd)
-        return {.check = "Gateway API release", .level = Level::skipped, .detail = crd.error(), .remedy = {}};
+        return {.check = "Gateway API release",
+                .level = Level::skipped,
+                .detail =
+                    answer.status == http_forbidden
+                        ? "only who may read CRDs sees it; the agent needs no such right (--kubeconfig: another's)"
+                        : crd.error(),
+                .remedy = {}};
     const Json& annotations = member(member(*crd, "metadata"), "annotations");
     return judge_bundle(text(annotations, "gateway.networking.k8s.io/bundle-version"),
                         text(annotations, "gateway.networking.k8s.io/channel"));

@@ -75,7 +75,7 @@ int ready(const Options& options) {
     return complain(answer ? "not ready: " + answer->error : answer.error());
 }
 
-/// For a liveness probe: any answer is one, also that of the agent that this pod's shall take over from or has yielded to.
+/// For a liveness probe: any answer is one, also that of the agent that this pod's takes over from, or has yielded to.
 int alive(const Options& options) {
     const auto answer = ctl::ask(options.socket, ctl::Verb::ready, static_cast<uint32_t>(options.timeout_s * 1000));
     return answer ? 0 : complain(answer.error());

@@ -16,7 +16,7 @@ class PodIndex {
 public:
     struct Item {
         const Pod* pod = nullptr;
-        const ObjectName& name; ///< the store's
+        const ObjectName& name;           ///< the store's
         bool enrolled = false;            ///< and local
         bool local = false;               ///< of this node
         bool clash = false;               ///< another pod has one of its addresses: not captured

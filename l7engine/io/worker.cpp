@@ -48,8 +48,8 @@ Result<std::unique_ptr<Worker>> Worker::create(uint32_t index, const RingSetting
 }
 
 Worker::Worker(uint32_t index, std::unique_ptr<Ring> ring, UniqueFd mailbox_event)
-    : index_(index), ring_(std::move(ring)), now_ms_(ring_clock_ms()), timers_(now_ms_), mailbox_event_(std::move(mailbox_event)),
-      mailbox_poll_(std::make_unique<MailboxPoll>(*this)) {
+    : index_(index), ring_(std::move(ring)), now_ms_(ring_clock_ms()), timers_(now_ms_),
+      mailbox_event_(std::move(mailbox_event)), mailbox_poll_(std::make_unique<MailboxPoll>(*this)) {
     mailbox_poll_->start();
 }
 

@@ -289,7 +289,7 @@ Result<void> Control::on_welcome(const proto::Welcome& message, std::vector<Uniq
         if (!std::exchange(standby_, true)) // once, not for each time that it asks again
             log::info("engine_standby");
         heartbeat_.stop(); // another engine's silence must be seen
-        return {}; // the agent closes
+        return {};         // the agent closes
     }
     if (message.contract() != proto::CONTRACT_VERSION) {
         log::error("agent_contract_differs", log::kv("agent", message.contract()),
