@@ -206,7 +206,7 @@ bool Loop::load_source() {
     LoadResult loaded = source_->load(std::move(store_));
     const KernelState& found = kernel_.now();
     const bool may_hold = !begun_ && !(found.pods.empty() && found.services.empty());
-    if (may_hold && former_objects_)
+    if (!begun_ && former_objects_) // also where nothing is in the kernel: the next pod is governed by it
         bring_back(loaded.store, *former_objects_);
     std::vector<std::string> reasons = may_hold ? reasons_to_hold(loaded, former_objects_) : std::vector<std::string>();
     store_ = std::move(loaded.store);
