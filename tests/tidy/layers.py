@@ -50,6 +50,7 @@ THIRD_PARTY = {
     r"(spdlog|fmt)/.*": ["config/base/"],
     r"nlohmann/.*": ["config/base/json.hpp"],
     r"curl/curl\.h": ["agent/kube/"],
+    r"zlib\.h": ["agent/source/"],
     r"seccomp\.h|sys/capability\.h": ["l7engine/server/"],
 }
 
