@@ -35,11 +35,11 @@ uint32_t any_pod_id() {
 
 Loop::Loop(Settings settings, std::unique_ptr<Source> source, ObjectStore store, bpf::Datapath& datapath, Inbox& inbox,
            engine::Control& control, metrics::Counters& counters)
-    : settings_(std::move(settings)), source_(std::move(source)), inbox_(inbox), control_(control), counters_(counters),
+    : settings_(std::move(settings)), inbox_(inbox), control_(control), counters_(counters),
       kernel_(datapath, counters), kubelet_(settings_.kubelet_port, datapath),
-      pods_(Discovery({.root = settings_.kubepods_root})), store_(std::move(store)),
-      former_objects_(read_record(settings_.objects_file)), service_ids_(datapath.service_ids()),
-      last_turn_ms_(monotonic_ms()) {
+      pods_(Discovery({.root = settings_.kubepods_root})),
+      objects_(std::move(source), std::move(store), settings_.objects_file, counters),
+      service_ids_(datapath.service_ids()), last_turn_ms_(monotonic_ms()) {
     std::vector<Pods::Former> former;
     for (const auto& [cookie, pod] : kernel_.now().pods)
         former.push_back({.pod = {.id = pod.id, .netns_cookie = cookie},
@@ -58,14 +58,14 @@ void Loop::run() {
 }
 
 void Loop::turn() {
-    std::array<pollfd, 2> items = {
-        {{.fd = inbox_.fd(), .events = POLLIN, .revents = 0}, {.fd = source_->fd(), .events = POLLIN, .revents = 0}}};
+    std::array<pollfd, 2> items = {{{.fd = inbox_.fd(), .events = POLLIN, .revents = 0},
+                                    {.fd = objects_.source().fd(), .events = POLLIN, .revents = 0}}};
     const uint64_t now = monotonic_ms();
     const uint64_t wait = next_tick_ms_ > now ? next_tick_ms_ - now : 0;
     poll(items.data(), items.size(), static_cast<int>(wait));
     for (LoopEvent& event : inbox_.take())
         take(std::move(event));
-    if (items[1].revents != 0 && source_->ready())
+    if (items[1].revents != 0 && objects_.source().ready())
         reload();
     // Once for all pods that start and go now: after a reboot there are a hundred, and each compile takes its time.
     // Before tick(): until the pods that are wanted are told anew, their places may be those of former sandboxes.
@@ -161,7 +161,7 @@ void Loop::on(const engine::CtlAsked& event) {
     const uint32_t wait = std::min(event.request.timeout_ms, sync_wait_max_ms);
     waiters_.push_back({.token = event.token, .deadline_ms = monotonic_ms() + wait});
     pods_.retry_now();
-    if (!source_->unsettled()) // else the source says when: half a file may be a good one with less in it
+    if (!objects_.source().unsettled()) // else the source says when: half a file may be a good one with less in it
         reload();
 }
 
@@ -169,9 +169,9 @@ void Loop::tick() {
     const uint64_t now = monotonic_ms();
     kubelet_.tick(now);
     close_named();
-    sandboxes_.note(store_, now);
+    sandboxes_.note(objects_.store(), now);
     if (!begun_) {
-        if (held() && now >= held_reload_at_ms_ && !source_->unsettled())
+        if (objects_.held() && now >= held_reload_at_ms_ && !objects_.source().unsettled())
             load_source();
         if (now >= begin_at_ms_)
             begin();
@@ -191,10 +191,10 @@ void Loop::tick() {
 /// The engine of a former agent has come back, or had its time to.
 void Loop::begin() {
     // What is known may lack a policy: nothing comes into force before all of it is there.
-    if (source_->unsettled())
+    if (objects_.source().unsettled())
         return;
     load_source();
-    begun_ = !held();
+    begun_ = !objects_.held();
     recompile();
     // After the first round: an adopted engine that is gone starts with everything ready for it.
     if (settings_.runs_engine && !std::exchange(engine_wanted_, true))
@@ -203,35 +203,25 @@ void Loop::begin() {
 
 /// True: what is in force may change by it.
 bool Loop::load_source() {
-    LoadResult loaded = source_->load(std::move(store_));
     const KernelState& found = kernel_.now();
     const bool may_hold = !begun_ && !(found.pods.empty() && found.services.empty());
-    if (!begun_ && former_objects_) // also where nothing is in the kernel: the next pod is governed by it
-        bring_back(loaded.store, *former_objects_);
-    std::vector<std::string> reasons = may_hold ? reasons_to_hold(loaded, former_objects_) : std::vector<std::string>();
-    store_ = std::move(loaded.store);
-    source_faults_ = std::move(loaded.faults);
-    source_unreadable_ = std::move(loaded.unreadable);
-    source_unread_ = source_->unsettled() ? std::move(loaded.unread) : std::vector<std::string>();
-    source_ignored_ = loaded.ignored;
-    source_versions_ = loaded.versions;
-    source_read_s_ = std::time(nullptr);
-    sandboxes_.note(store_, monotonic_ms());
+    const bool was_held = objects_.held();
+    using Former = SourceView::Former;
+    const bool changed = objects_.load(begun_ ? Former::replaced : may_hold ? Former::in_force : Former::recorded);
+    sandboxes_.note(objects_.store(), monotonic_ms());
     ++compile_serial_;
     if (!may_hold)
-        return loaded.changed;
-    const bool was_held = held();
-    hold_ = std::move(reasons);
+        return changed;
     held_reload_at_ms_ = monotonic_ms() + held_reload_ms;
     log_faults();
-    if (was_held && !held())
-        log::info("source_complete", log::kv("source", source_->name()));
+    if (was_held && !objects_.held())
+        log::info("source_complete", log::kv("source", objects_.source().name()));
     return true;
 }
 
 void Loop::reload() {
     const bool changed = load_source();
-    if (!begun_ && !held() && monotonic_ms() >= begin_at_ms_)
+    if (!begun_ && !objects_.held() && monotonic_ms() >= begin_at_ms_)
         begin();
     for (Waiter& waiter : waiters_)
         waiter.read = true;
@@ -241,91 +231,13 @@ void Loop::reload() {
         log_faults();
 }
 
-/// Before any of them is in force: the next agent must not take a good one that turned bad for one that never was good.
-void Loop::record_objects() {
-    const uint64_t now = fingerprint_of_record(store_);
-    if (recorded_objects_ == now)
-        return;
-    if (write_record(settings_.objects_file, record_of(store_))) {
-        recorded_objects_ = now;
-        record_failed_ = false;
-        return;
-    }
-    recorded_objects_.reset(); // tried again with each change
-    counters_.add(Event::apply_failure, "record");
-    if (!std::exchange(record_failed_, true))
-        log::error("record_not_written", log::kv("path", settings_.objects_file));
-}
-
-/// True: something is to be compiled anew.
-bool Loop::sweep_pods() {
-    Pods::Changes changes = pods_.sweep(monotonic_ms());
-    for (const std::string& uid : changes.vanished) {
-        for (const CapturePtr& capture : pods_.held()) {
-            if (capture->uid != uid)
-                continue;
-            lose_pod(*capture, "its network namespace has no name any more");
-            break;
-        }
-        counters_.add(Event::pod_vanished, "");
-    }
-    for (const Pods::Failure& failure : changes.failures) {
-        if (failure.waits)
-            log::info("pod_waits", log::kv("pod", failure.uid), log::kv("reason", failure.reason));
-        else
-            log::warn("pod_capture_failed", log::kv("pod", failure.uid), log::kv("reason", failure.reason));
-    }
-    if (changes.attempts_failed != 0)
-        counters_.add(Event::capture_failure, "", changes.attempts_failed);
-    for (const CapturePtr& capture : changes.captured) {
-        log::info("pod_captured", log::kv("pod", capture->uid), log::kv("id", capture->id));
-        new_captures_.push_back(capture);
-    }
-    for (const CapturePtr& capture : changes.followed) {
-        log::info("pod_followed", log::kv("pod", capture->uid), log::kv("netns", capture->netns.path()));
-        named_.push_back(capture->uid);
-        new_captures_.push_back(capture);
-    }
-    for (const CapturePtr& capture : changes.completed) {
-        log::info("pod_listeners_made", log::kv("pod", capture->uid), log::kv("id", capture->id));
-        new_captures_.push_back(capture);
-    }
-    return !changes.captured.empty() || !changes.completed.empty() || !changes.followed.empty() ||
-           !changes.vanished.empty();
-}
-
-/// The path went, or will. Whoever is left in the namespace is no less governed for it.
-void Loop::lose_pod(const Capture& capture, const char* why) {
-    const std::string uid = capture.uid;
-    const uint32_t id = capture.id;
-    kernel_.drop_listeners(id);
-    control_.remove_pod(id);
-    std::erase_if(new_captures_, [&](const CapturePtr& captured) { return captured->uid == uid; });
-    if (pods_.lose(uid, kernel_.attached(id))) {
-        log::info("pod_lost", log::kv("pod", uid), log::kv("reason", why));
-    } else {
-        kernel_.forget(id);
-        log::info("pod_released", log::kv("pod", uid), log::kv("reason", why));
-    }
-}
-
-/// True: a namespace is gone that was kept enforced.
-bool Loop::prune_severed() {
-    const std::vector<uint32_t> severed = kernel_.prune_severed();
-    for (const uint32_t pod_id : severed) {
-        kernel_.forget(pod_id);
-        pods_.severed(pod_id);
-    }
-    return !severed.empty();
-}
-
 void Loop::recompile() {
     stale_ = false;
     if (!begun_)
         return;
-    record_objects();
+    objects_.record();
     Compiled next = compile_completed();
-    std::ranges::move(sandboxes_.contradictions(store_), std::back_inserter(next.diagnostics));
+    std::ranges::move(sandboxes_.contradictions(objects_.store()), std::back_inserter(next.diagnostics));
     service_ids_ = next.service_ids;
     ++compile_serial_;
     std::expected<std::string, std::string> body = engine::snapshot_body(next.snapshot, sent_body());
@@ -343,16 +255,17 @@ void Loop::recompile() {
 
 /// From the objects and what weft-cni knows more of them. The pods are captured in between.
 Compiled Loop::compile_completed() {
-    const cni::Completion completion = sandboxes_.complete(store_);
+    const cni::Completion completion = sandboxes_.complete(objects_.store());
     std::vector<Diagnostic> diagnostics;
-    PodIndex index(store_, settings_.compile.node, diagnostics);
+    PodIndex index(objects_.store(), settings_.compile.node, diagnostics);
     std::vector<Diagnostic> repeated; // compile() gives them again
     std::vector<PodToCapture> wanted = pods_to_capture(index, repeated);
     sandboxes_.place(wanted);
     pods_.want(std::move(wanted));
     sweep_pods();
     prune_severed();
-    return compile(store_, std::move(index), std::move(diagnostics), settings_.compile, pods_.enforced(), service_ids_);
+    return compile(objects_.store(), std::move(index), std::move(diagnostics), settings_.compile, pods_.enforced(),
+                   service_ids_);
 }
 
 /// A new generation: to the engine at once, to the kernel by converge().
@@ -417,25 +330,6 @@ void Loop::converge() {
     if (missing().empty())
         generation_applied_ = generation_wanted_;
     log_faults();
-}
-
-/// Pods that nobody wants any more: the kernel has no entry of them now, so the engine may close what it has.
-void Loop::let_go() {
-    for (const CapturePtr& capture : pods_.releasing()) {
-        if (kernel_.now().pods.contains(capture->netns.cookie()))
-            continue;
-        control_.remove_pod(capture->id);
-        pods_.release(capture->uid);
-        log::info("pod_released", log::kv("pod", capture->uid), log::kv("reason", "not enrolled any more"));
-    }
-    // What an engine handed back, now or when it came back, and no pod can claim: both pin the namespace of a pod that
-    // is gone.
-    std::set<uint32_t> kept;
-    for (const CapturePtr& capture : pods_.held())
-        kept.insert(capture->id);
-    for (const uint32_t pod_id : pods_.drop_offers())
-        if (!kept.contains(pod_id))
-            control_.remove_pod(pod_id);
 }
 
 } // namespace weft::agent

@@ -18,7 +18,6 @@
 #include "agent/cni/server.hpp"
 #include "agent/engine/control.hpp"
 #include "agent/engine_state.hpp"
-#include "agent/hold.hpp"
 #include "agent/inbox.hpp"
 #include "agent/kernel.hpp"
 #include "agent/kubelet_watch.hpp"
@@ -26,7 +25,7 @@
 #include "agent/metrics/report.hpp"
 #include "agent/pods/registry.hpp"
 #include "agent/reconcile/compile.hpp"
-#include "agent/source/source.hpp"
+#include "agent/source_view.hpp"
 #include "agent/status/writer.hpp"
 #include "config/base/json.hpp"
 
@@ -123,14 +122,12 @@ private:
     [[nodiscard]] Json cni_status() const;
     void tick();
     void begin();
-    [[nodiscard]] bool held() const { return !hold_.empty(); }
 
     bool load_source();
     void reload();
     bool sweep_pods();
     void lose_pod(const Capture& capture, const char* why);
     bool prune_severed();
-    void record_objects();
     void recompile();
     [[nodiscard]] Compiled compile_completed();
     void publish(Compiled next, std::expected<std::string, std::string> body);
@@ -149,7 +146,6 @@ private:
     void log_faults();
 
     const Settings settings_;
-    const std::unique_ptr<Source> source_;
     Inbox& inbox_;
     engine::Control& control_;
     metrics::Counters& counters_;
@@ -157,18 +153,8 @@ private:
     KubeletWatch kubelet_;
     Pods pods_;
 
-    ObjectStore store_;
-    std::vector<SourceFault> source_faults_;
-    std::vector<std::string> source_unreadable_;
-    std::vector<std::string> source_unread_;
-    std::vector<uint64_t> source_versions_;
-    uint64_t compile_serial_ = 0; ///< store_ and compiled_ belong together; another one: one of them is new
-    size_t source_ignored_ = 0;
-    int64_t source_read_s_ = 0;
-    std::optional<Record> former_objects_;
-    bool record_failed_ = false;
-    std::optional<uint64_t> recorded_objects_; ///< fingerprint of what the record says; nullopt: not ours yet
-    std::vector<std::string> hold_;            ///< why what a former run put in force is left alone; empty: it is not
+    SourceView objects_;
+    uint64_t compile_serial_ = 0; ///< objects_ and compiled_ belong together; another one: one of them is new
     bool stale_ = false; ///< compiled_ is not of what weft-cni has said; for the rest of this turn's events only
     ServiceIds service_ids_;
     Compiled compiled_;                          ///< without its snapshot

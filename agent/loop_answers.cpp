@@ -23,13 +23,13 @@ std::string text_of(const Json& json) {
 
 std::vector<std::string> Loop::missing() const {
     std::vector<std::string> lines;
-    if (held()) {
-        for (const std::string& reason : hold_)
+    if (objects_.held()) {
+        for (const std::string& reason : objects_.hold())
             lines.push_back("everything is left as the former agent had it, and new pods are not captured: " + reason);
         return lines;
     }
-    if (!begun_ && !source_unread_.empty()) {
-        for (const std::string& part : source_unread_)
+    if (!begun_ && !objects_.unread().empty()) {
+        for (const std::string& part : objects_.unread())
             lines.push_back("the source is not read whole yet: " + part);
         return lines;
     }
@@ -62,9 +62,9 @@ void Loop::answer_waiters() {
         lacking.emplace_back("handshakes from before a rule are under way");
     const uint64_t now = monotonic_ms();
     Json answer = {{"generation", generation_wanted_},
-                   {"warnings", sync_warnings(source_faults_, compiled_.diagnostics, pods_.missing())}};
+                   {"warnings", sync_warnings(objects_.faults(), compiled_.diagnostics, pods_.missing())}};
     // Waiting does not help against these: the rest is in force, and the answer is no.
-    const std::vector<std::string> unreadable = unreadable_lines(source_unreadable_, source_faults_);
+    const std::vector<std::string> unreadable = unreadable_lines(objects_.unreadable(), objects_.faults());
     std::erase_if(waiters_, [&](const Waiter& waiter) {
         if ((!waiter.read || !lacking.empty()) && now < waiter.deadline_ms)
             return false;
@@ -82,11 +82,11 @@ void Loop::answer_waiters() {
 
 std::string Loop::status() const {
     const StatusFacts facts{.version = settings_.version,
-                            .source_path = source_->name(),
-                            .source_read_s = source_read_s_,
-                            .source_faults = source_faults_,
-                            .source_parts = source_->parts(),
-                            .source_ignored = source_ignored_,
+                            .source_path = objects_.source().name(),
+                            .source_read_s = objects_.read_s(),
+                            .source_faults = objects_.faults(),
+                            .source_parts = objects_.source().parts(),
+                            .source_ignored = objects_.ignored(),
                             .generation_wanted = generation_wanted_,
                             .generation_applied = generation_applied_,
                             .missing = missing(),
@@ -128,10 +128,10 @@ void Loop::publish_readiness() {
 void Loop::tell_writer() {
     if (settings_.writer == nullptr || !begun_ || !settings_.writer->wants_news())
         return;
-    status::View view{.store = store_,
+    status::View view{.store = objects_.store(),
                       .statuses = compiled_.statuses,
                       .serial = compile_serial_,
-                      .versions = source_versions_,
+                      .versions = objects_.versions(),
                       .in_force = generation_applied_ == generation_wanted_,
                       .captured = {},
                       .enrolled = {}};
@@ -148,7 +148,7 @@ void Loop::tell_writer() {
 /// One line per fault when it appears; nothing on retries; gone and back again is a new one.
 void Loop::log_faults() {
     std::set<std::string> present;
-    for (const SourceFault& fault : source_faults_) {
+    for (const SourceFault& fault : objects_.faults()) {
         const std::string line = line_of(fault);
         if (present.insert(line).second && !faults_said_.contains(line)) {
             counters_.add(Event::source_fault, "");
@@ -166,7 +166,7 @@ void Loop::log_faults() {
         log::error(refused ? "object_refused" : "object_error", log::kv("object", diagnostic.object),
                    log::kv("field", diagnostic.field), log::kv("message", diagnostic.message));
     }
-    for (const std::string& reason : hold_)
+    for (const std::string& reason : objects_.hold())
         if (present.insert("hold: " + reason).second && !faults_said_.contains("hold: " + reason)) {
             counters_.add(Event::source_hold, "");
             log::error("former_state_held", log::kv("reason", reason));

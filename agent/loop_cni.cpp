@@ -46,8 +46,8 @@ void Loop::start_pod(cni::Asked event) {
         return refuse("address", addresses.error());
     const std::string pod = cni::pod_of(event.request);
     const std::optional<NetnsId> told = id_of(event.netns);
-    const auto word = sandboxes_.word_on(pod, store_);
-    if (!sandboxes_.up(event.request, *std::move(addresses), std::move(event.netns), store_, monotonic_ms()))
+    const auto word = sandboxes_.word_on(pod, objects_.store());
+    if (!sandboxes_.up(event.request, *std::move(addresses), std::move(event.netns), objects_.store(), monotonic_ms()))
         return refuse("full", "the agent knows the most sandboxes that it can");
     std::erase(named_, pod); // that was said of its sandbox before
     if (const CapturePtr capture = pods_.find(pod)) {
@@ -67,8 +67,9 @@ void Loop::start_pod(cni::Asked event) {
 /// What is compiled depends on what the container runtime has just said of the pod. Of one that is not enrolled only
 /// the addresses are in it, and of one that the store does not have, nothing. `before`: the word until then.
 bool Loop::depends_on(const std::string& pod, const std::optional<cni::Sandboxes::Word>& before) const {
-    const Pod* const known = store_.find<Pod>(cni::name_of(pod));
-    return (known != nullptr && is_enrolled(store_, *known)) || sandboxes_.word_on(pod, store_) != before;
+    const Pod* const known = objects_.store().find<Pod>(cni::name_of(pod));
+    return (known != nullptr && is_enrolled(objects_.store(), *known)) ||
+           sandboxes_.word_on(pod, objects_.store()) != before;
 }
 
 /// The namespace goes: our sockets would keep it. Only that of the sandbox that is meant: the pod may have a new one.
@@ -78,8 +79,8 @@ void Loop::stop_pod(const cni::Asked& event) {
     const std::optional<NetnsId> told = id_of(event.netns);
     const std::optional<NetnsId> known = sandboxes_.namespace_of(pod);
     const bool same = capture && told && capture->netns.id() == *told;
-    const auto word = sandboxes_.word_on(pod, store_);
-    if (sandboxes_.down(event.request, same, store_, monotonic_ms())) {
+    const auto word = sandboxes_.word_on(pod, objects_.store());
+    if (sandboxes_.down(event.request, same, objects_.store(), monotonic_ms())) {
         std::erase_if(starting_, [&](const Starting& each) { // it does not come up any more
             if (cni::pod_of(each.request) != pod || each.request.container != event.request.container)
                 return false;
@@ -102,14 +103,15 @@ void Loop::answer_going() {
 cni::StartFacts Loop::start_facts(Starting& starting) const {
     const std::string uid = cni::pod_of(starting.request);
     const NodeRules& node = settings_.compile.node;
-    const Pod* const pod = cni::find_pod(store_, starting.request);
+    const Pod* const pod = cni::find_pod(objects_.store(), starting.request);
     cni::StartFacts facts{.not_begun = begun_ ? "" : missing().front(),
                           .uid_needed = starting.request.uid.empty() && !node.trusts_annotation,
                           .pod_known = pod != nullptr,
-                          .namespace_known = node.trusts_annotation ||
-                                             store_.find<Namespace>({.ns = {}, .name = starting.request.ns}) != nullptr,
+                          .namespace_known =
+                              node.trusts_annotation ||
+                              objects_.store().find<Namespace>({.ns = {}, .name = starting.request.ns}) != nullptr,
                           .not_captured = pods_.lacking(uid)};
-    facts.enrolled = pod != nullptr && is_enrolled(store_, *pod) && !pod->finished;
+    facts.enrolled = pod != nullptr && is_enrolled(objects_.store(), *pod) && !pod->finished;
     facts.local = pod != nullptr && is_local(*pod, node);
     const CapturePtr capture = pods_.find(uid);
     if (!begun_ || !capture || !facts.not_captured.empty())

@@ -2,6 +2,9 @@
 #include "agent/kube/discovery.hpp"
 
 #include <algorithm>
+#include <utility>
+
+#include "agent/source/json.hpp"
 
 namespace weft::agent::kube {
 namespace {
@@ -19,10 +22,6 @@ std::string group_version(const KindInfo& kind, size_t version) {
 }
 
 } // namespace
-
-std::string resources_path(const KindInfo& kind, size_t version) {
-    return std::string(groups_path) + "/" + group_version(kind, version);
-}
 
 std::optional<std::vector<size_t>> versions_served(const Value& groups, const KindInfo& kind) {
     const Value* list = list_of(groups, "APIGroupList", "groups");
@@ -52,6 +51,40 @@ std::optional<bool> is_served_at(const Value& resources, const KindInfo& kind, s
         return std::nullopt;
     return std::ranges::any_of(list->items,
                                [&](const Value& each) { return text_member(&each, "name") == kind.plural; });
+}
+
+std::string KindSearch::path() const {
+    const std::string groups = "/apis";
+    return versions_ ? groups + "/" + group_version(kind_, versions_->back()) : groups;
+}
+
+KindSearch::Answer KindSearch::take(std::string_view body) {
+    const auto read = parse_json(body);
+    if (!read)
+        return doubtful("is " + read.error().message);
+    return versions_ ? take_resources(*read) : take_groups(*read);
+}
+
+KindSearch::Answer KindSearch::take_groups(const Value& groups) {
+    versions_ = versions_served(groups, kind_);
+    if (!versions_)
+        return doubtful("is no list of API groups");
+    return versions_->empty() ? Answer::absent : Answer::ask_on;
+}
+
+KindSearch::Answer KindSearch::take_resources(const Value& resources) {
+    const std::optional<bool> served = is_served_at(resources, kind_, versions_->back());
+    if (!served)
+        return doubtful("is no list of API resources");
+    if (*served)
+        return doubtful("has the kind");
+    versions_->pop_back();
+    return versions_->empty() ? Answer::absent : Answer::ask_on;
+}
+
+KindSearch::Answer KindSearch::doubtful(std::string why) {
+    doubt_ = std::move(why);
+    return Answer::doubtful;
 }
 
 } // namespace weft::agent::kube

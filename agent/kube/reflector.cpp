@@ -4,7 +4,6 @@
 #include <algorithm>
 #include <utility>
 
-#include "agent/kube/discovery.hpp"
 #include "agent/source/json.hpp"
 
 namespace weft::agent::kube {
@@ -52,8 +51,7 @@ std::shared_ptr<const Pod> lean(const Pod& pod, LabelPool& labels) {
 
 } // namespace
 
-Reflector::Reflector(const KindInfo& kind, uint64_t seed)
-    : kind_(kind), random_(static_cast<std::minstd_rand::result_type>(seed)) {}
+Reflector::Reflector(const KindInfo& kind, uint64_t seed) : kind_(kind), backoff_(seed) {}
 
 std::string Reflector::version() const {
     return kind_.versions[version_];
@@ -85,12 +83,11 @@ Reflector::Ask Reflector::ask() {
             path += "&continue=" + query_escaped(continue_);
         return {.path = std::move(path), .watch = false};
     }
-    case State::asking_groups: return {.path = groups_path, .watch = false};
-    case State::asking_resources: return {.path = resources_path(kind_, asked_versions_.back()), .watch = false};
+    case State::searching: return {.path = search_->path(), .watch = false};
     case State::watching: break;
     }
     // By chance, or all watches of all nodes would end together, again and again.
-    const uint64_t seconds = watch_min_s + random_() % watch_min_s;
+    const uint64_t seconds = backoff_.by_chance(watch_min_s, watch_min_s * 2 - 1);
     return {.path = collection() + "?watch=true&allowWatchBookmarks=true&resourceVersion=" +
                     query_escaped(resource_version_) + "&timeoutSeconds=" + std::to_string(seconds),
             .watch = true};
@@ -134,8 +131,7 @@ void Reflector::ended(const Outcome& outcome, uint64_t now_ms) {
     under_way_ = false;
     switch (state_) {
     case State::listing: end_page(outcome, now_ms); break;
-    case State::asking_groups:
-    case State::asking_resources: end_discovery(outcome, now_ms); break;
+    case State::searching: end_search(outcome, now_ms); break;
     case State::watching: end_watch(outcome, now_ms); break;
     }
     buffer_ = {};
@@ -148,7 +144,7 @@ void Reflector::end_page(const Outcome& outcome, uint64_t now_ms) {
         return not_found(outcome, now_ms);
     if (outcome.status == gone_status && !continue_.empty()) { // the token has expired: from the first page
         list_anew();
-        count_failure(true);
+        backoff_.failed(true);
         return retry_later(now_ms, retry_max_ms, outcome.retry_after_ms);
     }
     if (too_large_ && page_limit_ > 1) { // the same page, of fewer objects
@@ -197,7 +193,7 @@ void Reflector::take_page(const Value& page, uint64_t now_ms) {
     synced_ = true;
     absent_ = false;
     if (!watch_failed_)
-        failures_ = 0;
+        backoff_.succeeded();
     ++lists_;
     objects_ = listed_.size();
     changes_.emplace_back(KindListed{.kind = kind_.index, .objects = std::exchange(listed_, {})});
@@ -217,8 +213,27 @@ void Reflector::not_found(const Outcome& outcome, uint64_t now_ms) {
     if (absent_)
         return is_absent(now_ms);
     last_heard_ms_ = now_ms;
-    state_ = State::asking_groups;
+    search_.emplace(kind_);
+    state_ = State::searching;
     due_ms_ = now_ms;
+}
+
+/// The list was answered 404: because the kind is not there?
+void Reflector::end_search(const Outcome& outcome, uint64_t now_ms) {
+    state_ = State::listing; // whatever fails here, the list is asked for again
+    if (outcome.status != ok || !outcome.error.empty() || !content_fault_.empty())
+        return failed(outcome, now_ms);
+    switch (search_->take(buffer_)) {
+    case KindSearch::Answer::ask_on:
+        state_ = State::searching;
+        due_ms_ = now_ms;
+        break;
+    case KindSearch::Answer::absent: is_absent(now_ms); break;
+    case KindSearch::Answer::doubtful:
+        content_fault_ = "HTTP status 404, but the API server's discovery " + search_->doubt();
+        failed({.status = ok, .error = {}, .retry_after_ms = {}}, now_ms);
+        break;
+    }
 }
 
 /// If it was there, a policy must not vanish with the CRD: what is known stays until a list says otherwise.
@@ -229,7 +244,7 @@ void Reflector::is_absent(uint64_t now_ms) {
     if (lists_ == 0)
         synced_ = true;
     fault_ = lists_ == 0 ? "" : "the API server does not serve it any more; what it had stays in force";
-    ++failures_;
+    backoff_.failed(true);
     retry_later(now_ms, absent_retry_max_ms, retry_unreachable_max_ms);
 }
 
@@ -237,51 +252,6 @@ void Reflector::list_anew() {
     state_ = State::listing;
     continue_.clear();
     listed_.clear();
-}
-
-// ------------------------------------------------------------------ discovery
-
-void Reflector::end_discovery(const Outcome& outcome, uint64_t now_ms) {
-    const State asked = std::exchange(state_, State::listing); // whatever fails here, the list is asked for again
-    if (outcome.status != ok || !outcome.error.empty() || !content_fault_.empty())
-        return failed(outcome, now_ms);
-    const auto body = parse_json(buffer_);
-    if (!body)
-        return doubted("is " + body.error().message, now_ms);
-    if (asked == State::asking_groups)
-        take_groups(*body, now_ms);
-    else
-        take_resources(*body, now_ms);
-}
-
-void Reflector::take_groups(const Value& groups, uint64_t now_ms) {
-    std::optional<std::vector<size_t>> versions = versions_served(groups, kind_);
-    if (!versions)
-        return doubted("is no list of API groups", now_ms);
-    if (versions->empty())
-        return is_absent(now_ms);
-    asked_versions_ = std::move(*versions);
-    state_ = State::asking_resources;
-    due_ms_ = now_ms;
-}
-
-void Reflector::take_resources(const Value& resources, uint64_t now_ms) {
-    const std::optional<bool> served = is_served_at(resources, kind_, asked_versions_.back());
-    if (!served)
-        return doubted("is no list of API resources", now_ms);
-    if (*served)
-        return doubted("has the kind", now_ms);
-    asked_versions_.pop_back();
-    if (asked_versions_.empty())
-        return is_absent(now_ms);
-    state_ = State::asking_resources;
-    due_ms_ = now_ms;
-}
-
-/// The list was answered 404, and not because the kind is not there.
-void Reflector::doubted(const std::string& discovery, uint64_t now_ms) {
-    content_fault_ = "HTTP status 404, but the API server's discovery " + discovery;
-    failed({.status = ok, .error = {}, .retry_after_ms = {}}, now_ms);
 }
 
 // ------------------------------------------------------------------ watch
@@ -292,11 +262,11 @@ void Reflector::end_watch(const Outcome& outcome, uint64_t now_ms) {
     const bool lived = outcome.status == ok && now_ms >= asked_ms_ + watch_lived_ms;
     watch_failed_ = !over && (watch_failed_ || outcome.status != 0);
     if (over || lived)
-        failures_ = 0;
+        backoff_.succeeded();
     if (over) {
         worked(now_ms);
         // One that ends watches at once is not asked in a loop.
-        due_ms_ = std::max(now_ms, asked_ms_ + by_chance(watch_pause_ms, watch_pause_ms * 3 / 2));
+        due_ms_ = std::max(now_ms, asked_ms_ + backoff_.by_chance(watch_pause_ms, watch_pause_ms * 3 / 2));
         return;
     }
     if (gone_ || outcome.status == gone_status)
@@ -305,16 +275,16 @@ void Reflector::end_watch(const Outcome& outcome, uint64_t now_ms) {
         list_anew();
     failed(outcome, now_ms);
     if (outcome.status == ok) // one that breaks them at once neither; a server that is only just back is
-        due_ms_ = std::max(due_ms_, asked_ms_ + by_chance(watch_pause_ms, watch_pause_ms * 3 / 2));
+        due_ms_ = std::max(due_ms_, asked_ms_ + backoff_.by_chance(watch_pause_ms, watch_pause_ms * 3 / 2));
 }
 
 /// All nodes may be told at once, by a server that has started anew.
 void Reflector::is_gone(uint64_t now_ms) {
     list_anew();
-    count_failure(true);
+    backoff_.failed(true);
     retry_later(now_ms, retry_max_ms, {});
-    due_ms_ = std::max(
-        {due_ms_, now_ms + by_chance(0, gone_pause_ms), asked_ms_ + by_chance(gone_pause_ms / 2, gone_pause_ms)});
+    due_ms_ = std::max({due_ms_, now_ms + backoff_.by_chance(0, gone_pause_ms),
+                        asked_ms_ + backoff_.by_chance(gone_pause_ms / 2, gone_pause_ms)});
 }
 
 /// False: nothing more is to be read of this watch.
@@ -396,7 +366,7 @@ void Reflector::worked(uint64_t now_ms) {
 void Reflector::failed(const Outcome& outcome, uint64_t now_ms) {
     // Also an answer that is none of an API server: whoever gives it is there, and to ask costs him something.
     const bool answered = outcome.status != 0 && (outcome.status != ok || outcome.error.empty());
-    count_failure(answered);
+    backoff_.failed(answered);
     ++failures_total_;
     const std::string& cause = content_fault_.empty() ? outcome.error : content_fault_;
     if (answered)
@@ -410,24 +380,8 @@ void Reflector::failed(const Outcome& outcome, uint64_t now_ms) {
     retry_later(now_ms, answered ? retry_max_ms : retry_unreachable_max_ms, outcome.retry_after_ms);
 }
 
-/// A server that is back says 503 for a moment: that it was away for long must not make this wait long.
-void Reflector::count_failure(bool answered) {
-    if (std::exchange(last_answered_, answered) != answered)
-        failures_ = 0;
-    ++failures_;
-}
-
-uint64_t Reflector::by_chance(uint64_t least_ms, uint64_t most_ms) {
-    return least_ms + random_() % (most_ms - least_ms + 1);
-}
-
-void Reflector::retry_later(uint64_t now_ms, uint64_t most_ms, std::optional<uint64_t> least_ms) {
-    uint64_t wait_ms = retry_min_ms;
-    for (uint64_t i = 1; i < failures_ && wait_ms < most_ms; ++i)
-        wait_ms *= 2;
-    wait_ms = std::min(wait_ms, most_ms);
-    wait_ms = by_chance(wait_ms / 2, wait_ms); // not all nodes at once
-    due_ms_ = now_ms + std::max(wait_ms, std::min(least_ms.value_or(0), retry_after_max_ms));
+void Reflector::retry_later(uint64_t now_ms, uint64_t most_ms, std::optional<uint64_t> retry_after_ms) {
+    due_ms_ = now_ms + backoff_.wait_ms(most_ms, retry_after_ms);
 }
 
 } // namespace weft::agent::kube

@@ -4,12 +4,13 @@
 #include <cstddef>
 #include <cstdint>
 #include <optional>
-#include <random>
 #include <string>
 #include <string_view>
 #include <variant>
 #include <vector>
 
+#include "agent/kube/backoff.hpp"
+#include "agent/kube/discovery.hpp"
 #include "agent/source/store_update.hpp"
 
 namespace weft::agent::kube {
@@ -19,17 +20,13 @@ inline constexpr size_t page_bytes_max = 64U << 20U; ///< of a page's JSON
 /// Of one line of a watch: what etcd takes (1.5 MiB), in JSON up to six times as long.
 inline constexpr size_t event_bytes_max = 16U << 20U;
 inline constexpr size_t error_bytes_max = 16U << 10U;       ///< kept of an answer that is an error
-inline constexpr uint64_t retry_min_ms = 100;               ///< after the first failure, then doubled
 inline constexpr uint64_t retry_unreachable_max_ms = 1'000; ///< no connection: nobody is burdened by a try
 inline constexpr uint64_t retry_max_ms = 30'000;            ///< an answer that is an error
-/// Of a Retry-After: a server that starts asks for 5 s and needs less. One that goes on failing is asked ever less
-/// often.
-inline constexpr uint64_t retry_after_max_ms = 1'000;
-inline constexpr uint64_t absent_retry_max_ms = 10'000; ///< the kind's CRD is not there
-inline constexpr uint64_t watch_pause_ms = 1'000;       ///< at least, from one watch to the next
-inline constexpr uint64_t watch_lived_ms = 5'000;       ///< one that breaks then is no failure in a row
-inline constexpr uint64_t gone_pause_ms = 800;          ///< at most, before what is forgotten is listed anew
-inline constexpr uint64_t watch_min_s = 300;            ///< asked for; up to twice as long, by chance
+inline constexpr uint64_t absent_retry_max_ms = 10'000;     ///< the kind's CRD is not there
+inline constexpr uint64_t watch_pause_ms = 1'000;           ///< at least, from one watch to the next
+inline constexpr uint64_t watch_lived_ms = 5'000;           ///< one that breaks then is no failure in a row
+inline constexpr uint64_t gone_pause_ms = 800;              ///< at most, before what is forgotten is listed anew
+inline constexpr uint64_t watch_min_s = 300;                ///< asked for; up to twice as long, by chance
 
 /// How one request ended.
 struct Outcome {
@@ -49,9 +46,8 @@ using Change = std::variant<ObjectChange, KindListed>;
 ///     ▲  │ ▲──────── 410 ────┘
 ///     │  │ 404 at every version of the API
 ///     │  ▼
-///     │ asking_groups ──the group is there──▶ asking_resources
-///     └────┴────────────────────────────────────┘
-///        the API server's discovery does not have it: absent, asked again later; else a failure as any other
+///     └─ searching: the API server's discovery does not have it: absent, asked again later; else a failure as any
+///     other
 ///
 /// A 404 alone says nothing: a load balancer or a proxy before the API server answers so too, and a policy that is
 /// taken for absent is traffic without it.
@@ -94,7 +90,7 @@ public:
     [[nodiscard]] uint64_t resource_version() const;
 
 private:
-    enum class State : uint8_t { listing, asking_groups, asking_resources, watching };
+    enum class State : uint8_t { listing, searching, watching };
 
     [[nodiscard]] std::string collection() const;
     [[nodiscard]] Ask ask();
@@ -108,26 +104,21 @@ private:
     void parse(const Value& object, const std::string& kept_out, std::vector<ParsedObject>& out);
     void list_anew();
     void not_found(const Outcome& outcome, uint64_t now_ms);
-    void end_discovery(const Outcome& outcome, uint64_t now_ms);
-    void take_groups(const Value& groups, uint64_t now_ms);
-    void take_resources(const Value& resources, uint64_t now_ms);
-    void doubted(const std::string& discovery, uint64_t now_ms);
+    void end_search(const Outcome& outcome, uint64_t now_ms);
     void is_absent(uint64_t now_ms);
     void failed(const Outcome& outcome, uint64_t now_ms);
-    void count_failure(bool answered);
-    [[nodiscard]] uint64_t by_chance(uint64_t least_ms, uint64_t most_ms);
-    void retry_later(uint64_t now_ms, uint64_t most_ms, std::optional<uint64_t> least_ms);
+    void retry_later(uint64_t now_ms, uint64_t most_ms, std::optional<uint64_t> retry_after_ms);
     void worked(uint64_t now_ms);
     [[nodiscard]] std::string version() const;
 
     const KindInfo& kind_;
-    std::minstd_rand random_;
+    Backoff backoff_;
     State state_ = State::listing;
     bool under_way_ = false;
     bool synced_ = false;
     bool absent_ = false;
-    size_t version_ = 0;                 ///< of kind_.versions
-    std::vector<size_t> asked_versions_; ///< asking_resources: those that are left to ask
+    size_t version_ = 0;               ///< of kind_.versions
+    std::optional<KindSearch> search_; ///< while searching
     std::string resource_version_;
     std::string continue_;             ///< token of the next page; empty: the first
     std::vector<ParsedObject> listed_; ///< of the pages so far
@@ -143,10 +134,8 @@ private:
     std::vector<std::string> nameless_;
     std::string fault_;
     uint64_t due_ms_ = 0;
-    uint64_t asked_ms_ = 0;      ///< the last request began
-    uint64_t failures_ = 0;      ///< in a row, of one sort
-    bool watch_failed_ = false;  ///< some of them were watches: a list that works says nothing about the next
-    bool last_answered_ = false; ///< the last failure was an answer
+    uint64_t asked_ms_ = 0;     ///< the last request began
+    bool watch_failed_ = false; ///< one of the failures in a row: a list that works says nothing about the next
     uint64_t failures_total_ = 0;
     uint64_t lists_ = 0;
     uint64_t last_heard_ms_ = 0;
