@@ -293,9 +293,10 @@ class Lab:
         return {kind: netns.bpf_objects(kind, names) for kind, names in self._names.items()}
 
     def pins(self):
-        """What is pinned. The kernel itself puts two iterators into the root of every bpffs."""
-        return sorted(str(path.relative_to(self.bpffs)) for path in self.bpffs.rglob("*")
-                      if not path.is_dir() and path.name not in ("maps.debug", "progs.debug"))
+        """What is pinned; folders may go while it is looked at. The kernel itself puts two iterators into the root of every
+        bpffs."""
+        return sorted(os.path.relpath(os.path.join(folder, name), self.bpffs) for folder, _, names in os.walk(self.bpffs)
+                      for name in names if name not in ("maps.debug", "progs.debug"))
 
     def weft_objects(self):
         """Programs and maps with our names that were not there when the lab began."""
