@@ -9,7 +9,8 @@ cd "$(dirname "$0")"
 
 build_packages=(
     clang-19 lld-19 llvm-19 libclang-rt-19-dev clang-format-19 clang-tidy-19 cmake ninja-build make ccache pkg-config
-    libbpf-dev libelf-dev zlib1g-dev bpftool protobuf-compiler libprotobuf-dev libyaml-cpp-dev libcurl4-openssl-dev nlohmann-json3-dev
+    libbpf-dev libelf-dev zlib1g-dev bpftool protobuf-compiler libprotobuf-dev libyaml-cpp-dev libsimdjson-dev
+    libcurl4-openssl-dev nlohmann-json3-dev
     libspdlog-dev libfmt-dev libcli11-dev prometheus-cpp-dev libcivetweb-dev libssl-dev libseccomp-dev libcap-dev libgtest-dev libgmock-dev
 )
 test_packages=(python3 python3-h2 python3-pytest python3-venv python3-yaml curl wrk nghttp2-client iproute2 procps util-linux libcap2-bin nginx-light haproxy)

@@ -39,6 +39,7 @@ weft_pkg_dependency(weft_libbpf libbpf)
 weft_pkg_dependency(weft_seccomp libseccomp)
 weft_pkg_dependency(weft_libcap libcap)
 weft_pkg_dependency(weft_yaml yaml-cpp)
+weft_pkg_dependency(weft_simdjson simdjson)
 weft_pkg_dependency(weft_spdlog spdlog)
 weft_pkg_dependency(weft_curl libcurl)
 

@@ -1,10 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "agent/source/json.hpp"
 
+#include <simdjson.h>
+
 #include <algorithm>
 #include <array>
+#include <charconv>
+#include <optional>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "agent/source/limits.hpp"
 #include "config/base/json.hpp"
@@ -12,223 +17,219 @@
 namespace weft::agent {
 namespace {
 
-constexpr size_t keys_compared_max = 32; ///< of one map, each with each; more are sorted
+namespace dom = simdjson::dom;
+
+constexpr size_t text_bytes_min = 64;     ///< room for
+constexpr size_t text_depth_max = 10'100; ///< API servers take 10,000; what is deeper than limits.hpp is not built
+constexpr std::string_view number_characters = "-+.0123456789eE";
+constexpr std::string_view left_out = "managedFields";
 constexpr std::array object_names = {"name", "namespace", "uid", "resourceVersion"};
 
-/// Builds Values from the library's events; false from one of them ends the reading.
-class Builder final : public nlohmann::json_sax<Json> {
-public:
-    /// `take`: gets the objects; nullptr: they are values as any other.
-    explicit Builder(const TakeObject* take) : take_(take) {}
+/// Two readers of a key that is given twice may believe different ones.
+std::optional<std::string_view> key_given_twice(dom::object object) {
+    std::vector<std::string_view> keys;
+    for (const auto& [key, value] : object)
+        keys.push_back(key);
+    std::ranges::sort(keys);
+    const auto found = std::ranges::adjacent_find(keys);
+    return found == keys.end() ? std::nullopt : std::optional(*found);
+}
 
-    bool null() override { return add({}); }
-    bool boolean(bool value) override {
-        return add({.type = Value::Type::boolean, .boolean = value, .text = value ? "true" : "false"});
-    }
-    bool number_integer(number_integer_t value) override { return add_integer(value); }
-    bool number_unsigned(number_unsigned_t value) override {
-        if (std::in_range<int64_t>(value))
-            return add_integer(static_cast<int64_t>(value));
-        return add({.type = Value::Type::real, .text = std::to_string(value)});
-    }
-    bool number_float(number_float_t /*value*/, const string_t& text) override {
-        return add({.type = Value::Type::real, .text = text});
-    }
-    bool string(string_t& value) override {
-        note_name(value);
-        return add({.type = Value::Type::text, .text = std::move(value)});
-    }
-    bool binary(binary_t& /*value*/) override { return fail("binary data"); }
-    bool start_object(size_t /*elements*/) override { return open(Value::Type::map); }
-    bool start_array(size_t /*elements*/) override { return open(Value::Type::list); }
-    bool end_object() override { return close(); }
-    bool end_array() override { return close(); }
-    bool key(string_t& value) override {
-        note_key(value);
-        if (skipping_ > 0 || !kept_out_.empty())
-            return true;
-        Value& map = *open_.back();
-        skip_next_ = value == "managedFields";
-        if (skip_next_)
-            return true;
-        if (map.keys.size() < keys_compared_max && std::ranges::find(map.keys, value) != map.keys.end())
-            return refuse(twice(value));
-        map.keys.push_back(std::move(value));
+std::string twice(std::string_view key) {
+    return "the key \"" + std::string(key.substr(0, limits::shown_text_max)) + "\" twice in one object";
+}
+
+/// Values of what the library has read, of so many nodes at most. After build() is false, fault() says why.
+class Builder {
+public:
+    explicit Builder(size_t nodes_max) : nodes_max_(nodes_max) {}
+
+    /// `depth`: of maps and lists around it.
+    [[nodiscard]] bool build(dom::element from, size_t depth, Value& to) {
+        if (++nodes_ > nodes_max_)
+            return refuse("more than " + std::to_string(nodes_max_) + " values");
+        switch (from.type()) {
+            using enum dom::element_type;
+        case NULL_VALUE: break;
+        case BOOL: {
+            const bool value = from.get_bool().value_unsafe();
+            to = {.type = Value::Type::boolean, .boolean = value, .text = value ? "true" : "false"};
+            break;
+        }
+        case INT64: set_integer(from.get_int64().value_unsafe(), to); break;
+        case UINT64: // those that are no INT64
+            to = {.type = Value::Type::real, .text = std::to_string(from.get_uint64().value_unsafe())};
+            break;
+        case DOUBLE: to = {.type = Value::Type::real, .text = text_of(from.get_double().value_unsafe())}; break;
+        case STRING:
+            to.type = Value::Type::text;
+            to.text = from.get_string().value_unsafe();
+            break;
+        case ARRAY: return build_list(from.get_array().value_unsafe(), depth, to);
+        case OBJECT: return build_map(from.get_object().value_unsafe(), depth, to);
+        }
         return true;
     }
-    bool parse_error(size_t position, const std::string& /*token*/,
-                     const nlohmann::detail::exception& /*error*/) override {
-        return fail("not JSON at byte " + std::to_string(position));
-    }
-
-    [[nodiscard]] Value take() { return std::move(root_); }
-    [[nodiscard]] const std::string& fault() const { return fault_; }
+    [[nodiscard]] std::string take_fault() { return std::move(fault_); }
 
 private:
-    bool fail(std::string what) {
-        fault_ = std::move(what);
+    [[nodiscard]] bool refuse(std::string why) {
+        fault_ = std::move(why);
         return false;
     }
-    /// Inside an object only that is kept out, and what is left of it read over. False: nothing more is to be read.
-    bool refuse(std::string why) {
-        if (object_depth_ == 0)
-            return fail(std::move(why));
-        kept_out_ = std::move(why);
-        open_.resize(object_at_);
-        object_ = {};
-        skip_next_ = false;
-        return true;
+    [[nodiscard]] bool may_nest(size_t depth) {
+        return depth < limits::depth_max || refuse("nested deeper than " + std::to_string(limits::depth_max));
     }
-    static std::string twice(std::string_view key) {
-        return "the key \"" + std::string(key.substr(0, limits::shown_text_max)) + "\" twice in one object";
+    static void set_integer(int64_t value, Value& to) {
+        to = {.type = Value::Type::integer, .integer = value, .text = std::to_string(value)};
     }
-
-    bool add_integer(int64_t value) {
-        return add({.type = Value::Type::integer, .integer = value, .text = std::to_string(value)});
+    static std::string text_of(double value) {
+        std::array<char, 32> out{};
+        return {out.data(), std::to_chars(out.data(), out.data() + out.size(), value).ptr};
     }
-    bool add(Value value) {
-        if (is_left_out())
-            return true;
-        if (is_object_next()) { // no map, but whoever takes it knows what to say
-            hold_place();
-            (*take_)(std::move(value), "");
-            return true;
-        }
-        return place(std::move(value)) != nullptr || fault_.empty();
-    }
-    [[nodiscard]] bool is_left_out() { return !kept_out_.empty() || skipping_ > 0 || std::exchange(skip_next_, false); }
-    /// nullptr: refused.
-    Value* place(Value value) {
-        const size_t most = take_ == nullptr ? limits::nodes_per_file_max : limits::nodes_per_object_max;
-        if (++nodes_ > most) {
-            static_cast<void>(refuse("more than " + std::to_string(most) + " values"));
-            return nullptr;
-        }
-        if (open_.empty()) {
-            root_ = std::move(value);
-            return &root_;
-        }
-        open_.back()->items.push_back(std::move(value));
-        return &open_.back()->items.back();
-    }
-    bool open(Value::Type type) {
-        ++depth_;
-        if (is_left_out()) {
-            skipping_ += kept_out_.empty() ? 1 : 0;
-            return true;
-        }
-        if (is_object_next()) {
-            begin_object(type);
-            return true;
-        }
-        if (open_.size() >= limits::depth_max)
-            return refuse("nested deeper than " + std::to_string(limits::depth_max));
-        Value* const value = place({.type = type});
-        if (value != nullptr)
-            open_.push_back(value); // stays in place: its parent gets no other item before it is closed
-        return value != nullptr || fault_.empty();
-    }
-    bool close() {
-        --depth_;
-        if (skipping_ > 0) {
-            --skipping_;
-        } else if (kept_out_.empty()) {
-            if (const std::string* key = key_given_twice(*open_.back()); key != nullptr && !refuse(twice(*key)))
-                return false;
-            if (kept_out_.empty())
-                open_.pop_back();
-        }
-        if (object_depth_ != 0 && depth_ < object_depth_)
-            end_object_taken();
-        return true;
-    }
-    /// Two readers of a key that is given twice may believe different ones. Of few keys key() has seen to it.
-    static const std::string* key_given_twice(const Value& map) {
-        if (map.keys.size() <= keys_compared_max)
-            return nullptr;
-        std::vector<const std::string*> sorted;
-        sorted.reserve(map.keys.size());
-        for (const std::string& key : map.keys)
-            sorted.push_back(&key);
-        const auto text = [](const std::string* key) -> const std::string& { return *key; };
-        std::ranges::sort(sorted, {}, text);
-        const auto found = std::ranges::adjacent_find(sorted, {}, text);
-        return found == sorted.end() ? nullptr : *found;
-    }
-
-    // ---- objects of a list or an event
-
-    /// What comes now is an item of the root's `items`, or the root's `object`.
-    [[nodiscard]] bool is_object_next() const {
-        if (take_ == nullptr || object_depth_ != 0 || open_.empty() || root_.keys.empty())
+    [[nodiscard]] bool build_list(dom::array from, size_t depth, Value& to) {
+        if (!may_nest(depth))
             return false;
-        if (open_.size() == 1)
-            return root_.keys.back() == "object";
-        return open_.size() == 2 && root_.keys.back() == "items" && open_.back()->type == Value::Type::list;
-    }
-    /// A map has as many items as keys.
-    void hold_place() {
-        if (open_.size() == 1)
-            root_.items.emplace_back();
-    }
-    void begin_object(Value::Type type) {
-        hold_place();
-        object_ = {.type = type};
-        object_depth_ = depth_;
-        object_at_ = open_.size();
-        object_nodes_before_ = std::exchange(nodes_, 1);
-        open_.push_back(&object_);
-        names_ = {.type = Value::Type::map};
-    }
-    void end_object_taken() {
-        if (!kept_out_.empty()) {
-            object_ = {.type = Value::Type::map, .keys = {"metadata"}};
-            object_.items.push_back(std::move(names_));
+        to.type = Value::Type::list;
+        to.items.reserve(std::min(from.size(), nodes_max_ - nodes_));
+        for (const dom::element item : from) {
+            if (!build(item, depth + 1, to.items.emplace_back()))
+                return false;
         }
-        object_depth_ = 0;
-        nodes_ = object_nodes_before_;
-        (*take_)(std::exchange(object_, {}), std::exchange(kept_out_, {}));
+        return true;
     }
-    void note_key(const std::string& key) {
-        if (object_depth_ == 0 || depth_ > object_depth_ + 1)
-            return;
-        const bool own = depth_ == object_depth_;
-        if (own)
-            in_metadata_ = key == "metadata";
-        const auto known = std::ranges::find(object_names, key);
-        name_ = own || !in_metadata_ || known == object_names.end() ? nullptr : *known;
-    }
-    void note_name(const std::string& text) {
-        if (object_depth_ == 0 || depth_ != object_depth_ + 1 || name_ == nullptr || names_.find(name_) != nullptr)
-            return;
-        names_.keys.emplace_back(name_);
-        names_.items.push_back({.type = Value::Type::text, .text = text});
+    [[nodiscard]] bool build_map(dom::object from, size_t depth, Value& to) {
+        if (!may_nest(depth))
+            return false;
+        if (const auto key = key_given_twice(from))
+            return refuse(twice(*key));
+        to.type = Value::Type::map;
+        const size_t room = std::min(from.size(), nodes_max_ - nodes_);
+        to.keys.reserve(room);
+        to.items.reserve(room);
+        for (const auto& [key, value] : from) {
+            if (key == left_out)
+                continue;
+            to.keys.emplace_back(key);
+            if (!build(value, depth + 1, to.items.emplace_back()))
+                return false;
+        }
+        return true;
     }
 
-    const TakeObject* const take_;
-    Value root_;
-    std::vector<Value*> open_; ///< outermost first
-    size_t depth_ = 0;         ///< of open_, and of what is left out
-    size_t nodes_ = 0;         ///< of the object, or of what is around them
-    size_t skipping_ = 0;      ///< depth inside of what is left out
-    bool skip_next_ = false;
+    const size_t nodes_max_;
+    size_t nodes_ = 0;
     std::string fault_;
-
-    Value object_;            ///< that is being read
-    size_t object_depth_ = 0; ///< depth_ inside of it; 0: none is being read
-    size_t object_at_ = 0;    ///< its place in open_
-    size_t object_nodes_before_ = 0;
-    std::string kept_out_;       ///< why nothing more of it is built
-    Value names_;                ///< of its metadata
-    bool in_metadata_ = false;   ///< its last key was "metadata"
-    const char* name_ = nullptr; ///< one of object_names, whose value comes next
 };
 
+/// What is left of an object that is kept out.
+Value names_of(dom::element object) {
+    Value names{.type = Value::Type::map};
+    for (const char* name : object_names) {
+        std::string_view text;
+        if (object["metadata"][name].get_string().get(text) != simdjson::SUCCESS)
+            continue;
+        names.keys.emplace_back(name);
+        names.items.push_back({.type = Value::Type::text, .text = std::string(text)});
+    }
+    Value out{.type = Value::Type::map, .keys = {"metadata"}};
+    out.items.push_back(std::move(names));
+    return out;
+}
+
+void give(dom::element object, const TakeObject& take) {
+    Builder builder(limits::nodes_per_object_max);
+    Value value;
+    if (builder.build(object, 0, value))
+        take(std::move(value), "");
+    else
+        take(names_of(object), builder.take_fault());
+}
+
+/// The objects of a list or an event to `take`, in their order; what is around them as a Value.
+std::expected<Value, Fault> build_around(dom::object root, const TakeObject& take) {
+    if (const auto key = key_given_twice(root))
+        return std::unexpected(Fault{.field = {}, .message = twice(*key)});
+    Builder builder(limits::nodes_per_object_max);
+    Value out{.type = Value::Type::map};
+    for (const auto& [key, value] : root) {
+        if (key == left_out)
+            continue;
+        out.keys.emplace_back(key);
+        Value& item = out.items.emplace_back(); // a map has as many items as keys
+        dom::array objects;
+        if (key == "items" && value.get_array().get(objects) == simdjson::SUCCESS) {
+            item.type = Value::Type::list;
+            for (const dom::element object : objects)
+                give(object, take);
+        } else if (key == "object") {
+            give(value, take);
+        } else if (!builder.build(value, 1, item)) {
+            return std::unexpected(Fault{.field = {}, .message = builder.take_fault()});
+        }
+    }
+    return out;
+}
+
+/// Of more than 64 bits.
+bool is_large_integer(std::string_view token) {
+    const char* const end = token.data() + token.size();
+    const auto fits = [&](auto value) {
+        const auto [read, error] = std::from_chars(token.data(), end, value);
+        return read != end || error != std::errc::result_out_of_range;
+    };
+    return !fits(int64_t{}) && (token.starts_with('-') || !fits(uint64_t{}));
+}
+
+/// The library has no type for integers of more than 64 bits, which API servers write for floats up to 1e21; for the
+/// same with an exponent it has.
+std::string with_large_integers_as_floats(std::string_view text) {
+    std::string out;
+    for (size_t at = 0; at < text.size();) {
+        const size_t from = at;
+        if (text[at] == '"') {
+            for (++at; at < text.size() && text[at] != '"'; ++at)
+                at += text[at] == '\\' ? 1 : 0;
+            at = std::min(at + 1, text.size());
+        } else if (number_characters.contains(text[at])) {
+            at = std::min(text.find_first_not_of(number_characters, at), text.size());
+        } else {
+            ++at;
+        }
+        const std::string_view token = text.substr(from, at - from);
+        out += token;
+        if (is_large_integer(token))
+            out += "e0";
+    }
+    return out;
+}
+
+simdjson::error_code read(dom::parser& parser, std::string_view text, dom::element& root) {
+    const auto failed = parser.allocate(std::max(text.size(), text_bytes_min), text_depth_max);
+    return failed != simdjson::SUCCESS ? failed : parser.parse(text.data(), text.size()).get(root);
+}
+
+/// `take`: gets the objects; nullptr: they are values as any other.
 std::expected<Value, Fault> parse(std::string_view text, const TakeObject* take) {
-    Builder builder(take);
-    if (!Json::sax_parse(text.begin(), text.end(), &builder))
-        return std::unexpected(Fault{.field = {}, .message = builder.fault()});
-    return builder.take();
+    dom::parser parser; // for each text: what a large one needed is not kept
+    dom::element root;
+    simdjson::error_code failed = read(parser, text, root);
+    if (failed != simdjson::SUCCESS) {
+        const std::string other = with_large_integers_as_floats(text);
+        if (other.size() != text.size())
+            failed = read(parser, other, root);
+    }
+    if (failed != simdjson::SUCCESS)
+        return std::unexpected(
+            Fault{.field = {}, .message = std::string("not JSON: ") + simdjson::error_message(failed)});
+    dom::object map;
+    if (take != nullptr && root.get_object().get(map) == simdjson::SUCCESS)
+        return build_around(map, *take);
+    Builder builder(limits::nodes_per_file_max);
+    Value out;
+    if (!builder.build(root, 0, out))
+        return std::unexpected(Fault{.field = {}, .message = builder.take_fault()});
+    return out;
 }
 
 std::string quoted_text(const std::string& text) {

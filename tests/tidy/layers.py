@@ -51,6 +51,7 @@ THIRD_PARTY = {
     r"nlohmann/.*": ["config/base/json.hpp"],
     r"curl/curl\.h": ["agent/kube/"],
     r"zlib\.h": ["agent/source/"],
+    r"simdjson\.h": ["agent/source/json.cpp"],
     r"seccomp\.h|sys/capability\.h": ["l7engine/server/"],
 }
 

@@ -26,6 +26,28 @@ TEST(Json, gives_every_kind_of_value) {
     EXPECT_NE(root->find("b")->find("c"), nullptr);
 }
 
+/// An API server writes a float that has no fraction without one, up to 1e21: one tenant's number must not be the end
+/// of a whole list.
+TEST(Json, a_number_of_any_size_is_one) {
+    const auto root = parse_json(R"({"n":[18446744073709551616,-9223372036854775809,100000000000000000000,1e+300,)"
+                                 R"(9223372036854775807,-9223372036854775808,12345678901234567890123e2],)"
+                                 R"("12345678901234567890123":"\\\"9999999999999999999999","m":5})");
+    ASSERT_TRUE(root) << root.error().message;
+    const Value& list = *root->find("n");
+    ASSERT_EQ(list.items.size(), 7U);
+    for (const size_t real : {0U, 1U, 2U, 3U, 6U})
+        EXPECT_EQ(list.items[real].type, Value::Type::real) << real;
+    EXPECT_EQ(list.items[2].text, "1e+20");
+    EXPECT_EQ(list.items[4].integer, INT64_MAX);
+    EXPECT_EQ(list.items[5].integer, INT64_MIN);
+    EXPECT_EQ(root->find("12345678901234567890123")->text, "\\\"9999999999999999999999");
+    EXPECT_EQ(root->find("m")->integer, 5);
+    for (const char* text : {"[1e]", "[01]", "[-]", "[1.]", "[+1]", "[.5]", "[99999999999999999999x]",
+                             "[09999999999999999999]", "[1e999]", "[99999999999999999999", "[\"99999999999999999999]"})
+        EXPECT_FALSE(parse_json(text)) << text;
+    EXPECT_TRUE(parse_json(json_text(*root)));
+}
+
 TEST(Json, leaves_managed_fields_out) {
     for (const char* value : {"[{\"a\":{\"b\":[1,2]}}]", "{}", "1", "null", "[]"}) {
         const auto root = parse_json(std::string(R"({"metadata":{"managedFields":)") + value + R"(,"name":"x"}})");
