@@ -125,6 +125,12 @@ void build_guards(Build& build);    ///< captured pods, inbound ports
 void build_kernel(Build& build);    ///< services and ids
 void build_statuses(Build& build);  ///< objects that no step above reports on
 
+/// What is in force of an object whose newest version is refused: said behind the reason, wherever that is.
+template <class T>
+[[nodiscard]] const char* what_stays(const Entry<T>& entry) {
+    return entry.good ? "; the last good version stays in force" : "; nothing of it is in force";
+}
+
 /// What every refused object says; empty if the newest version is in force.
 template <class T>
 [[nodiscard]] std::vector<Condition> refusal(const Entry<T>& entry, const char* type) {
@@ -134,8 +140,7 @@ template <class T>
     for (const auto& fault : entry.faults)
         message += (message.empty() ? "" : "; ") + (fault.field.empty() ? "" : fault.field + ": ") + fault.message;
     const bool unsupported = std::ranges::all_of(entry.faults, &Fault::unsupported);
-    if (entry.good)
-        message += "; the last good version stays in force";
+    message += what_stays(entry);
     return {{.type = type,
              .status = false,
              .reason = unsupported ? "UnsupportedValue" : "Invalid",

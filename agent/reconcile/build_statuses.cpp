@@ -16,8 +16,7 @@ void report_refusals(Build& build) {
         const auto severity =
             is_foreign(build, name, entry) ? Diagnostic::Severity::warning : Diagnostic::Severity::refused;
         for (const auto& fault : entry.faults)
-            build.diagnose(object_id(T::kind, name), fault.field,
-                           fault.message + (entry.good ? "; the last good version stays in force" : ""), severity);
+            build.diagnose(object_id(T::kind, name), fault.field, fault.message + what_stays(entry), severity);
     }
 }
 

@@ -19,6 +19,7 @@ namespace {
 
 namespace dom = simdjson::dom;
 
+constexpr size_t keys_compared_max = 32;  ///< of one map, each with each; more are sorted
 constexpr size_t text_bytes_min = 64;     ///< room for
 constexpr size_t text_depth_max = 10'100; ///< API servers take 10,000; what is deeper than limits.hpp is not built
 constexpr std::string_view number_characters = "-+.0123456789eE";
@@ -51,11 +52,7 @@ public:
         switch (from.type()) {
             using enum dom::element_type;
         case NULL_VALUE: break;
-        case BOOL: {
-            const bool value = from.get_bool().value_unsafe();
-            to = {.type = Value::Type::boolean, .boolean = value, .text = value ? "true" : "false"};
-            break;
-        }
+        case BOOL: set_boolean(from.get_bool().value_unsafe(), to); break;
         case INT64: set_integer(from.get_int64().value_unsafe(), to); break;
         case UINT64: // those that are no INT64
             to = {.type = Value::Type::real, .text = std::to_string(from.get_uint64().value_unsafe())};
@@ -80,6 +77,9 @@ private:
     [[nodiscard]] bool may_nest(size_t depth) {
         return depth < limits::depth_max || refuse("nested deeper than " + std::to_string(limits::depth_max));
     }
+    static void set_boolean(bool value, Value& to) {
+        to = {.type = Value::Type::boolean, .boolean = value, .text = value ? "true" : "false"};
+    }
     static void set_integer(int64_t value, Value& to) {
         to = {.type = Value::Type::integer, .integer = value, .text = std::to_string(value)};
     }
@@ -101,7 +101,8 @@ private:
     [[nodiscard]] bool build_map(dom::object from, size_t depth, Value& to) {
         if (!may_nest(depth))
             return false;
-        if (const auto key = key_given_twice(from))
+        const bool many = from.size() > keys_compared_max;
+        if (const auto key = many ? key_given_twice(from) : std::nullopt)
             return refuse(twice(*key));
         to.type = Value::Type::map;
         const size_t room = std::min(from.size(), nodes_max_ - nodes_);
@@ -110,6 +111,8 @@ private:
         for (const auto& [key, value] : from) {
             if (key == left_out)
                 continue;
+            if (!many && std::ranges::find(to.keys, key) != to.keys.end())
+                return refuse(twice(key));
             to.keys.emplace_back(key);
             if (!build(value, depth + 1, to.items.emplace_back()))
                 return false;

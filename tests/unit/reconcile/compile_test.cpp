@@ -564,7 +564,8 @@ TEST_F(ReconcileTest, kinds_that_are_not_served_say_so_to_whom_they_name) {
                                           ", {name: theirs}, {name: w}], rules: [{anything: 1}]"));
         for (const char* parent : {"Service default/web:80", "Gateway default/w"}) {
             EXPECT_EQ(condition(kind, "x", "Accepted", parent), "False UnsupportedValue") << kind << parent;
-            EXPECT_EQ(message_, std::string("kind: ") + kind + "s are not served by this release");
+            EXPECT_EQ(message_,
+                      std::string("kind: ") + kind + "s are not served by this release; nothing of it is in force");
         }
         EXPECT_EQ(condition(kind, "x", "Accepted", "Gateway default/theirs"), "") << kind;
         EXPECT_TRUE(diagnosed(std::string(kind) + " default/x", "not served"));
