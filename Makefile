@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-# make build | image | tools | demo | test | fuzz | bench | profile | soak | kube-up | kube-install | kube-test | kube-scale | kube-down | format | lint | clean.
-# What each does: docs/development.md.
+# make, or make help: what there is to make.
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DELETE_ON_ERROR:
+.DEFAULT_GOAL := help
 MAKEFLAGS += --no-print-directory
 JOBS := $(shell nproc)
 # The distribution's Python: the tests use its pytest and yaml packages.
@@ -19,8 +19,11 @@ TSAN_TESTS := unit_base unit_io unit_source unit_pods unit_agent_cni unit_engine
 GO_TOOLS := ./h1record ./h2client ./h2echo ./interop github.com/summerwind/h2spec/cmd/h2spec github.com/fullstorydev/grpcurl/cmd/grpcurl
 
 
-.PHONY: setup build image tools dev demo demo-clean test test-cxx test-node test-tsan test-fuzz fuzz fuzz-nightly bench profile soak format \
+.PHONY: help setup build image tools dev demo demo-clean test test-cxx test-node test-tsan test-fuzz fuzz fuzz-nightly bench profile soak format \
 	kube-up kube-install kube-test kube-scale kube-down kube-clean test-kube lint clean
+
+help:
+	@sed -n -e 's/^    make/make/p' docs/development.md
 
 build/.setup: setup.sh
 	./setup.sh

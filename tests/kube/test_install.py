@@ -60,6 +60,14 @@ def test_a_wrong_value_is_refused_by_its_name(wrong, named):
     assert named in done.stderr
 
 
+def test_the_notes_say_what_to_do_next(installed):
+    notes = weft.helm("get", "notes", weft.RELEASE, "-n", weft.NAMESPACE).stdout
+    assert "not installed" not in notes, "the CRDs are there"
+    commands = [line.split() for line in notes.splitlines() if line.startswith("    ")]
+    assert [command[:1] for command in commands] == [["kubectl"]] * 3
+    kubectl(*commands[0][1:])
+
+
 def left_on(node):
     """Whatever Weft may have left on a node: pins, sockets, entries of CNI, annotations."""
     script = ("ls -A /run/weft /sys/fs/bpf/weft 2>/dev/null | grep -v ':$'; ls /opt/cni/bin | grep weft; "
