@@ -107,10 +107,10 @@ bool Reflector::take_piece(int status, std::string_view piece, uint64_t now_ms) 
     const size_t had = buffer_.size();
     buffer_ += piece;
     if (state_ != State::watching) {
-        if (buffer_.size() <= page_bytes_max)
+        if (buffer_.size() <= answer_bytes_max())
             return true;
         too_large_ = true;
-        content_fault_ = "a page of more than " + std::to_string(page_bytes_max) + " bytes";
+        content_fault_ = "a page of more than " + std::to_string(answer_bytes_max()) + " bytes";
         return false;
     }
     size_t from = 0;
@@ -183,7 +183,8 @@ bool Reflector::read_page(Value& page) {
 
 void Reflector::take_page(const Value& page, uint64_t now_ms) {
     worked(now_ms);
-    page_limit_ = std::min(page_limit_ * 2, page_objects);
+    // Slowly: where all objects are large, each step too far is an answer for nothing.
+    page_limit_ = std::min(page_limit_ + page_limit_ / 4 + 1, page_objects);
     const Value* meta = page.find("metadata");
     continue_ = text_member(meta, "continue");
     if (!continue_.empty())

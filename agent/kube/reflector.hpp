@@ -15,9 +15,10 @@
 
 namespace weft::agent::kube {
 
-inline constexpr size_t page_objects = 250;          ///< asked for at a time; fewer where they are too large
-inline constexpr size_t page_bytes_max = 64U << 20U; ///< of a page's JSON
-/// Of one line of a watch: what etcd takes (1.5 MiB), in JSON up to six times as long.
+inline constexpr size_t page_objects = 250; ///< asked for at a time; fewer where they are too large
+/// Of a page's JSON. To read it takes up to fifteen times as much memory, if it is made for that (a list of numbers).
+inline constexpr size_t page_bytes_max = 8U << 20U;
+/// Of one line of a watch, and of a page of one object: what etcd takes (1.5 MiB), in JSON up to six times as long.
 inline constexpr size_t event_bytes_max = 16U << 20U;
 inline constexpr size_t error_bytes_max = 16U << 10U;       ///< kept of an answer that is an error
 inline constexpr uint64_t retry_unreachable_max_ms = 1'000; ///< no connection: nobody is burdened by a try
@@ -93,6 +94,7 @@ private:
     enum class State : uint8_t { listing, searching, watching };
 
     [[nodiscard]] std::string collection() const;
+    [[nodiscard]] size_t answer_bytes_max() const { return page_limit_ > 1 ? page_bytes_max : event_bytes_max; }
     [[nodiscard]] Ask ask();
     void end_page(const Outcome& outcome, uint64_t now_ms);
     [[nodiscard]] bool read_page(Value& page);
