@@ -76,15 +76,19 @@ void LeaseKeeper::elect(uint64_t now_ms) {
         write_election(*write);
 }
 
+/// Followers from the API server's cache: there is one per node, and what is too old cannot be written upon. A leader
+/// asks after a conflict, and must not meet it again.
 void LeaseKeeper::read_election() {
-    api_.call(lease_request("GET", election_lease, nullptr), on_leases("get"),
-              [this](Verdict verdict, const kube::Answer& answer) {
-                  const auto lease = verdict == Verdict::done ? read_lease(parse(answer.body)) : std::nullopt;
-                  if (lease || verdict == Verdict::not_found)
-                      elector_.read(lease, monotonic_ms());
-                  else
-                      elector_.failed(monotonic_ms());
-              });
+    kube::Request request = lease_request("GET", election_lease, nullptr);
+    if (!elector_.leads(monotonic_ms()))
+        request.path += "?resourceVersion=0";
+    api_.call(request, on_leases("get"), [this](Verdict verdict, const kube::Answer& answer) {
+        const auto lease = verdict == Verdict::done ? read_lease(parse(answer.body)) : std::nullopt;
+        if (lease || verdict == Verdict::not_found)
+            elector_.read(lease, monotonic_ms());
+        else
+            elector_.failed(monotonic_ms());
+    });
 }
 
 void LeaseKeeper::write_election(const Elector::Write& write) {
