@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "tests/unit/kube/fake_api.hpp"
 
-#include <arpa/inet.h>
-#include <netinet/in.h>
 #include <poll.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -10,6 +8,8 @@
 #include <algorithm>
 #include <cstdio>
 #include <cstdlib>
+
+#include "tests/unit/kube/loopback_listener.hpp"
 
 namespace weft::agent::kube::test {
 namespace {
@@ -39,17 +39,7 @@ FakeApi::FakeApi() {
 FakeApi::~FakeApi() = default;
 
 void FakeApi::open() {
-    listener_ = UniqueFd(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
-    const int one = 1;
-    ::setsockopt(listener_.get(), SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);
-    sockaddr_in address{
-        .sin_family = AF_INET, .sin_port = htons(port_), .sin_addr = {htonl(INADDR_LOOPBACK)}, .sin_zero = {}};
-    socklen_t size = sizeof address;
-    if (::bind(listener_.get(), reinterpret_cast<sockaddr*>(&address), size) != 0 ||
-        ::listen(listener_.get(), 64) != 0 ||
-        ::getsockname(listener_.get(), reinterpret_cast<sockaddr*>(&address), &size) != 0)
-        std::abort();
-    port_ = ntohs(address.sin_port);
+    listener_ = loopback_listener(port_);
 }
 
 void FakeApi::set(const std::string& plural, const std::string& items, int status) {

@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include <arpa/inet.h>
-#include <netinet/in.h>
 #include <poll.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -17,6 +15,7 @@
 
 #include "agent/kube/api_server.hpp"
 #include "config/base/unique_fd.hpp"
+#include "tests/unit/kube/loopback_listener.hpp"
 
 namespace weft::agent::kube::test {
 
@@ -38,14 +37,7 @@ class FakeServer {
 public:
     using Answer = std::function<Reply(const Received&)>;
     explicit FakeServer(Answer answer) : answer_(std::move(answer)) {
-        listener_ = UniqueFd(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
-        sockaddr_in address{.sin_family = AF_INET, .sin_port = 0, .sin_addr = {htonl(INADDR_LOOPBACK)}, .sin_zero = {}};
-        socklen_t size = sizeof address;
-        if (::bind(listener_.get(), reinterpret_cast<sockaddr*>(&address), size) != 0 ||
-            ::listen(listener_.get(), 64) != 0 ||
-            ::getsockname(listener_.get(), reinterpret_cast<sockaddr*>(&address), &size) != 0)
-            std::abort();
-        port_ = ntohs(address.sin_port);
+        listener_ = loopback_listener(port_);
         thread_ = std::jthread([this](const std::stop_token& stop) { run(stop); });
     }
     FakeServer(const FakeServer&) = delete;
@@ -117,15 +109,15 @@ private:
 
     void answer(Peer& peer, const std::string& head, std::string body) {
         const size_t space = head.find(' ');
-        Received got{.method = head.substr(0, space),
-                     .target = head.substr(space + 1, head.find(' ', space + 1) - space - 1),
-                     .content_type = field(head, "content-type"),
-                     .body = std::move(body)};
-        const Reply reply = answer_(got);
+        const Received got{.method = head.substr(0, space),
+                           .target = head.substr(space + 1, head.find(' ', space + 1) - space - 1),
+                           .content_type = field(head, "content-type"),
+                           .body = std::move(body)};
         {
             const std::lock_guard lock(mutex_);
-            received_.push_back(std::move(got));
+            received_.push_back(got); // before anybody sees what comes of it
         }
+        const Reply reply = answer_(got);
         const std::string text = "HTTP/1.1 " + std::to_string(reply.status) + " X\r\n" + reply.head +
                                  "Content-Length: " + std::to_string(reply.body.size()) + "\r\n\r\n" + reply.body;
         for (size_t sent = 0; sent < text.size();) {

@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "tests/unit/kube/fake_tls.hpp"
 
-#include <arpa/inet.h>
-#include <netinet/in.h>
 #include <openssl/bio.h>
 #include <openssl/ec.h>
 #include <openssl/pem.h>
@@ -15,6 +13,8 @@
 #include <algorithm>
 #include <csignal>
 #include <cstdlib>
+
+#include "tests/unit/kube/loopback_listener.hpp"
 
 namespace weft::agent::kube::test {
 
@@ -56,14 +56,7 @@ std::string Certificate::pem() const {
 }
 
 FakeTls::FakeTls(const Certificate& certificate) : certificate_(&certificate) {
-    listener_ = UniqueFd(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
-    sockaddr_in address{.sin_family = AF_INET, .sin_port = 0, .sin_addr = {htonl(INADDR_LOOPBACK)}, .sin_zero = {}};
-    socklen_t size = sizeof address;
-    if (::bind(listener_.get(), reinterpret_cast<sockaddr*>(&address), size) != 0 ||
-        ::listen(listener_.get(), 64) != 0 ||
-        ::getsockname(listener_.get(), reinterpret_cast<sockaddr*>(&address), &size) != 0)
-        std::abort();
-    port_ = ntohs(address.sin_port);
+    listener_ = loopback_listener(port_);
     thread_ = std::jthread([this](const std::stop_token& stop) { run(stop); });
 }
 
