@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <array>
+#include <ranges>
 
 namespace weft::l7::fuzz {
 namespace {
@@ -47,6 +48,23 @@ public:
 private:
     std::string_view text_;
 };
+
+constexpr std::string_view closed = "closed";
+
+/// With every failure of the connection as if it had closed well.
+std::string as_closed(const std::string& trace) {
+    std::string out;
+    for (const auto line : std::views::split(trace, '\n')) {
+        const std::string_view text(line);
+        out.append(text.starts_with('!') ? closed : text).append("\n");
+    }
+    return out;
+}
+
+bool has_closed(const std::string& trace) {
+    return std::ranges::any_of(std::views::split(trace, '\n'),
+                               [](const auto& line) { return std::string_view(line) == closed; });
+}
 
 /// Replaced, added or unknown fields, as the bytes say.
 test::FieldLines some_fields(Bytes& bytes, test::FieldLines fields) {
@@ -106,6 +124,13 @@ std::string h2_frames(const Input& input, const test::FieldLines& head) {
     for (size_t count = 0; count < frames_max && !bytes.empty(); ++count)
         frames += some_frame(bytes, head);
     return frames;
+}
+
+bool alike(const std::string& whole, const std::string& cut) {
+    if (whole.contains("FLOW_CONTROL_ERROR"))
+        return true;
+    // It closes only when no stream is left, and how each ended is a line before.
+    return has_closed(whole) != has_closed(cut) && as_closed(whole) == as_closed(cut);
 }
 
 H2Settings h2_settings(const Input& input) {
@@ -185,7 +210,7 @@ std::string feed_h2(Codec& codec, Owner& owner, const test::Pieces& pieces) {
     }
     owner.record_open_bodies();
     if (codec.finished())
-        owner.recorder.note("closed");
+        owner.recorder.note(std::string(closed));
     return owner.recorder.trace();
 }
 

@@ -56,6 +56,6 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
             (void)test::take_pending(*codec);
             return trace;
         },
-        fuzz::depends_on_pieces);
+        fuzz::alike);
     return 0;
 }

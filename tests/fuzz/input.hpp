@@ -47,14 +47,15 @@ inline constexpr size_t bytewise_bytes_max = 256;
 /// has no room for them.
 inline constexpr size_t forwarded_fields_max = 97;
 
-/// Runs `feed(pieces)` on `text` whole, cut, and byte by byte if it is short: each must return the same string, unless
-/// what `depends` says of the first one.
+/// Runs `feed(pieces)` on `text` whole, cut, and byte by byte if it is short: each must return the same string, or one
+/// that `alike` takes for the same.
 std::string same_at_every_cut(
     const Input& input, std::string_view text, const std::invocable<const test::Pieces&> auto& feed,
-    bool (*depends)(std::string_view) = [](std::string_view) { return false; }) {
-    const auto compare = [depends](const std::string& whole, const std::string& other) {
-        require(other == whole || depends(whole), "the same however it is cut",
-                "whole:\n" + whole + "\ncut:\n" + other);
+    bool (*alike)(const std::string& whole, const std::string& cut) = [](const std::string&, const std::string&) {
+        return false;
+    }) {
+    const auto compare = [alike](const std::string& whole, const std::string& cut) {
+        require(cut == whole || alike(whole, cut), "the same however it is cut", "whole:\n" + whole + "\ncut:\n" + cut);
     };
     std::string whole = feed(test::Pieces{text});
     compare(whole, feed(input.cut(text)));
