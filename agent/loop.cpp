@@ -6,7 +6,6 @@
 
 #include <algorithm>
 #include <array>
-#include <ctime>
 #include <iterator>
 
 #include "agent/heap.hpp"
@@ -210,12 +209,12 @@ bool Loop::load_source() {
     const bool changed = objects_.load(begun_ ? Former::replaced : may_hold ? Former::in_force : Former::recorded);
     sandboxes_.note(objects_.store(), monotonic_ms());
     ++compile_serial_;
+    if (was_held && !objects_.held())
+        log::info("source_complete", log::kv("source", objects_.source().name()));
     if (!may_hold)
         return changed;
     held_reload_at_ms_ = monotonic_ms() + held_reload_ms;
     log_faults();
-    if (was_held && !objects_.held())
-        log::info("source_complete", log::kv("source", objects_.source().name()));
     return true;
 }
 
@@ -255,7 +254,7 @@ void Loop::recompile() {
 
 /// From the objects and what weft-cni knows more of them. The pods are captured in between.
 Compiled Loop::compile_completed() {
-    const cni::Completion completion = sandboxes_.complete(objects_.store());
+    const cni::Completion completion = sandboxes_.complete(objects_.store_to_complete());
     std::vector<Diagnostic> diagnostics;
     PodIndex index(objects_.store(), settings_.compile.node, diagnostics);
     std::vector<Diagnostic> repeated; // compile() gives them again

@@ -32,8 +32,8 @@ public:
 
     [[nodiscard]] Source& source() const { return *source_; }
     [[nodiscard]] const ObjectStore& store() const { return store_; }
-    /// To be completed for a moment by what weft-cni knows.
-    [[nodiscard]] ObjectStore& store() { return store_; }
+    /// The same, to be completed for a moment by what weft-cni knows.
+    [[nodiscard]] ObjectStore& store_to_complete() { return store_; }
     [[nodiscard]] const std::vector<SourceFault>& faults() const { return faults_; }
     /// Parts that say nothing: what they held stays, or is not known.
     [[nodiscard]] const std::vector<std::string>& unreadable() const { return unreadable_; }

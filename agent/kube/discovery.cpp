@@ -2,6 +2,7 @@
 #include "agent/kube/discovery.hpp"
 
 #include <algorithm>
+#include <cassert>
 #include <utility>
 
 #include "agent/source/json.hpp"
@@ -55,6 +56,7 @@ std::optional<bool> is_served_at(const Value& resources, const KindInfo& kind, s
 
 std::string KindSearch::path() const {
     const std::string groups = "/apis";
+    assert(!versions_ || !versions_->empty());
     return versions_ ? groups + "/" + group_version(kind_, versions_->back()) : groups;
 }
 

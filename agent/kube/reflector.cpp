@@ -378,7 +378,8 @@ void Reflector::failed(const Outcome& outcome, uint64_t now_ms) {
     } else {
         fault_ = cause.empty() ? "the answer broke off" : cause;
     }
-    retry_later(now_ms, answered ? retry_max_ms : retry_unreachable_max_ms, outcome.retry_after_ms);
+    const uint64_t most_ms = absent_ ? absent_retry_max_ms : retry_max_ms; // a CRD may be installed meanwhile
+    retry_later(now_ms, answered ? most_ms : retry_unreachable_max_ms, outcome.retry_after_ms);
 }
 
 void Reflector::retry_later(uint64_t now_ms, uint64_t most_ms, std::optional<uint64_t> retry_after_ms) {

@@ -19,7 +19,7 @@ inline constexpr size_t page_objects = 250; ///< asked for at a time; fewer wher
 /// Of a page's JSON. To read it takes up to fifteen times as much memory, if it is made for that (a list of numbers).
 inline constexpr size_t page_bytes_max = 8U << 20U;
 /// Of one line of a watch, and of a page of one object: what etcd takes (1.5 MiB), in JSON up to six times as long.
-inline constexpr size_t event_bytes_max = 16U << 20U;
+inline constexpr size_t event_bytes_max = 10U << 20U;
 inline constexpr size_t error_bytes_max = 16U << 10U;       ///< kept of an answer that is an error
 inline constexpr uint64_t retry_unreachable_max_ms = 1'000; ///< no connection: nobody is burdened by a try
 inline constexpr uint64_t retry_max_ms = 30'000;            ///< an answer that is an error
@@ -47,8 +47,8 @@ using Change = std::variant<ObjectChange, KindListed>;
 ///     ▲  │ ▲──────── 410 ────┘
 ///     │  │ 404 at every version of the API
 ///     │  ▼
-///     └─ searching: the API server's discovery does not have it: absent, asked again later; else a failure as any
-///     other
+///     └── searching ──its discovery has no such kind──▶ absent: listing again later
+///                   ──else──▶ a failure as any other
 ///
 /// A 404 alone says nothing: a load balancer or a proxy before the API server answers so too, and a policy that is
 /// taken for absent is traffic without it.
@@ -137,7 +137,7 @@ private:
     std::string fault_;
     uint64_t due_ms_ = 0;
     uint64_t asked_ms_ = 0;     ///< the last request began
-    bool watch_failed_ = false; ///< one of the failures in a row: a list that works says nothing about the next
+    bool watch_failed_ = false; ///< a watch was among the failures in a row: a list that works says nothing about it
     uint64_t failures_total_ = 0;
     uint64_t lists_ = 0;
     uint64_t last_heard_ms_ = 0;

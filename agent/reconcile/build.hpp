@@ -12,6 +12,7 @@
 #include "agent/reconcile/app_protocol.hpp"
 #include "agent/reconcile/compile.hpp"
 #include "agent/reconcile/pod_index.hpp"
+#include "agent/source/own_status.hpp"
 
 /// The workpiece of compile(): each step below reads what the steps before it left and adds its own part. Lives for one
 /// compile() only and points into its store. Internal to agent/reconcile.
@@ -125,7 +126,7 @@ void build_guards(Build& build);    ///< captured pods, inbound ports
 void build_kernel(Build& build);    ///< services and ids
 void build_statuses(Build& build);  ///< objects that no step above reports on
 
-/// What is in force of an object whose newest version is refused: said behind the reason, wherever that is.
+/// What is in force here of an object whose newest version is refused.
 template <class T>
 [[nodiscard]] const char* what_stays(const Entry<T>& entry) {
     return entry.good ? "; the last good version stays in force" : "; nothing of it is in force";
@@ -136,15 +137,11 @@ template <class T>
 [[nodiscard]] std::vector<Condition> refusal(const Entry<T>& entry, const char* type) {
     if (entry.faults.empty())
         return {};
-    std::string message;
-    for (const auto& fault : entry.faults)
-        message += (message.empty() ? "" : "; ") + (fault.field.empty() ? "" : fault.field + ": ") + fault.message;
     const bool unsupported = std::ranges::all_of(entry.faults, &Fault::unsupported);
-    message += what_stays(entry);
     return {{.type = type,
              .status = false,
              .reason = unsupported ? "UnsupportedValue" : "Invalid",
-             .message = std::move(message)}};
+             .message = refusal_text(entry.faults, is_served<T>)}};
 }
 
 /// Istio's waypoints have HBONE, and plain HTTP means no less here; a listener for anything else takes no routes.

@@ -15,8 +15,9 @@ void report_refusals(Build& build) {
     for (const auto& [name, entry] : build.store.all<T>()) {
         const auto severity =
             is_foreign(build, name, entry) ? Diagnostic::Severity::warning : Diagnostic::Severity::refused;
+        const char* const stays = severity == Diagnostic::Severity::refused ? what_stays(entry) : "";
         for (const auto& fault : entry.faults)
-            build.diagnose(object_id(T::kind, name), fault.field, fault.message + what_stays(entry), severity);
+            build.diagnose(object_id(T::kind, name), fault.field, fault.message + stays, severity);
     }
 }
 

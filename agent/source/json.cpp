@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <array>
 #include <charconv>
+#include <new>
 #include <optional>
 #include <string>
 #include <utility>
@@ -20,7 +21,6 @@ namespace {
 namespace dom = simdjson::dom;
 
 constexpr size_t keys_compared_max = 32;  ///< of one map, each with each; more are sorted
-constexpr size_t text_bytes_min = 64;     ///< room for
 constexpr size_t text_depth_max = 10'100; ///< API servers take 10,000; what is deeper than limits.hpp is not built
 constexpr std::string_view number_characters = "-+.0123456789eE";
 constexpr std::string_view left_out = "managedFields";
@@ -30,7 +30,8 @@ constexpr std::array object_names = {"name", "namespace", "uid", "resourceVersio
 std::optional<std::string_view> key_given_twice(dom::object object) {
     std::vector<std::string_view> keys;
     for (const auto& [key, value] : object)
-        keys.push_back(key);
+        if (key != left_out)
+            keys.push_back(key);
     std::ranges::sort(keys);
     const auto found = std::ranges::adjacent_find(keys);
     return found == keys.end() ? std::nullopt : std::optional(*found);
@@ -40,7 +41,7 @@ std::string twice(std::string_view key) {
     return "the key \"" + std::string(key.substr(0, limits::shown_text_max)) + "\" twice in one object";
 }
 
-/// Values of what the library has read, of so many nodes at most. After build() is false, fault() says why.
+/// Values of what the library has read, of so many nodes at most. After build() is false, take_fault() says why.
 class Builder {
 public:
     explicit Builder(size_t nodes_max) : nodes_max_(nodes_max) {}
@@ -64,6 +65,7 @@ public:
             break;
         case ARRAY: return build_list(from.get_array().value_unsafe(), depth, to);
         case OBJECT: return build_map(from.get_object().value_unsafe(), depth, to);
+        default: return refuse("a value of no known type"); // newer versions have one for large integers
         }
         return true;
     }
@@ -83,9 +85,11 @@ private:
     static void set_integer(int64_t value, Value& to) {
         to = {.type = Value::Type::integer, .integer = value, .text = std::to_string(value)};
     }
+    /// Never as an integer is written.
     static std::string text_of(double value) {
-        std::array<char, 32> out{};
-        return {out.data(), std::to_chars(out.data(), out.data() + out.size(), value).ptr};
+        std::array<char, 32> digits{};
+        std::string out(digits.data(), std::to_chars(digits.data(), digits.data() + digits.size(), value).ptr);
+        return out.find_first_not_of("-0123456789") == std::string::npos ? out + ".0" : out;
     }
     [[nodiscard]] bool build_list(dom::array from, size_t depth, Value& to) {
         if (!may_nest(depth))
@@ -184,10 +188,9 @@ bool is_large_integer(std::string_view token) {
     return !fits(int64_t{}) && (token.starts_with('-') || !fits(uint64_t{}));
 }
 
-/// The library has no type for integers of more than 64 bits, which API servers write for floats up to 1e21; for the
-/// same with an exponent it has.
-std::string with_large_integers_as_floats(std::string_view text) {
-    std::string out;
+/// Calls visit(token) for all of the text in pieces: texts, numbers, and all else byte by byte.
+template <class F>
+void each_token(std::string_view text, F&& visit) {
     for (size_t at = 0; at < text.size();) {
         const size_t from = at;
         if (text[at] == '"') {
@@ -199,28 +202,54 @@ std::string with_large_integers_as_floats(std::string_view text) {
         } else {
             ++at;
         }
-        const std::string_view token = text.substr(from, at - from);
+        visit(text.substr(from, at - from));
+    }
+}
+
+/// The library has no type for integers of more than 64 bits, which API servers write for floats up to 1e21; for the
+/// same with an exponent it has. Empty: there is none.
+std::string with_large_integers_as_floats(std::string_view text) {
+    static constexpr std::string_view exponent = "e0";
+    size_t count = 0;
+    each_token(text, [&](std::string_view token) { count += is_large_integer(token) ? 1 : 0; });
+    std::string out;
+    if (count == 0)
+        return out;
+    out.reserve(text.size() + count * exponent.size());
+    each_token(text, [&](std::string_view token) {
         out += token;
         if (is_large_integer(token))
-            out += "e0";
-    }
+            out += exponent;
+    });
     return out;
 }
 
 simdjson::error_code read(dom::parser& parser, std::string_view text, dom::element& root) {
-    const auto failed = parser.allocate(std::max(text.size(), text_bytes_min), text_depth_max);
-    return failed != simdjson::SUCCESS ? failed : parser.parse(text.data(), text.size()).get(root);
+    auto failed = parser.allocate(text.size(), text_depth_max);
+    if (failed == simdjson::SUCCESS)
+        failed = parser.parse(text.data(), text.size()).get(root);
+    if (failed == simdjson::MEMALLOC)
+        throw std::bad_alloc();
+    return failed;
+}
+
+/// What a number that is too large for the library may be told as, whatever the version.
+bool may_be_of_a_number(simdjson::error_code failed) {
+    return failed != simdjson::CAPACITY && failed != simdjson::DEPTH_ERROR && failed != simdjson::UTF8_ERROR;
 }
 
 /// `take`: gets the objects; nullptr: they are values as any other.
 std::expected<Value, Fault> parse(std::string_view text, const TakeObject* take) {
+    if (text.empty())
+        return std::unexpected(Fault{.field = {}, .message = "not JSON: it is empty"});
     dom::parser parser; // for each text: what a large one needed is not kept
     dom::element root;
     simdjson::error_code failed = read(parser, text, root);
-    if (failed != simdjson::SUCCESS) {
-        const std::string other = with_large_integers_as_floats(text);
-        if (other.size() != text.size())
+    if (failed != simdjson::SUCCESS && may_be_of_a_number(failed)) {
+        if (const std::string other = with_large_integers_as_floats(text); !other.empty()) {
+            parser = dom::parser(); // not both at once
             failed = read(parser, other, root);
+        }
     }
     if (failed != simdjson::SUCCESS)
         return std::unexpected(

@@ -5,6 +5,7 @@
 #include <charconv>
 
 #include "agent/source/names.hpp"
+#include "config/base/utf8.hpp"
 
 namespace weft::agent {
 namespace {
@@ -156,6 +157,20 @@ bool says_programmed(const std::vector<StatusLine>& lines, int64_t generation) {
     return std::ranges::any_of(lines, [&](const StatusLine& line) {
         return is_programmed_type(line.type) && line.status == "True" && line.generation == generation;
     });
+}
+
+std::string refusal_text(const std::vector<Fault>& faults, bool served) {
+    constexpr size_t bytes_max = 900; // an Event takes 1024
+    std::string out;
+    for (const Fault& fault : faults)
+        out += (out.empty() ? "" : "; ") + (fault.field.empty() ? "" : fault.field + ": ") + fault.message;
+    if (out.size() > bytes_max) {
+        out.resize(bytes_max);
+        out.resize(valid_utf8_bytes(out)); // the cut may be inside a character
+        out += " ...";
+    }
+    return served ? out + "; the last good version stays in force where an agent had one, elsewhere nothing of it is"
+                  : out;
 }
 
 } // namespace weft::agent

@@ -36,6 +36,10 @@ struct StatusLine {
 /// "Service default/reviews:9080/http": one text per parent that a route can name.
 [[nodiscard]] std::string parent_id(const HttpRoute::Parent& parent);
 
+/// Why an object is refused and what that means, for its status and its Event: the same whichever agent says it, and
+/// short enough for both. `served`: some node may have a good version in force.
+[[nodiscard]] std::string refusal_text(const std::vector<Fault>& faults, bool served);
+
 /// Whether conditions of that type are Weft's on that kind; `listener`: of a Gateway's.
 [[nodiscard]] bool is_own_condition(std::string_view kind, std::string_view type, bool listener);
 /// Those of a whole object as the API serves it. Foreign ones are left out, and what is no status at all.

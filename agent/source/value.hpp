@@ -17,7 +17,7 @@ struct Value {
     bool boolean = false;
     uint32_t line = 0; ///< 1-based; 0: unknown
     int64_t integer = 0;
-    std::string text{};              ///< of text; of integer and real as written
+    std::string text{};              ///< of text; of integer and real as YAML has it, or as JSON could
     std::vector<std::string> keys{}; ///< of a map, parallel to items, unique
     std::vector<Value> items{};
 

@@ -88,6 +88,8 @@ void Elector::observe(std::optional<Lease> live, uint64_t now_ms) {
     if (!observed_ || !live || observed_->record != live->record)
         observed_at_ms_ = now_ms;
     observed_ = std::move(live);
+    if (!observed_ || observed_->record.holder != identity_)
+        renewed_at_ms_ = 0; // an older answer that names us is no reason to lead again
 }
 
 bool Elector::may_be_taken(uint64_t now_ms) const {

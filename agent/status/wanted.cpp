@@ -143,14 +143,6 @@ inline constexpr bool has_status =
     !std::is_same_v<T, Namespace> && !std::is_same_v<T, Pod> && !std::is_same_v<T, EndpointSlice>;
 
 template <class T>
-std::string refusal_of(const Entry<T>& entry) {
-    std::string out;
-    for (const Fault& fault : entry.faults)
-        out += (out.empty() ? "" : "; ") + (fault.field.empty() ? "" : fault.field + ": ") + fault.message;
-    return out;
-}
-
-template <class T>
 void add_table(const ObjectStore& store, const Index& index, std::vector<WantedStatus>& out) {
     for (const auto& [name, entry] : store.all<T>()) {
         const bool refused = !entry.faults.empty();
@@ -171,7 +163,7 @@ void add_table(const ObjectStore& store, const Index& index, std::vector<WantedS
                        .live_programmed = entry.revision.programmed,
                        .has_status = has_status<T>,
                        .lines = std::move(lines.lines),
-                       .refused = refusal_of(entry)});
+                       .refused = refused ? refusal_text(entry.faults, is_served<T>) : ""});
     }
 }
 

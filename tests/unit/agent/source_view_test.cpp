@@ -31,8 +31,7 @@ public:
             merge(std::move(previous), {{.name = "f.yaml",
                                          .parsed = std::make_shared<const ParsedFile>(parse_manifests(text)),
                                          .unreadable = {}}});
-        if (!settled)
-            out.unread = {"the rest"};
+        out.unread = {"the rest"};
         return out;
     }
 

@@ -533,7 +533,14 @@ TEST_F(ReconcileTest, a_refused_version_is_reported_and_the_last_good_one_works_
     EXPECT_EQ(condition("HTTPRoute", "r", "Accepted", "Service default/web"), "False UnsupportedValue");
     EXPECT_NE(message_.find("spec.rules[0].filters"), std::string::npos);
     EXPECT_EQ(condition("AuthorizationPolicy", "p", "WaypointAccepted"), "False UnsupportedValue");
-    EXPECT_TRUE(diagnosed("AuthorizationPolicy default/p", "stays in force"));
+    const std::string of_all_nodes = message_;
+    EXPECT_NE(of_all_nodes.find("stays in force where an agent had one"), std::string::npos);
+    EXPECT_TRUE(diagnosed("AuthorizationPolicy default/p", "; the last good version stays in force"));
+    store_ = {};
+    with("{filters: [{type: URLRewrite}]}", "action: AUDIT, rules: [{}]");
+    EXPECT_EQ(condition("AuthorizationPolicy", "p", "WaypointAccepted"), "False UnsupportedValue");
+    EXPECT_EQ(message_, of_all_nodes) << "the same, whichever agent leads";
+    EXPECT_TRUE(diagnosed("AuthorizationPolicy default/p", "; nothing of it is in force"));
     store_ = {};
     with("{filters: [{type: URLRewrite}]}", "rule: []");
     EXPECT_FALSE(frontend("web").l7);
@@ -564,8 +571,7 @@ TEST_F(ReconcileTest, kinds_that_are_not_served_say_so_to_whom_they_name) {
                                           ", {name: theirs}, {name: w}], rules: [{anything: 1}]"));
         for (const char* parent : {"Service default/web:80", "Gateway default/w"}) {
             EXPECT_EQ(condition(kind, "x", "Accepted", parent), "False UnsupportedValue") << kind << parent;
-            EXPECT_EQ(message_,
-                      std::string("kind: ") + kind + "s are not served by this release; nothing of it is in force");
+            EXPECT_EQ(message_, std::string("kind: ") + kind + "s are not served by this release");
         }
         EXPECT_EQ(condition(kind, "x", "Accepted", "Gateway default/theirs"), "") << kind;
         EXPECT_TRUE(diagnosed(std::string(kind) + " default/x", "not served"));

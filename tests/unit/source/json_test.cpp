@@ -45,7 +45,17 @@ TEST(Json, a_number_of_any_size_is_one) {
     for (const char* text : {"[1e]", "[01]", "[-]", "[1.]", "[+1]", "[.5]", "[99999999999999999999x]",
                              "[09999999999999999999]", "[1e999]", "[99999999999999999999", "[\"99999999999999999999]"})
         EXPECT_FALSE(parse_json(text)) << text;
-    EXPECT_TRUE(parse_json(json_text(*root)));
+    const auto again = parse_json(json_text(*root));
+    ASSERT_TRUE(again);
+    EXPECT_EQ(json_text(*again), json_text(*root));
+    const auto unsigned_one = parse_json("[12345678901234567890,123456789012345678901]");
+    ASSERT_TRUE(unsigned_one);
+    EXPECT_EQ(unsigned_one->items[0].text, "12345678901234567890");
+    for (const char* real : {"[1.0]", "[1e2]", "[-0.0]", "[1.5e300]"}) {
+        const auto read = parse_json(real);
+        ASSERT_TRUE(read) << real;
+        EXPECT_EQ(parse_json(json_text(*read))->items[0].type, Value::Type::real) << json_text(*read);
+    }
 }
 
 TEST(Json, leaves_managed_fields_out) {
@@ -56,14 +66,29 @@ TEST(Json, leaves_managed_fields_out) {
         EXPECT_EQ(meta.find("managedFields"), nullptr) << value;
         EXPECT_EQ(meta.find("name")->text, "x") << value;
     }
+    std::string many;
+    for (int i = 0; i < 40; ++i)
+        many += ",\"k" + std::to_string(i) + "\":1";
+    for (const std::string& more : {std::string(), many})
+        EXPECT_TRUE(parse_json(R"({"managedFields":1,"managedFields":2)" + more + "}")) << "read over, however often";
+}
+
+std::string nested_maps(size_t depth) {
+    std::string out;
+    for (size_t i = 0; i < depth; ++i)
+        out += "{\"a\":";
+    return out + "1" + std::string(depth, '}');
 }
 
 TEST(Json, refuses_what_is_none_or_too_much) {
+    EXPECT_TRUE(parse_json(nested_maps(limits::depth_max)));
     std::string deep;
     for (size_t i = 0; i <= limits::depth_max; ++i)
         deep += '[';
-    for (const std::string& text : {std::string(), std::string("{"), std::string("{\"a\":1,}"), std::string("{} {}"),
-                                    std::string(R"({"a":1,"a":2})"), std::string("\"\xff\""), deep})
+    deep += std::string(limits::depth_max + 1, ']');
+    for (const std::string& text :
+         {std::string(), std::string("{"), std::string("{\"a\":1,}"), std::string("{} {}"),
+          std::string(R"({"a":1,"a":2})"), std::string("\"\xff\""), deep, nested_maps(limits::depth_max + 1)})
         EXPECT_FALSE(parse_json(text)) << text;
     std::string wide = "[1";
     for (size_t i = 0; i < limits::nodes_per_file_max; ++i)
@@ -141,6 +166,12 @@ TEST(JsonObjects, one_beyond_the_limits_keeps_out_only_itself) {
             EXPECT_EQ(meta->keys.size(), 4U);
         }
     }
+    // As deep as an API server takes it: its neighbours are taken, and what is left out may be so.
+    const std::string abyss = nested_maps(9'990);
+    const Taken spec(R"({"items":[{"metadata":{"name":"a"}},{"metadata":{"name":"b"},"spec":)" + abyss +
+                     R"(},{"metadata":{"name":"c","managedFields":[)" + abyss + "]}}]}");
+    ASSERT_TRUE(spec.rest) << spec.rest.error().message;
+    EXPECT_EQ(spec.names, "a,!b,c,");
     std::string page = R"({"items":[)"; // many large ones are no page too large
     for (int i = 0; i < 8; ++i)
         page += (i == 0 ? "" : ",") +

@@ -112,5 +112,24 @@ TEST(Revision, is_read_from_the_metadata) {
         EXPECT_EQ(parse_version(bad), 0U) << bad;
 }
 
+TEST(OwnStatus, a_refusal_says_what_it_means_however_long_its_reasons_are) {
+    const std::string short_one =
+        refusal_text({{.field = "spec.x", .message = "is unknown"}, {.field = "", .message = "no"}}, true);
+    EXPECT_TRUE(short_one.starts_with("spec.x: is unknown; no; the last good version stays in force where"))
+        << short_one;
+    EXPECT_EQ(refusal_text({{.field = "kind", .message = "not served"}}, false), "kind: not served");
+    for (size_t shift = 0; shift < 3; ++shift) {
+        std::string many(shift, 'x');
+        while (many.size() < 5'000)
+            many += "\u00e9";
+        const std::string text = refusal_text({{.field = "", .message = many}}, true);
+        EXPECT_LE(text.size(), 1024U) << "an Event takes no more";
+        EXPECT_TRUE(
+            text.ends_with(" ...; the last good version stays in force where an agent had one, elsewhere nothing of "
+                           "it is"));
+        EXPECT_TRUE(parse_json("\"" + text + "\"")) << "not cut inside a character";
+    }
+}
+
 } // namespace
 } // namespace weft::agent

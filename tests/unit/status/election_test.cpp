@@ -150,6 +150,23 @@ TEST(Election, a_released_lease_is_taken_at_the_next_look) {
     EXPECT_EQ(store.lease->record.transitions, 1);
 }
 
+/// Followers ask a cache, which may still name who led before.
+TEST(Election, who_was_followed_leads_no_more_by_an_old_answer) {
+    Store store;
+    Candidate a(store, "a", 1);
+    a.run(1'000);
+    ASSERT_TRUE(a.elector.leads(1'000));
+    const std::optional<Lease> old = store.lease;
+    store.lease->record.holder = "somebody";
+    store.lease->resource_version = "9";
+    a.run(4'000);
+    ASSERT_FALSE(a.elector.leads(4'000));
+    const uint64_t later = a.elector.due_ms();
+    ASSERT_TRUE(std::holds_alternative<Elector::Read>(a.elector.next(later, 0)));
+    a.elector.read(old, later);
+    EXPECT_FALSE(a.elector.leads(later)) << "not before it has written";
+}
+
 TEST(Election, a_conflict_is_read_again) {
     Store store;
     Candidate a(store, "a", 1);
