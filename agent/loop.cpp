@@ -203,8 +203,8 @@ void Loop::begin() {
 /// True: what is in force may change by it.
 bool Loop::load_source() {
     const KernelState& found = kernel_.now();
-    const bool may_hold = !begun_ && !(found.pods.empty() && found.services.empty());
-    const bool was_held = objects_.held();
+    const bool was_held = objects_.held(); // then until the source is whole, also when the last pod has gone meanwhile
+    const bool may_hold = !begun_ && (was_held || !found.pods.empty() || !found.services.empty());
     using Former = SourceView::Former;
     const bool changed = objects_.load(begun_ ? Former::replaced : may_hold ? Former::in_force : Former::recorded);
     sandboxes_.note(objects_.store(), monotonic_ms());
