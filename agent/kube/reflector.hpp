@@ -16,7 +16,7 @@
 namespace weft::agent::kube {
 
 inline constexpr size_t page_objects = 250; ///< asked for at a time; fewer where they are too large
-/// Of a page's JSON. To read it takes up to fifteen times as much memory, if it is made for that (a list of numbers).
+/// Of a page's JSON. To read it takes up to sixteen times as much memory, if it is made for that (a list of numbers).
 inline constexpr size_t page_bytes_max = 8U << 20U;
 /// Of one line of a watch, and of a page of one object: what etcd takes (1.5 MiB), in JSON up to six times as long.
 inline constexpr size_t event_bytes_max = 10U << 20U;

@@ -12,7 +12,7 @@ namespace weft::agent {
 
 /// One JSON text, as the API server writes it. Members named `managedFields` are left out: they are half of most
 /// objects, and nobody reads them. Nodes and depth of what is returned are bounded by limits.hpp. To read it takes up
-/// to fifteen times the text's bytes for a moment: the caller bounds these. The fault says what is wrong with the text
+/// to sixteen times the text's bytes for a moment: the caller bounds these. The fault says what is wrong with the text
 /// as a whole.
 [[nodiscard]] std::expected<Value, Fault> parse_json(std::string_view text);
 
